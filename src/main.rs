@@ -1,0 +1,3 @@
+//! The `rialto` program.
+
+fn main() {}
