@@ -15,3 +15,5 @@
 //! - [`config`], [`app`] the configuration bundle and the composition root.
 
 pub mod model;
+pub mod net;
+pub mod server;
