@@ -14,4 +14,7 @@
 //! - [`admin`] HTTP: metrics and health.
 //! - [`config`], [`app`] the configuration bundle and the composition root.
 
+pub mod auth;
+pub mod config;
+pub mod metrics;
 pub mod model;
