@@ -18,3 +18,4 @@ pub mod auth;
 pub mod config;
 pub mod metrics;
 pub mod model;
+pub mod mqtt;

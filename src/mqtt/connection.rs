@@ -1,0 +1,455 @@
+//! One connection's protocol rules, without I/O: bytes in, borrowed events out. Part of `mqtt`.
+//!
+//! The owner feeds what it read to [`Connection::receive`], which calls back once for each packet while it
+//! parses, so that nothing is queued or copied between engine and broker. What the engine alone can see is
+//! checked here: packet order, packet sizes, topic aliases, the inbound Receive Maximum. What needs sessions
+//! (packet identifiers, quotas, access) is the owner's. After an error the owner writes
+//! [`Connection::error_reply`] and closes.
+
+use crate::mqtt::codec::Version;
+use crate::mqtt::codec::ack::{self, Ack};
+use crate::mqtt::codec::auth::{self, Auth};
+use crate::mqtt::codec::connack::{self, ConnAck};
+use crate::mqtt::codec::connect::{self, Connect, Preamble};
+use crate::mqtt::codec::fixed_header::{self, PacketType};
+use crate::mqtt::codec::publish::{self, PublishIn};
+use crate::mqtt::codec::session_end::{self, Disconnect};
+use crate::mqtt::codec::subscribe::{self, Subscribe, Unsubscribe};
+use crate::mqtt::codec::wire::{Reader, TooLong};
+use crate::mqtt::error::ProtocolError;
+use crate::mqtt::reason::ReasonCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// What a connection may ask of us. The same values belong into CONNACK.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Longest packet in bytes, fixed header included.
+    pub packet_bytes_max: usize,
+    /// Longest CONNECT in bytes: it comes before anybody is authenticated.
+    pub connect_bytes_max: usize,
+    /// Highest topic alias a client may use; 0 means none. MQTT 5 only.
+    pub topic_alias_max: u16,
+    /// How many PUBLISH above QoS 0 a client may leave unacknowledged. MQTT 5 only.
+    pub receive_max: u16,
+    /// Most filters in one SUBSCRIBE or UNSUBSCRIBE.
+    pub filters_max: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            packet_bytes_max: 1 << 20,
+            connect_bytes_max: 256 << 10,
+            topic_alias_max: 32,
+            receive_max: 1024,
+            filters_max: 4096,
+        }
+    }
+}
+
+/// What a packet means, borrowed from the read buffer and the connection.
+#[derive(Debug)]
+pub enum Event<'a> {
+    /// The first packet. Answer [`Flow::Stop`] and call [`Connection::accept`] before more is received.
+    Connect(Box<Connect>),
+    /// A message.
+    Publish(PublishIn<'a>),
+    /// The client has a QoS 1 message.
+    PubAck(Ack),
+    /// The client has a QoS 2 message, or refuses it (failure reason: the exchange ends).
+    PubRec(Ack),
+    /// The client will not repeat a QoS 2 message of its own.
+    PubRel(Ack),
+    /// The client has forgotten the identifier of a QoS 2 message.
+    PubComp(Ack),
+    /// Subscribe.
+    Subscribe(Subscribe),
+    /// Unsubscribe.
+    Unsubscribe(Unsubscribe),
+    /// To be answered with PINGRESP, `D0 00`.
+    PingReq,
+    /// The last packet; what follows it is ignored.
+    Disconnect(Disconnect),
+    /// A step of enhanced authentication.
+    Auth(Auth<'a>),
+}
+
+/// Whether to go on with the next packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flow {
+    /// Go on.
+    Continue,
+    /// Leave the rest of the bytes for later.
+    Stop,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    AwaitingConnect,
+    /// CONNECT is read, CONNACK is not sent: only enhanced authentication goes on [MQTT-3.1.2-30].
+    Answering,
+    Connected,
+    Closed,
+}
+
+/// How many PUBLISH above QoS 0 the client has under way. The engine counts up; whoever writes the PUBACK,
+/// the PUBCOMP or a failing PUBREC counts down, from any thread, before the bytes leave.
+#[derive(Clone, Debug, Default)]
+pub struct InboundWindow(Arc<AtomicU32>);
+
+impl InboundWindow {
+    /// One exchange has ended. Ends of exchanges from an earlier connection change nothing at 0.
+    pub fn done(&self) {
+        // The value alone matters, and saturating it is no failure.
+        self.0
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |count| count.checked_sub(1))
+            .unwrap_or(0);
+    }
+
+    /// How many are under way.
+    #[must_use]
+    pub fn under_way(&self) -> u32 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    fn begin(&self) -> u32 {
+        self.0.fetch_add(1, Ordering::Relaxed) + 1
+    }
+}
+
+/// The engine of one connection.
+#[derive(Debug)]
+pub struct Connection {
+    state: State,
+    limits: Limits,
+    /// Known from the first packet on, even if that is refused.
+    version: Option<Version>,
+    inbound: InboundWindow,
+    /// Topics by alias - 1, MQTT 5.
+    aliases: Vec<Option<Box<str>>>,
+    /// Where property blocks go that cannot be borrowed.
+    scratch: Vec<u8>,
+    /// What CONNECT said and later packets are held against.
+    peer: Peer,
+    /// Whether CONNACK with success has been sent.
+    accepted: bool,
+}
+
+#[derive(Debug, Default)]
+struct Peer {
+    packet_bytes_max: Option<u32>,
+    /// MQTT 5 and an expiry of 0: DISCONNECT may not raise it.
+    session_ends: bool,
+    auth_method: Option<Box<str>>,
+}
+
+impl Connection {
+    /// A connection from which nothing has been received.
+    #[must_use]
+    pub fn new(limits: Limits) -> Self {
+        Self {
+            state: State::AwaitingConnect,
+            limits,
+            version: None,
+            inbound: InboundWindow::default(),
+            aliases: Vec::new(),
+            scratch: Vec::new(),
+            peer: Peer::default(),
+            accepted: false,
+        }
+    }
+
+    /// What is spoken, once CONNECT has said it.
+    #[must_use]
+    pub const fn version(&self) -> Option<Version> {
+        self.version
+    }
+
+    /// The count that ends with each acknowledgement to the client.
+    #[must_use]
+    pub fn inbound(&self) -> InboundWindow {
+        self.inbound.clone()
+    }
+
+    /// The longest packet the client takes, [MQTT-3.1.2-24].
+    #[must_use]
+    pub fn peer_packet_bytes_max(&self) -> usize {
+        self.peer.packet_bytes_max.map_or(usize::MAX, |bytes| bytes as usize)
+    }
+
+    /// CONNACK with success is being sent: from here all packets are allowed.
+    pub fn accept(&mut self) {
+        if self.state == State::Answering {
+            self.state = State::Connected;
+            self.accepted = true;
+        }
+    }
+
+    /// Nothing is received any more; further bytes are consumed and dropped.
+    pub fn close(&mut self) {
+        self.state = State::Closed;
+    }
+
+    /// Parses all complete packets of `input` and calls `handle` with each, until it says stop. Returns how
+    /// many bytes are done with; the rest, an incomplete packet or what was stopped before, is to be given
+    /// again with what follows it.
+    ///
+    /// # Errors
+    /// The first violation. Packets before it have been handled; the connection is closed.
+    pub fn receive(
+        &mut self,
+        input: &[u8],
+        handle: &mut impl FnMut(Event<'_>) -> Flow,
+    ) -> Result<usize, ProtocolError> {
+        let mut consumed = 0;
+        while let Some(rest) = input.get(consumed..).filter(|rest| !rest.is_empty()) {
+            if self.state == State::Closed {
+                return Ok(input.len());
+            }
+            match self.receive_one(rest, handle) {
+                Ok((0, _)) => break,
+                Ok((length, Flow::Continue)) => consumed += length,
+                Ok((length, Flow::Stop)) => return Ok(consumed + length),
+                Err(error) => {
+                    self.state = State::Closed;
+                    let kind = rest.first().and_then(|&header| PacketType::from_header(header));
+                    return Err(ProtocolError { packet: kind, ..error });
+                }
+            }
+        }
+        Ok(consumed)
+    }
+
+    /// One packet; length 0 when it is incomplete.
+    #[inline]
+    fn receive_one(
+        &mut self,
+        bytes: &[u8],
+        handle: &mut impl FnMut(Event<'_>) -> Flow,
+    ) -> Result<(usize, Flow), ProtocolError> {
+        const INCOMPLETE: (usize, Flow) = (0, Flow::Continue);
+        if self.state != State::Connected {
+            return self.receive_early(bytes, handle);
+        }
+        let Some(frame) = fixed_header::frame(bytes, self.limits.packet_bytes_max)? else {
+            return Ok(INCOMPLETE);
+        };
+        let version = self.version.unwrap_or(Version::V5);
+        if frame.padded && version == Version::V5 {
+            return Err(ProtocolError::malformed("remaining length is padded [MQTT-1.5.5-1]"));
+        }
+        let flow = if frame.header >> 4 == PacketType::Publish as u8 {
+            self.publish(version, frame.header, frame.body, handle)?
+        } else {
+            self.control(version, frame.header, frame.body, handle)?
+        };
+        Ok((frame.total_len, flow))
+    }
+
+    #[inline]
+    fn publish(
+        &mut self,
+        version: Version,
+        header: u8,
+        body: &[u8],
+        handle: &mut impl FnMut(Event<'_>) -> Flow,
+    ) -> Result<Flow, ProtocolError> {
+        let (mut publish, alias) = publish::decode(version, header, body, &mut self.scratch)?;
+        if let Some(alias) = alias {
+            let index = alias_index(alias, self.limits.topic_alias_max)?;
+            if publish.topic.is_empty() {
+                publish.topic = self
+                    .aliases
+                    .get(index)
+                    .and_then(Option::as_deref)
+                    .ok_or(ProtocolError::protocol("topic alias has not been introduced"))?;
+            } else {
+                if self.aliases.len() <= index {
+                    self.aliases.resize(index + 1, None);
+                }
+                if let Some(slot) = self.aliases.get_mut(index) {
+                    *slot = Some(publish.topic.into());
+                }
+            }
+        }
+        if publish.packet_id.is_some()
+            && self.inbound.begin() > u32::from(self.limits.receive_max)
+            && version == Version::V5
+        {
+            return Err(ProtocolError::new(
+                ReasonCode::ReceiveMaximumExceeded,
+                "more unacknowledged messages than the Receive Maximum [MQTT-3.3.4-9]",
+            ));
+        }
+        Ok(handle(Event::Publish(publish)))
+    }
+
+    fn control(
+        &mut self,
+        version: Version,
+        header: u8,
+        body: &[u8],
+        handle: &mut impl FnMut(Event<'_>) -> Flow,
+    ) -> Result<Flow, ProtocolError> {
+        let kind = check_header(header)?;
+        let event = match kind {
+            PacketType::PubAck => Event::PubAck(ack::decode(version, kind, body)?),
+            PacketType::PubRec => Event::PubRec(ack::decode(version, kind, body)?),
+            PacketType::PubRel => Event::PubRel(ack::decode(version, kind, body)?),
+            PacketType::PubComp => Event::PubComp(ack::decode(version, kind, body)?),
+            PacketType::Subscribe => Event::Subscribe(subscribe::decode_subscribe(
+                version,
+                self.limits.filters_max,
+                body,
+            )?),
+            PacketType::Unsubscribe => Event::Unsubscribe(subscribe::decode_unsubscribe(
+                version,
+                self.limits.filters_max,
+                body,
+            )?),
+            PacketType::PingReq if body.is_empty() => Event::PingReq,
+            PacketType::PingReq => return Err(ProtocolError::malformed("PINGREQ with a body")),
+            PacketType::Disconnect => Event::Disconnect(self.disconnect(version, body)?),
+            PacketType::Auth => Event::Auth(self.auth(version, body)?),
+            PacketType::Connect => {
+                return Err(ProtocolError::protocol("second CONNECT [MQTT-3.1.0-2]"));
+            }
+            PacketType::Publish
+            | PacketType::ConnAck
+            | PacketType::SubAck
+            | PacketType::UnsubAck
+            | PacketType::PingResp => {
+                return Err(ProtocolError::protocol("packet is for servers to send only"));
+            }
+        };
+        Ok(handle(event))
+    }
+
+    /// Before CONNACK: CONNECT itself, then the exchange of enhanced authentication.
+    #[cold]
+    fn receive_early(
+        &mut self,
+        bytes: &[u8],
+        handle: &mut impl FnMut(Event<'_>) -> Flow,
+    ) -> Result<(usize, Flow), ProtocolError> {
+        let Some(&header) = bytes.first() else { return Ok((0, Flow::Continue)) };
+        let first = self.state == State::AwaitingConnect;
+        // Judged by the first byte alone: a TLS or HTTP client is turned away at once.
+        if first && header != PacketType::Connect.header() {
+            return Err(ProtocolError::protocol("first packet is not CONNECT [MQTT-3.1.0-1]"));
+        }
+        let bytes_max = self.limits.packet_bytes_max.min(self.limits.connect_bytes_max);
+        let Some(frame) = fixed_header::frame(bytes, bytes_max)? else {
+            return Ok((0, Flow::Continue));
+        };
+        let flow = if first {
+            let connect = self.connect(frame.body)?;
+            self.state = State::Answering;
+            handle(Event::Connect(Box::new(connect)))
+        } else {
+            let kind = check_header(frame.header)?;
+            if !matches!(kind, PacketType::Auth | PacketType::Disconnect) {
+                return Err(ProtocolError::protocol(
+                    "packet before the CONNECT is answered [MQTT-3.1.2-30]",
+                ));
+            }
+            self.control(self.version.unwrap_or(Version::V5), frame.header, frame.body, handle)?
+        };
+        Ok((frame.total_len, flow))
+    }
+
+    fn connect(&mut self, body: &[u8]) -> Result<Connect, ProtocolError> {
+        let (version, bridge) = match connect::preamble(&mut Reader::new(body))? {
+            Preamble::Spoken { version, bridge } => (version, bridge),
+            Preamble::Unspoken(version) => {
+                self.version = Some(version);
+                return Err(ProtocolError::new(
+                    ReasonCode::UnsupportedProtocolVersion,
+                    "protocol version is not spoken here [MQTT-3.1.2-2]",
+                ));
+            }
+        };
+        self.version = Some(version);
+        let connect = connect::decode(version, bridge, body)?;
+        self.peer = Peer {
+            packet_bytes_max: connect.packet_bytes_max,
+            session_ends: version == Version::V5 && connect.session_expiry_s.unwrap_or(0) == 0,
+            auth_method: connect.auth_method.as_deref().map(Into::into),
+        };
+        Ok(connect)
+    }
+
+    fn disconnect(&mut self, version: Version, body: &[u8]) -> Result<Disconnect, ProtocolError> {
+        let disconnect = session_end::decode(version, body)?;
+        if self.peer.session_ends && disconnect.session_expiry_s.is_some_and(|expiry| expiry != 0) {
+            return Err(ProtocolError::protocol(
+                "session expiry was 0 and cannot be raised (MQTT5-3.14.2.2.2)",
+            ));
+        }
+        self.state = State::Closed;
+        Ok(disconnect)
+    }
+
+    fn auth<'a>(&self, version: Version, body: &'a [u8]) -> Result<Auth<'a>, ProtocolError> {
+        if version == Version::V311 {
+            return Err(ProtocolError::malformed("packet type 15 is reserved in MQTT 3.1.1"));
+        }
+        let auth = auth::decode(body)?;
+        if self.peer.auth_method.as_deref() != Some(auth.method) {
+            return Err(ProtocolError::protocol("AUTH with another method than CONNECT's"));
+        }
+        // Whether there is anything to continue after CONNACK is the owner's to know.
+        if auth.reason == ReasonCode::ReAuthenticate && !self.accepted {
+            return Err(ProtocolError::protocol("re-authentication before CONNACK"));
+        }
+        Ok(auth)
+    }
+
+    /// Appends what `error` is answered with before the connection is closed. MQTT 5: CONNACK with the reason
+    /// before the client is accepted, DISCONNECT after. MQTT 3.1.1: CONNACK where it has a return code for the
+    /// reason, else nothing. Nothing also for what is not MQTT.
+    pub fn error_reply(&self, error: &ProtocolError, out: &mut Vec<u8>) {
+        let Some(version) = self.version else { return };
+        if self.accepted {
+            self.say_goodbye(error.reason, Some(error.text), out);
+        } else {
+            let fits = error.text.len() + 16 <= self.peer_packet_bytes_max();
+            let refusal =
+                ConnAck { reason_string: fits.then_some(error.text), ..ConnAck::new(error.reason) };
+            // Our texts are short: this cannot be too long, and if it were, closing says enough.
+            if let Err(TooLong) = connack::encode(out, version, &refusal) {}
+        }
+    }
+
+    /// Appends a server's DISCONNECT with `reason`; nothing for MQTT 3.1.1. The owner closes.
+    pub fn say_goodbye(&self, reason: ReasonCode, text: Option<&str>, out: &mut Vec<u8>) {
+        let Some(version) = self.version else { return };
+        let bytes_max = self.peer_packet_bytes_max();
+        if session_end::encode(out, version, reason, text, bytes_max) == Err(TooLong)
+            && text.is_some()
+        {
+            self.say_goodbye(reason, None, out);
+        }
+    }
+}
+
+fn alias_index(alias: u16, maximum: u16) -> Result<usize, ProtocolError> {
+    if alias == 0 || alias > maximum {
+        return Err(ProtocolError::new(
+            ReasonCode::TopicAliasInvalid,
+            "topic alias is 0 or above the maximum [MQTT-3.3.2-8] [MQTT-3.3.2-9]",
+        ));
+    }
+    Ok(usize::from(alias) - 1)
+}
+
+/// The type of a packet other than PUBLISH, its flags checked.
+fn check_header(header: u8) -> Result<PacketType, ProtocolError> {
+    let kind = PacketType::from_header(header)
+        .ok_or(ProtocolError::malformed("packet type 0 is reserved"))?;
+    if kind.flags().is_some_and(|flags| flags != header & 0x0F) {
+        return Err(ProtocolError::malformed("reserved header flags are wrong [MQTT-2.1.3-1]"));
+    }
+    Ok(kind)
+}
