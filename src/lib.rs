@@ -14,6 +14,9 @@
 //! - [`admin`] HTTP: metrics and health.
 //! - [`config`], [`app`] the configuration bundle and the composition root.
 
+pub mod auth;
+pub mod config;
+pub mod metrics;
 pub mod model;
 pub mod net;
 pub mod server;
