@@ -14,4 +14,7 @@
 //! - [`admin`] HTTP: metrics and health.
 //! - [`config`], [`app`] the configuration bundle and the composition root.
 
+pub mod auth;
+pub mod broker;
+pub mod kafka;
 pub mod model;

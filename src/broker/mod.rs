@@ -1,0 +1,5 @@
+//! The domain, in no protocol's words.
+//!
+//! - [`logs`] partitioned logs: batches by offset
+
+pub mod logs;
