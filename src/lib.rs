@@ -17,6 +17,8 @@
 pub mod auth;
 pub mod config;
 pub mod metrics;
+pub mod broker;
+pub mod kafka;
 pub mod model;
 pub mod net;
 pub mod server;

@@ -18,3 +18,4 @@ pub mod queues;
 pub mod record;
 pub mod router;
 pub mod sessions;
+pub mod logs;
