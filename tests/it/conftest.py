@@ -1,0 +1,101 @@
+"""Fixtures: a broker per test, or one shared by a module's tests that need nothing of their own.
+
+`pytest --against mosquitto` runs the plain MQTT tests against Debian's mosquitto: not to judge it, but to
+show that what the tests expect is what another broker does too.
+"""
+
+import itertools
+import os
+
+import pytest
+
+from harness import Broker
+from rawmqtt import Client
+
+_numbers = itertools.count(1)
+
+
+def pytest_addoption(parser):
+    parser.addoption("--against", choices=["rialto", "mosquitto"], default="rialto", help="broker to run against")
+    parser.addoption("--long", action="store_true", help="the long versions of crash and hostile tests")
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "rialto: behaviour that is the broker's own, not for --against")
+
+
+def pytest_collection_modifyitems(config, items):
+    if config.getoption("--against") == "rialto":
+        return
+    skip = pytest.mark.skip(reason="rialto's own behaviour")
+    for item in items:
+        if "rialto" in item.keywords or not {"broker", "shared"} & set(item.fixturenames):
+            item.add_marker(skip)
+
+
+def _broker_class(config):
+    if config.getoption("--against") == "mosquitto":
+        from mosquitto import Mosquitto
+        return Mosquitto
+    return Broker
+
+
+@pytest.fixture
+def make_broker(tmp_path, request):
+    """Makes brokers (not started) that are ended after the test."""
+    made = []
+
+    def make(**options):
+        broker = _broker_class(request.config)(tmp_path / f"broker{len(made)}", **options)
+        made.append(broker)
+        return broker
+
+    yield make
+    for broker in made:
+        broker.close()
+
+
+@pytest.fixture
+def broker(make_broker):
+    """A fresh broker, started."""
+    return make_broker().start()
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory, request):
+    """A broker shared by the tests of one module; they keep apart by topic and client id."""
+    broker = _broker_class(request.config)(tmp_path_factory.mktemp("shared")).start()
+    yield broker
+    broker.close()
+
+
+@pytest.fixture
+def unique():
+    """A word no other test of this run uses: for topics and client ids on a shared broker."""
+    return f"t{os.getpid()}x{next(_numbers)}"
+
+
+@pytest.fixture(params=[4, 5], ids=["v3", "v5"])
+def version(request):
+    return request.param
+
+
+@pytest.fixture
+def connect():
+    """Opens raw clients that are cut after the test: connect(broker, id, **options)."""
+    opened = []
+
+    def opening(broker, client_id="", expect=0, **options):
+        client = Client(broker.mqtt, client_id, **options)
+        opened.append(client)
+        client.connect(expect)
+        return client
+
+    yield opening
+    for client in opened:
+        client.cut()
+
+
+@pytest.fixture
+def long(request):
+    return request.config.getoption("--long")
