@@ -15,3 +15,4 @@
 //! - [`config`], [`app`] the configuration bundle and the composition root.
 
 pub mod model;
+pub mod store;
