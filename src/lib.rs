@@ -23,3 +23,4 @@ pub mod model;
 pub mod net;
 pub mod server;
 pub mod mqtt;
+pub mod store;
