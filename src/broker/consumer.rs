@@ -9,6 +9,8 @@ use tokio::sync::oneshot;
 
 use crate::model::qos::QoS;
 
+use super::logs::verbs::{Appended, LogError};
+
 /// A message on its way to one destination.
 #[derive(Clone, Copy, Debug)]
 pub struct Outgoing<'a> {
@@ -139,15 +141,10 @@ pub enum Outcome {
         /// Earlier state was found [MQTT-3.2.2-2].
         present: bool,
     },
-    /// A batch was appended to a partition.
-    Appended {
-        /// Offset of its first record.
-        base_offset: i64,
-        /// First offset still held.
-        log_start: i64,
-    },
-    /// A batch was refused by the log with this cause; nothing changed.
-    Refused(crate::broker::logs::AppendRefusal),
+    /// A batch is in a partition.
+    Appended(Appended),
+    /// A record about a log was refused with this cause; nothing changed.
+    Refused(LogError),
 }
 
 /// A connection that waits for records.

@@ -9,6 +9,7 @@
 //! - [`waiters`] who waits for appends; woken once a sync
 //! - [`gather`] the routes' messages of one sync, one batch a partition
 //! - [`log`] a log and the table of all logs
+//! - [`registry`] the logs of a broker: the applied table, names being created, files
 //! - [`verbs`] what protocols ask of logs, and the errors they get
 //!
 //! Only the applier changes state here, in the journal's order; any thread reads. Nothing here asks a clock.
@@ -21,6 +22,7 @@ pub mod lookup;
 pub mod name;
 pub mod partition;
 pub mod producers;
+pub mod registry;
 pub mod settings;
 pub mod verbs;
 pub mod waiters;

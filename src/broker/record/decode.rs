@@ -101,6 +101,7 @@ fn publish(mut r: Reader<'_>) -> Result<Record<'_>, CodecError> {
         vhost: r.str()?,
         condition: condition(&mut r)?,
         set: r.option(|r| r.varint().map(SetId))?,
+        members: many(&mut r, 4, SetMember::decode)?,
         retained: r.bool()?,
         appends: many(&mut r, 9, |r| {
             Ok(RoutedAppend {

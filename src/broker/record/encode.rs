@@ -9,11 +9,13 @@ impl Record<'_> {
         let mut w = Writer(out);
         w.u8(VERSION);
         match self {
-            Self::Publish { vhost, condition, set, retained, appends, message } => {
+            Self::Publish { vhost, condition, set, members, retained, appends, message } => {
                 w.u8(kind::PUBLISH);
                 w.str(vhost);
                 encode_condition(&mut w, condition);
                 w.option(*set, |w, set| w.varint(set.0));
+                w.len(members.len());
+                members.iter().for_each(|member| member.encode(&mut w));
                 w.bool(*retained);
                 w.len(appends.len());
                 appends.iter().for_each(|append| encode_append(&mut w, append));

@@ -80,6 +80,8 @@ pub enum Record<'a> {
         condition: Condition,
         /// Durable sessions it goes to.
         set: Option<SetId>,
+        /// Durable sessions named one by one, when a set would not do.
+        members: Vec<SetMember>,
         /// Becomes (or, with an empty payload, ends) the topic's retained message.
         retained: bool,
         /// Logs it goes to.

@@ -197,4 +197,11 @@ impl Router {
         let mut vhosts = self.vhosts.write();
         Arc::clone(vhosts.entry(Arc::from(vhost)).or_insert_with(|| Arc::new(VhostRouter::new())))
     }
+
+    /// Makes every cached answer stale, in all vhosts.
+    pub fn invalidate(&self) {
+        for vhost in self.vhosts.read().values() {
+            vhost.invalidate();
+        }
+    }
 }

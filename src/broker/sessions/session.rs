@@ -110,6 +110,10 @@ pub struct Inner {
     pub link: Option<Link>,
     /// The connection that owns the session, from CONNECT on.
     pub owner_epoch: u64,
+    /// Session expiry interval that the owner asked for, seconds.
+    pub expiry_s: u32,
+    /// The owner's will.
+    pub will: Option<Will>,
     /// Every position below was sent to this link, or is gone.
     pub cursor: u64,
     /// Every position below was sent to some link.

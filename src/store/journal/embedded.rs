@@ -190,6 +190,10 @@ impl<W: Send + 'static> Journal<W> for EmbeddedJournal<W> {
         self.shared.last_lsn()
     }
 
+    fn at_last_lsn(&self, action: &mut dyn FnMut(Lsn)) {
+        self.shared.at_last_lsn(action);
+    }
+
     fn durable_lsn(&self) -> Lsn {
         self.shared.durable_lsn()
     }

@@ -54,6 +54,9 @@ pub trait Journal<W: Send>: Send + Sync {
     /// submitter that gets a higher LSN.
     fn last_lsn(&self) -> Lsn;
 
+    /// Runs `action` with the last LSN given out, under the submit lock: no record takes a higher one meanwhile.
+    fn at_last_lsn(&self, action: &mut dyn FnMut(Lsn));
+
     /// The last LSN that is on disk.
     fn durable_lsn(&self) -> Lsn;
 

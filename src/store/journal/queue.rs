@@ -117,6 +117,11 @@ impl<W> Shared<W> {
         Lsn(self.queue.lock().next_lsn - 1)
     }
 
+    pub(super) fn at_last_lsn(&self, action: &mut dyn FnMut(Lsn)) {
+        let queue = self.queue.lock();
+        action(Lsn(queue.next_lsn - 1));
+    }
+
     pub(super) fn durable_lsn(&self) -> Lsn {
         Lsn(self.durable.load(Ordering::Acquire))
     }
