@@ -19,3 +19,4 @@ pub mod config;
 pub mod metrics;
 pub mod model;
 pub mod mqtt;
+pub mod net;
