@@ -15,6 +15,7 @@
 //! - [`config`], [`app`] the configuration bundle and the composition root.
 
 pub mod auth;
+pub mod bridge;
 pub mod config;
 pub mod metrics;
 pub mod broker;
@@ -24,3 +25,4 @@ pub mod net;
 pub mod server;
 pub mod mqtt;
 pub mod store;
+pub mod net;

@@ -5,24 +5,6 @@
 //! [MQTT-4.7.2-1]. Both answers are exact for valid filters; for a text that is no valid filter they err to
 //! "no".
 
-/// Whether `filter` matches `topic`.
-#[must_use]
-pub fn matches(filter: &str, topic: &str) -> bool {
-    if hides(filter, topic) {
-        return false;
-    }
-    let mut levels = topic.split('/');
-    for part in filter.split('/') {
-        match (part, levels.next()) {
-            ("#", _) => return true,
-            ("+", Some(_)) => {}
-            (part, Some(level)) if part == level => {}
-            _ => return false,
-        }
-    }
-    levels.next().is_none()
-}
-
 /// Whether every topic that `inner` matches is matched by `outer` too.
 #[must_use]
 pub fn covers(outer: &str, inner: &str) -> bool {
@@ -71,7 +53,8 @@ fn hides(filter: &str, other: &str) -> bool {
 mod tests {
     use proptest::prelude::*;
 
-    use super::{covers, matches, meets};
+    use super::{covers, meets};
+    use crate::model::topic::matches;
 
     #[test]
     fn a_filter_covers_what_it_contains() {

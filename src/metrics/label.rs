@@ -137,6 +137,24 @@ label! {
     }
 }
 
+label! {
+    /// Why a route could not carry a message.
+    RouteFailure, "reason", {
+        /// The message lacks a value that a template names.
+        MissingValue = "missing_value",
+        /// A template points into a payload that is not JSON.
+        NotJson = "not_json",
+        /// What a template gives is too long.
+        TooLong = "too_long",
+        /// What a template gives cannot be a log's name.
+        BadLogName = "bad_log_name",
+        /// What a template gives is no partition of the log.
+        BadPartition = "bad_partition",
+        /// The log cannot be created or written.
+        LogRefused = "log_refused",
+    }
+}
+
 /// One handle for each value of a label.
 #[derive(Debug)]
 pub struct PerLabel<A, T> {
@@ -145,7 +163,7 @@ pub struct PerLabel<A, T> {
 }
 
 impl<A: Label, T> PerLabel<A, T> {
-    pub(super) fn new<E>(mut make: impl FnMut(A) -> Result<T, E>) -> Result<Self, E> {
+    pub(crate) fn new<E>(mut make: impl FnMut(A) -> Result<T, E>) -> Result<Self, E> {
         let handles: Result<_, E> = A::ALL.iter().map(|a| make(*a)).collect();
         Ok(Self { handles: handles?, label: PhantomData })
     }

@@ -18,8 +18,9 @@
 
 use std::borrow::Cow;
 
-use crate::auth::filter_set::{covers, matches, meets};
-use crate::auth::principal::Principal;
+use crate::auth::filter_set::{covers, meets};
+use crate::auth::principal::{Principal, is_user_name};
+use crate::model::topic::{TopicFilter, matches};
 
 /// What is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -191,7 +192,7 @@ impl Rule {
         let who = match who {
             "*" => Who::Everybody,
             "%anonymous" => Who::Anonymous,
-            name if crate::auth::principal::is_user_name(name) => Who::User(name.into()),
+            name if is_user_name(name) => Who::User(name.into()),
             _ => return Err("`allow` and `deny` name a user, `*` (everybody) or `%anonymous`"),
         };
         let object = match (spec.filter, spec.log) {
@@ -267,21 +268,13 @@ fn replaced(level: &str, user: &str, client_id: &str) -> String {
 }
 
 fn check_filter(filter: &str) -> Result<(), &'static str> {
-    if filter.is_empty() || filter.contains('\0') || filter.len() > 65_535 {
-        return Err("`filter` is no topic filter: 1 to 65,535 bytes, no NUL");
-    }
-    if filter.starts_with("$share/") {
+    let parsed = TopicFilter::parse(filter)
+        .map_err(|_| "`filter` is no topic filter: `+` fills a whole level, `#` the last one")?;
+    if parsed.share_group().is_some() {
         return Err("`filter` speaks of topics: leave `$share/<group>/` out");
     }
-    let mut levels = filter.split('/').peekable();
-    while let Some(level) = levels.next() {
-        let wild = level.contains(['+', '#']);
-        if wild && level.len() > 1 || level == "#" && levels.peek().is_some() {
-            return Err("`filter`: `+` fills a whole level, `#` the last one");
-        }
-        if level.split('%').skip(1).any(|rest| !rest.starts_with(['u', 'c'])) {
-            return Err("`filter`: only `u` or `c` may follow `%`");
-        }
+    if filter.split('%').skip(1).any(|rest| !rest.starts_with(['u', 'c'])) {
+        return Err("`filter`: only `u` or `c` may follow `%`");
     }
     Ok(())
 }

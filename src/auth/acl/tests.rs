@@ -3,8 +3,8 @@
 use proptest::prelude::*;
 
 use super::{Acl, Action, RuleSpec, Verdict};
-use crate::auth::filter_set::matches;
 use crate::auth::principal::Principal;
+use crate::model::topic::matches;
 
 const EMPTY: RuleSpec<'_> = RuleSpec {
     allow: None,
