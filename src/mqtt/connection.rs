@@ -15,7 +15,7 @@ use crate::mqtt::codec::fixed_header::{self, PacketType};
 use crate::mqtt::codec::publish::{self, PublishIn};
 use crate::mqtt::codec::session_end::{self, Disconnect};
 use crate::mqtt::codec::subscribe::{self, Subscribe, Unsubscribe};
-use crate::mqtt::codec::wire::{Reader, TooLong};
+use crate::mqtt::codec::wire::Reader;
 use crate::mqtt::error::ProtocolError;
 use crate::mqtt::reason::ReasonCode;
 use std::sync::Arc;
@@ -101,10 +101,10 @@ pub struct InboundWindow(Arc<AtomicU32>);
 impl InboundWindow {
     /// One exchange has ended. Ends of exchanges from an earlier connection change nothing at 0.
     pub fn done(&self) {
-        // The value alone matters, and saturating it is no failure.
+        // `Err` means 0 before and after.
         self.0
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |count| count.checked_sub(1))
-            .unwrap_or(0);
+            .unwrap_or_default();
     }
 
     /// How many are under way.
@@ -336,7 +336,8 @@ impl Connection {
         let Some(&header) = bytes.first() else { return Ok((0, Flow::Continue)) };
         let first = self.state == State::AwaitingConnect;
         // Judged by the first byte alone: a TLS or HTTP client is turned away at once.
-        if first && header != PacketType::Connect.header() {
+        let kind = check_header(header)?;
+        if first && kind != PacketType::Connect {
             return Err(ProtocolError::protocol("first packet is not CONNECT [MQTT-3.1.0-1]"));
         }
         let bytes_max = self.limits.packet_bytes_max.min(self.limits.connect_bytes_max);
@@ -348,7 +349,6 @@ impl Connection {
             self.state = State::Answering;
             handle(Event::Connect(Box::new(connect)))
         } else {
-            let kind = check_header(frame.header)?;
             if !matches!(kind, PacketType::Auth | PacketType::Disconnect) {
                 return Err(ProtocolError::protocol(
                     "packet before the CONNECT is answered [MQTT-3.1.2-30]",
@@ -417,8 +417,8 @@ impl Connection {
             let fits = error.text.len() + 16 <= self.peer_packet_bytes_max();
             let refusal =
                 ConnAck { reason_string: fits.then_some(error.text), ..ConnAck::new(error.reason) };
-            // Our texts are short: this cannot be too long, and if it were, closing says enough.
-            if let Err(TooLong) = connack::encode(out, version, &refusal) {}
+            // Our texts fit, always; if one did not, closing alone would say enough.
+            connack::encode(out, version, &refusal).unwrap_or_default();
         }
     }
 
@@ -426,11 +426,8 @@ impl Connection {
     pub fn say_goodbye(&self, reason: ReasonCode, text: Option<&str>, out: &mut Vec<u8>) {
         let Some(version) = self.version else { return };
         let bytes_max = self.peer_packet_bytes_max();
-        if session_end::encode(out, version, reason, text, bytes_max) == Err(TooLong)
-            && text.is_some()
-        {
-            self.say_goodbye(reason, None, out);
-        }
+        // As above.
+        session_end::encode(out, version, reason, text, bytes_max).unwrap_or_default();
     }
 }
 
@@ -452,4 +449,193 @@ fn check_header(header: u8) -> Result<PacketType, ProtocolError> {
         return Err(ProtocolError::malformed("reserved header flags are wrong [MQTT-2.1.3-1]"));
     }
     Ok(kind)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Connection, Event, Flow, Limits};
+    use crate::mqtt::error::ProtocolError;
+    use crate::mqtt::reason::ReasonCode;
+
+    const CONNECT_4: &[u8] = b"\x10\x0D\0\x04MQTT\x04\x02\0\0\0\x01c";
+    const CONNECT_5: &[u8] = b"\x10\x0E\0\x04MQTT\x05\x02\0\0\0\0\x01c";
+    const PING: &[u8] = b"\xC0\0";
+
+    fn limits() -> Limits {
+        Limits { topic_alias_max: 2, receive_max: 2, ..Limits::default() }
+    }
+
+    fn accepted(connect: &[u8]) -> Connection {
+        let mut connection = Connection::new(limits());
+        connection.receive(connect, &mut |_| Flow::Stop).unwrap();
+        connection.accept();
+        connection
+    }
+
+    /// Feeds `bytes`; gives back the topics of the messages in them.
+    fn topics(connection: &mut Connection, bytes: &[u8]) -> Result<Vec<String>, ProtocolError> {
+        let mut topics = Vec::new();
+        connection.receive(bytes, &mut |event| {
+            if let Event::Publish(publish) = event {
+                topics.push(publish.topic.to_owned());
+            }
+            Flow::Continue
+        })?;
+        Ok(topics)
+    }
+
+    fn reply(connection: &Connection, error: &ProtocolError) -> Vec<u8> {
+        let mut out = Vec::new();
+        connection.error_reply(error, &mut out);
+        out
+    }
+
+    /// [MQTT-3.1.0-1]
+    #[test]
+    fn what_does_not_begin_with_connect_is_refused_at_its_first_byte_without_a_reply() {
+        for first in [b"\x30", b"\x16", b"G", b"\xC0", b"\x00", b"\x11"] {
+            let mut connection = Connection::new(limits());
+            let error = connection.receive(first, &mut |_| Flow::Continue).unwrap_err();
+            assert!(reply(&connection, &error).is_empty());
+        }
+    }
+
+    #[test]
+    fn connect_stops_and_leaves_what_follows_it() {
+        let mut connection = Connection::new(limits());
+        let bytes = [CONNECT_5, PING].concat();
+        let consumed = connection.receive(&bytes, &mut |_| Flow::Stop).unwrap();
+        assert_eq!(consumed, CONNECT_5.len());
+        connection.accept();
+        let mut pings = 0;
+        let rest = connection.receive(&bytes[consumed..], &mut |event| {
+            pings += usize::from(matches!(event, Event::PingReq));
+            Flow::Continue
+        });
+        assert_eq!((rest, pings), (Ok(PING.len()), 1));
+    }
+
+    /// [MQTT-3.1.2-30]
+    #[test]
+    fn packets_before_the_answer_are_a_protocol_error() {
+        let mut connection = Connection::new(limits());
+        connection.receive(CONNECT_5, &mut |_| Flow::Stop).unwrap();
+        let error = connection.receive(PING, &mut |_| Flow::Continue).unwrap_err();
+        assert_eq!(error.reason, ReasonCode::ProtocolError);
+        // CONNACK, not DISCONNECT: nothing has been accepted.
+        assert_eq!(reply(&connection, &error)[..1], [0x20]);
+    }
+
+    /// [MQTT-3.1.0-2]
+    #[test]
+    fn second_connect_closes_the_connection() {
+        let mut connection = accepted(CONNECT_5);
+        let error = connection.receive(CONNECT_5, &mut |_| Flow::Continue).unwrap_err();
+        assert_eq!(error.reason, ReasonCode::ProtocolError);
+        assert_eq!(reply(&connection, &error)[..1], [0xE0]);
+        // What comes after the error is dropped.
+        assert_eq!(connection.receive(PING, &mut |_| panic!("closed")), Ok(2));
+    }
+
+    #[test]
+    fn older_clients_are_told_nothing_after_connack() {
+        let mut connection = accepted(CONNECT_4);
+        let error = connection.receive(CONNECT_4, &mut |_| Flow::Continue).unwrap_err();
+        assert!(reply(&connection, &error).is_empty());
+    }
+
+    /// [MQTT-3.1.2-2]
+    #[test]
+    fn unspoken_versions_are_refused_in_words_they_know() {
+        for (name, level, expected) in [
+            (&b"\0\x06MQIsdp"[..], 3, &[0x20, 2, 0, 1][..]),
+            (b"\0\x04MQTT", 3, &[0x20, 2, 0, 1]),
+            (b"\0\x04MQTT", 6, &[0x20]),
+        ] {
+            let body = [name, &[level, 2, 0, 0, 0, 0]].concat();
+            let packet = [&[0x10, body.len() as u8], &body[..]].concat();
+            let mut connection = Connection::new(limits());
+            let error = connection.receive(&packet, &mut |_| Flow::Stop).unwrap_err();
+            let reply = reply(&connection, &error);
+            assert!(reply.starts_with(expected), "{reply:?}");
+            if level == 6 {
+                assert_eq!(reply[2..4], [0, 0x84]);
+            }
+        }
+    }
+
+    /// [MQTT-3.3.2-12]
+    #[test]
+    fn topic_aliases_are_introduced_used_and_replaced() {
+        let mut connection = accepted(CONNECT_5);
+        let bytes = b"\x30\x07\0\x01a\x03\x23\0\x01\x30\x06\0\0\x03\x23\0\x01\
+            \x30\x07\0\x01b\x03\x23\0\x01\x30\x06\0\0\x03\x23\0\x01";
+        assert_eq!(topics(&mut connection, bytes).unwrap(), ["a", "a", "b", "b"]);
+        let unknown = b"\x30\x06\0\0\x03\x23\0\x02";
+        assert_eq!(topics(&mut connection, unknown).unwrap_err().reason, ReasonCode::ProtocolError);
+    }
+
+    /// [MQTT-3.3.4-9]
+    #[test]
+    fn the_receive_maximum_counts_what_is_not_acknowledged() {
+        let publish = b"\x32\x07\0\x01a\0\x01\0x";
+        let mut connection = accepted(CONNECT_5);
+        let window = connection.inbound();
+        topics(&mut connection, &publish.repeat(2)).unwrap();
+        window.done();
+        topics(&mut connection, publish).unwrap();
+        assert_eq!(window.under_way(), 2);
+        let error = topics(&mut connection, publish).unwrap_err();
+        assert_eq!(error.reason, ReasonCode::ReceiveMaximumExceeded);
+        for _ in 0..9 {
+            window.done();
+        }
+        assert_eq!(window.under_way(), 0);
+    }
+
+    #[test]
+    fn older_clients_have_no_receive_maximum() {
+        let mut connection = accepted(CONNECT_4);
+        let publish = b"\x32\x06\0\x01a\0\x01x";
+        assert_eq!(topics(&mut connection, &publish.repeat(9)).unwrap().len(), 9);
+    }
+
+    #[test]
+    fn disconnect_ends_the_connection_and_may_not_raise_an_expiry_of_0() {
+        let mut connection = accepted(CONNECT_5);
+        let mut events = 0;
+        let bytes = [b"\xE0\0", PING].concat();
+        let consumed = connection.receive(&bytes, &mut |_| {
+            events += 1;
+            Flow::Continue
+        });
+        assert_eq!((consumed, events), (Ok(4), 1));
+        let raise = b"\xE0\x07\0\x05\x11\0\0\0\x01";
+        let error = accepted(CONNECT_5).receive(raise, &mut |_| Flow::Continue).unwrap_err();
+        assert_eq!(error.reason, ReasonCode::ProtocolError);
+    }
+
+    #[test]
+    fn packets_beyond_the_limit_are_refused_before_they_arrive() {
+        let few = Limits { packet_bytes_max: 100, connect_bytes_max: 20, ..limits() };
+        let mut connection = Connection::new(few);
+        let error = connection.receive(b"\x10\x13", &mut |_| Flow::Continue).unwrap_err();
+        assert_eq!(error.reason, ReasonCode::PacketTooLarge);
+        let mut connection = Connection::new(few);
+        connection.receive(CONNECT_5, &mut |_| Flow::Stop).unwrap();
+        connection.accept();
+        assert_eq!(connection.receive(b"\x30\x62", &mut |_| Flow::Continue), Ok(0));
+        let error = connection.receive(b"\x30\x63", &mut |_| Flow::Continue).unwrap_err();
+        assert_eq!(error.reason, ReasonCode::PacketTooLarge);
+    }
+
+    /// [MQTT-3.14.2-3]
+    #[test]
+    fn goodbyes_fit_the_client() {
+        let small = b"\x10\x13\0\x04MQTT\x05\x02\0\0\x05\x27\0\0\0\x0A\0\x01c";
+        let connection = accepted(small);
+        let mut out = Vec::new();
+        connection.say_goodbye(ReasonCode::SessionTakenOver, Some("long words"), &mut out);
+        assert_eq!(out, [0xE0, 1, 0x8E]);
+    }
 }

@@ -20,6 +20,8 @@ pub mod publish;
 pub mod session_end;
 pub mod suback;
 pub mod subscribe;
+#[cfg(test)]
+mod tests;
 mod v4;
 mod v5;
 pub mod wire;
