@@ -9,7 +9,6 @@
 use crate::mqtt::codec::Version;
 use crate::mqtt::codec::ack::{self, Ack};
 use crate::mqtt::codec::auth::{self, Auth};
-use crate::mqtt::codec::connack::{self, ConnAck};
 use crate::mqtt::codec::connect::{self, Connect, Preamble};
 use crate::mqtt::codec::fixed_header::{self, PacketType};
 use crate::mqtt::codec::publish::{self, PublishIn};
@@ -18,35 +17,11 @@ use crate::mqtt::codec::subscribe::{self, Subscribe, Unsubscribe};
 use crate::mqtt::codec::wire::Reader;
 use crate::mqtt::error::ProtocolError;
 use crate::mqtt::reason::ReasonCode;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 
-/// What a connection may ask of us. The same values belong into CONNACK.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// Longest packet in bytes, fixed header included.
-    pub packet_bytes_max: usize,
-    /// Longest CONNECT in bytes: it comes before anybody is authenticated.
-    pub connect_bytes_max: usize,
-    /// Highest topic alias a client may use; 0 means none. MQTT 5 only.
-    pub topic_alias_max: u16,
-    /// How many PUBLISH above QoS 0 a client may leave unacknowledged. MQTT 5 only.
-    pub receive_max: u16,
-    /// Most filters in one SUBSCRIBE or UNSUBSCRIBE.
-    pub filters_max: usize,
-}
+pub use crate::mqtt::inbound::{InboundWindow, Limits};
 
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            packet_bytes_max: 1 << 20,
-            connect_bytes_max: 256 << 10,
-            topic_alias_max: 32,
-            receive_max: 1024,
-            filters_max: 4096,
-        }
-    }
-}
+/// What the scratch buffer may keep between packets.
+const SCRATCH_BYTES_KEPT: usize = 4096;
 
 /// What a packet means, borrowed from the read buffer and the connection.
 #[derive(Debug)]
@@ -67,7 +42,7 @@ pub enum Event<'a> {
     Subscribe(Subscribe),
     /// Unsubscribe.
     Unsubscribe(Unsubscribe),
-    /// To be answered with PINGRESP, `D0 00`.
+    /// To be answered with [`PINGRESP`](crate::mqtt::codec::PINGRESP).
     PingReq,
     /// The last packet; what follows it is ignored.
     Disconnect(Disconnect),
@@ -93,31 +68,6 @@ enum State {
     Closed,
 }
 
-/// How many PUBLISH above QoS 0 the client has under way. The engine counts up; whoever writes the PUBACK,
-/// the PUBCOMP or a failing PUBREC counts down, from any thread, before the bytes leave.
-#[derive(Clone, Debug, Default)]
-pub struct InboundWindow(Arc<AtomicU32>);
-
-impl InboundWindow {
-    /// One exchange has ended. Ends of exchanges from an earlier connection change nothing at 0.
-    pub fn done(&self) {
-        // `Err` means 0 before and after.
-        self.0
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |count| count.checked_sub(1))
-            .unwrap_or_default();
-    }
-
-    /// How many are under way.
-    #[must_use]
-    pub fn under_way(&self) -> u32 {
-        self.0.load(Ordering::Relaxed)
-    }
-
-    fn begin(&self) -> u32 {
-        self.0.fetch_add(1, Ordering::Relaxed) + 1
-    }
-}
-
 /// The engine of one connection.
 #[derive(Debug)]
 pub struct Connection {
@@ -126,8 +76,8 @@ pub struct Connection {
     /// Known from the first packet on, even if that is refused.
     version: Option<Version>,
     inbound: InboundWindow,
-    /// Topics by alias - 1, MQTT 5.
-    aliases: Vec<Option<Box<str>>>,
+    /// Topics by alias - 1, empty where there is none. MQTT 5.
+    aliases: Vec<String>,
     /// Where property blocks go that cannot be borrowed.
     scratch: Vec<u8>,
     /// What CONNECT said and later packets are held against.
@@ -184,6 +134,12 @@ impl Connection {
             self.state = State::Connected;
             self.accepted = true;
         }
+    }
+
+    /// Whether [`Self::accept`] has been called.
+    #[must_use]
+    pub const fn is_accepted(&self) -> bool {
+        self.accepted
     }
 
     /// Nothing is received any more; further bytes are consumed and dropped.
@@ -259,17 +215,16 @@ impl Connection {
         if let Some(alias) = alias {
             let index = alias_index(alias, self.limits.topic_alias_max)?;
             if publish.topic.is_empty() {
-                publish.topic = self
-                    .aliases
-                    .get(index)
-                    .and_then(Option::as_deref)
-                    .ok_or(ProtocolError::protocol("topic alias has not been introduced"))?;
+                let known = self.aliases.get(index).filter(|topic| !topic.is_empty());
+                publish.topic =
+                    known.ok_or(ProtocolError::protocol("topic alias has not been introduced"))?;
             } else {
                 if self.aliases.len() <= index {
-                    self.aliases.resize(index + 1, None);
+                    self.aliases.resize(index + 1, String::new());
                 }
-                if let Some(slot) = self.aliases.get_mut(index) {
-                    *slot = Some(publish.topic.into());
+                if let Some(topic) = self.aliases.get_mut(index) {
+                    topic.clear();
+                    topic.push_str(publish.topic);
                 }
             }
         }
@@ -282,7 +237,11 @@ impl Connection {
                 "more unacknowledged messages than the Receive Maximum [MQTT-3.3.4-9]",
             ));
         }
-        Ok(handle(Event::Publish(publish)))
+        let flow = handle(Event::Publish(publish));
+        if self.scratch.capacity() > SCRATCH_BYTES_KEPT {
+            self.scratch = Vec::new();
+        }
+        Ok(flow)
     }
 
     fn control(
@@ -404,30 +363,6 @@ impl Connection {
             return Err(ProtocolError::protocol("re-authentication before CONNACK"));
         }
         Ok(auth)
-    }
-
-    /// Appends what `error` is answered with before the connection is closed. MQTT 5: CONNACK with the reason
-    /// before the client is accepted, DISCONNECT after. MQTT 3.1.1: CONNACK where it has a return code for the
-    /// reason, else nothing. Nothing also for what is not MQTT.
-    pub fn error_reply(&self, error: &ProtocolError, out: &mut Vec<u8>) {
-        let Some(version) = self.version else { return };
-        if self.accepted {
-            self.say_goodbye(error.reason, Some(error.text), out);
-        } else {
-            let fits = error.text.len() + 16 <= self.peer_packet_bytes_max();
-            let refusal =
-                ConnAck { reason_string: fits.then_some(error.text), ..ConnAck::new(error.reason) };
-            // Our texts fit, always; if one did not, closing alone would say enough.
-            connack::encode(out, version, &refusal).unwrap_or_default();
-        }
-    }
-
-    /// Appends a server's DISCONNECT with `reason`; nothing for MQTT 3.1.1. The owner closes.
-    pub fn say_goodbye(&self, reason: ReasonCode, text: Option<&str>, out: &mut Vec<u8>) {
-        let Some(version) = self.version else { return };
-        let bytes_max = self.peer_packet_bytes_max();
-        // As above.
-        session_end::encode(out, version, reason, text, bytes_max).unwrap_or_default();
     }
 }
 
@@ -562,6 +497,15 @@ mod tests {
                 assert_eq!(reply[2..4], [0, 0x84]);
             }
         }
+    }
+
+    /// [MQTT-3.1.3-8]
+    #[test]
+    fn older_clients_without_identifier_or_clean_session_get_return_code_2() {
+        let mut connection = Connection::new(limits());
+        let packet = b"\x10\x0C\0\x04MQTT\x04\0\0\0\0\0";
+        let error = connection.receive(packet, &mut |_| Flow::Stop).unwrap_err();
+        assert_eq!(reply(&connection, &error), [0x20, 2, 0, 2]);
     }
 
     /// [MQTT-3.3.2-12]

@@ -34,3 +34,6 @@ pub enum Version {
     /// MQTT 5.0, protocol level 5.
     V5,
 }
+
+/// The answer to PINGREQ, whole.
+pub const PINGRESP: [u8; 2] = [0xD0, 0];

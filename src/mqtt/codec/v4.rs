@@ -61,9 +61,11 @@ pub(super) fn qos(qos: mqttbytes::QoS) -> QoS {
     }
 }
 
+pub(super) const REFUSED: &str = "packet cannot be parsed";
+
 /// After the strict check nothing should be left to refuse; if something is, it is malformed.
 pub(super) fn refused(_: Error) -> ProtocolError {
-    ProtocolError::malformed("packet cannot be parsed")
+    ProtocolError::malformed(REFUSED)
 }
 
 #[cfg(test)]
