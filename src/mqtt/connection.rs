@@ -10,7 +10,7 @@ use crate::mqtt::codec::Version;
 use crate::mqtt::codec::ack::{self, Ack};
 use crate::mqtt::codec::auth::{self, Auth};
 use crate::mqtt::codec::connect::{self, Connect, Preamble};
-use crate::mqtt::codec::fixed_header::{self, PacketType};
+use crate::mqtt::codec::fixed_header::{self, Frame, PacketType};
 use crate::mqtt::codec::publish::{self, PublishIn};
 use crate::mqtt::codec::session_end::{self, Disconnect};
 use crate::mqtt::codec::subscribe::{self, Subscribe, Unsubscribe};
@@ -192,9 +192,7 @@ impl Connection {
             return Ok(INCOMPLETE);
         };
         let version = self.version.unwrap_or(Version::V5);
-        if frame.padded && version == Version::V5 {
-            return Err(ProtocolError::malformed("remaining length is padded [MQTT-1.5.5-1]"));
-        }
+        check_padding(version, &frame)?;
         let flow = if frame.header >> 4 == PacketType::Publish as u8 {
             self.publish(version, frame.header, frame.body, handle)?
         } else {
@@ -304,7 +302,7 @@ impl Connection {
             return Ok((0, Flow::Continue));
         };
         let flow = if first {
-            let connect = self.connect(frame.body)?;
+            let connect = self.connect(&frame)?;
             self.state = State::Answering;
             handle(Event::Connect(Box::new(connect)))
         } else {
@@ -318,8 +316,8 @@ impl Connection {
         Ok((frame.total_len, flow))
     }
 
-    fn connect(&mut self, body: &[u8]) -> Result<Connect, ProtocolError> {
-        let (version, bridge) = match connect::preamble(&mut Reader::new(body))? {
+    fn connect(&mut self, frame: &Frame<'_>) -> Result<Connect, ProtocolError> {
+        let (version, bridge) = match connect::preamble(&mut Reader::new(frame.body))? {
             Preamble::Spoken { version, bridge } => (version, bridge),
             Preamble::Unspoken(version) => {
                 self.version = Some(version);
@@ -330,7 +328,8 @@ impl Connection {
             }
         };
         self.version = Some(version);
-        let connect = connect::decode(version, bridge, body)?;
+        check_padding(version, frame)?;
+        let connect = connect::decode(version, bridge, frame.body)?;
         self.peer = Peer {
             packet_bytes_max: connect.packet_bytes_max,
             session_ends: version == Version::V5 && connect.session_expiry_s.unwrap_or(0) == 0,
@@ -364,6 +363,13 @@ impl Connection {
         }
         Ok(auth)
     }
+}
+
+fn check_padding(version: Version, frame: &Frame<'_>) -> Result<(), ProtocolError> {
+    if frame.padded && version == Version::V5 {
+        return Err(ProtocolError::malformed("remaining length is padded [MQTT-1.5.5-1]"));
+    }
+    Ok(())
 }
 
 fn alias_index(alias: u16, maximum: u16) -> Result<usize, ProtocolError> {
