@@ -9,44 +9,19 @@
 use crate::mqtt::codec::Version;
 use crate::mqtt::codec::ack::{self, Ack};
 use crate::mqtt::codec::auth::{self, Auth};
-use crate::mqtt::codec::connack::{self, ConnAck};
 use crate::mqtt::codec::connect::{self, Connect, Preamble};
-use crate::mqtt::codec::fixed_header::{self, PacketType};
+use crate::mqtt::codec::fixed_header::{self, Frame, PacketType};
 use crate::mqtt::codec::publish::{self, PublishIn};
 use crate::mqtt::codec::session_end::{self, Disconnect};
 use crate::mqtt::codec::subscribe::{self, Subscribe, Unsubscribe};
-use crate::mqtt::codec::wire::{Reader, TooLong};
+use crate::mqtt::codec::wire::Reader;
 use crate::mqtt::error::ProtocolError;
 use crate::mqtt::reason::ReasonCode;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 
-/// What a connection may ask of us. The same values belong into CONNACK.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// Longest packet in bytes, fixed header included.
-    pub packet_bytes_max: usize,
-    /// Longest CONNECT in bytes: it comes before anybody is authenticated.
-    pub connect_bytes_max: usize,
-    /// Highest topic alias a client may use; 0 means none. MQTT 5 only.
-    pub topic_alias_max: u16,
-    /// How many PUBLISH above QoS 0 a client may leave unacknowledged. MQTT 5 only.
-    pub receive_max: u16,
-    /// Most filters in one SUBSCRIBE or UNSUBSCRIBE.
-    pub filters_max: usize,
-}
+pub use crate::mqtt::inbound::{InboundWindow, Limits};
 
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            packet_bytes_max: 1 << 20,
-            connect_bytes_max: 256 << 10,
-            topic_alias_max: 32,
-            receive_max: 1024,
-            filters_max: 4096,
-        }
-    }
-}
+/// What the scratch buffer may keep between packets.
+const SCRATCH_BYTES_KEPT: usize = 4096;
 
 /// What a packet means, borrowed from the read buffer and the connection.
 #[derive(Debug)]
@@ -67,7 +42,7 @@ pub enum Event<'a> {
     Subscribe(Subscribe),
     /// Unsubscribe.
     Unsubscribe(Unsubscribe),
-    /// To be answered with PINGRESP, `D0 00`.
+    /// To be answered with [`PINGRESP`](crate::mqtt::codec::PINGRESP).
     PingReq,
     /// The last packet; what follows it is ignored.
     Disconnect(Disconnect),
@@ -93,31 +68,6 @@ enum State {
     Closed,
 }
 
-/// How many PUBLISH above QoS 0 the client has under way. The engine counts up; whoever writes the PUBACK,
-/// the PUBCOMP or a failing PUBREC counts down, from any thread, before the bytes leave.
-#[derive(Clone, Debug, Default)]
-pub struct InboundWindow(Arc<AtomicU32>);
-
-impl InboundWindow {
-    /// One exchange has ended. Ends of exchanges from an earlier connection change nothing at 0.
-    pub fn done(&self) {
-        // The value alone matters, and saturating it is no failure.
-        self.0
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |count| count.checked_sub(1))
-            .unwrap_or(0);
-    }
-
-    /// How many are under way.
-    #[must_use]
-    pub fn under_way(&self) -> u32 {
-        self.0.load(Ordering::Relaxed)
-    }
-
-    fn begin(&self) -> u32 {
-        self.0.fetch_add(1, Ordering::Relaxed) + 1
-    }
-}
-
 /// The engine of one connection.
 #[derive(Debug)]
 pub struct Connection {
@@ -126,8 +76,8 @@ pub struct Connection {
     /// Known from the first packet on, even if that is refused.
     version: Option<Version>,
     inbound: InboundWindow,
-    /// Topics by alias - 1, MQTT 5.
-    aliases: Vec<Option<Box<str>>>,
+    /// Topics by alias - 1, empty where there is none. MQTT 5.
+    aliases: Vec<String>,
     /// Where property blocks go that cannot be borrowed.
     scratch: Vec<u8>,
     /// What CONNECT said and later packets are held against.
@@ -186,6 +136,12 @@ impl Connection {
         }
     }
 
+    /// Whether [`Self::accept`] has been called.
+    #[must_use]
+    pub const fn is_accepted(&self) -> bool {
+        self.accepted
+    }
+
     /// Nothing is received any more; further bytes are consumed and dropped.
     pub fn close(&mut self) {
         self.state = State::Closed;
@@ -236,9 +192,7 @@ impl Connection {
             return Ok(INCOMPLETE);
         };
         let version = self.version.unwrap_or(Version::V5);
-        if frame.padded && version == Version::V5 {
-            return Err(ProtocolError::malformed("remaining length is padded [MQTT-1.5.5-1]"));
-        }
+        check_padding(version, &frame)?;
         let flow = if frame.header >> 4 == PacketType::Publish as u8 {
             self.publish(version, frame.header, frame.body, handle)?
         } else {
@@ -259,17 +213,16 @@ impl Connection {
         if let Some(alias) = alias {
             let index = alias_index(alias, self.limits.topic_alias_max)?;
             if publish.topic.is_empty() {
-                publish.topic = self
-                    .aliases
-                    .get(index)
-                    .and_then(Option::as_deref)
-                    .ok_or(ProtocolError::protocol("topic alias has not been introduced"))?;
+                let known = self.aliases.get(index).filter(|topic| !topic.is_empty());
+                publish.topic =
+                    known.ok_or(ProtocolError::protocol("topic alias has not been introduced"))?;
             } else {
                 if self.aliases.len() <= index {
-                    self.aliases.resize(index + 1, None);
+                    self.aliases.resize(index + 1, String::new());
                 }
-                if let Some(slot) = self.aliases.get_mut(index) {
-                    *slot = Some(publish.topic.into());
+                if let Some(topic) = self.aliases.get_mut(index) {
+                    topic.clear();
+                    topic.push_str(publish.topic);
                 }
             }
         }
@@ -282,7 +235,11 @@ impl Connection {
                 "more unacknowledged messages than the Receive Maximum [MQTT-3.3.4-9]",
             ));
         }
-        Ok(handle(Event::Publish(publish)))
+        let flow = handle(Event::Publish(publish));
+        if self.scratch.capacity() > SCRATCH_BYTES_KEPT {
+            self.scratch = Vec::new();
+        }
+        Ok(flow)
     }
 
     fn control(
@@ -336,7 +293,8 @@ impl Connection {
         let Some(&header) = bytes.first() else { return Ok((0, Flow::Continue)) };
         let first = self.state == State::AwaitingConnect;
         // Judged by the first byte alone: a TLS or HTTP client is turned away at once.
-        if first && header != PacketType::Connect.header() {
+        let kind = check_header(header)?;
+        if first && kind != PacketType::Connect {
             return Err(ProtocolError::protocol("first packet is not CONNECT [MQTT-3.1.0-1]"));
         }
         let bytes_max = self.limits.packet_bytes_max.min(self.limits.connect_bytes_max);
@@ -344,11 +302,10 @@ impl Connection {
             return Ok((0, Flow::Continue));
         };
         let flow = if first {
-            let connect = self.connect(frame.body)?;
+            let connect = self.connect(&frame)?;
             self.state = State::Answering;
             handle(Event::Connect(Box::new(connect)))
         } else {
-            let kind = check_header(frame.header)?;
             if !matches!(kind, PacketType::Auth | PacketType::Disconnect) {
                 return Err(ProtocolError::protocol(
                     "packet before the CONNECT is answered [MQTT-3.1.2-30]",
@@ -359,8 +316,8 @@ impl Connection {
         Ok((frame.total_len, flow))
     }
 
-    fn connect(&mut self, body: &[u8]) -> Result<Connect, ProtocolError> {
-        let (version, bridge) = match connect::preamble(&mut Reader::new(body))? {
+    fn connect(&mut self, frame: &Frame<'_>) -> Result<Connect, ProtocolError> {
+        let (version, bridge) = match connect::preamble(&mut Reader::new(frame.body))? {
             Preamble::Spoken { version, bridge } => (version, bridge),
             Preamble::Unspoken(version) => {
                 self.version = Some(version);
@@ -371,7 +328,8 @@ impl Connection {
             }
         };
         self.version = Some(version);
-        let connect = connect::decode(version, bridge, body)?;
+        check_padding(version, frame)?;
+        let connect = connect::decode(version, bridge, frame.body)?;
         self.peer = Peer {
             packet_bytes_max: connect.packet_bytes_max,
             session_ends: version == Version::V5 && connect.session_expiry_s.unwrap_or(0) == 0,
@@ -405,33 +363,13 @@ impl Connection {
         }
         Ok(auth)
     }
+}
 
-    /// Appends what `error` is answered with before the connection is closed. MQTT 5: CONNACK with the reason
-    /// before the client is accepted, DISCONNECT after. MQTT 3.1.1: CONNACK where it has a return code for the
-    /// reason, else nothing. Nothing also for what is not MQTT.
-    pub fn error_reply(&self, error: &ProtocolError, out: &mut Vec<u8>) {
-        let Some(version) = self.version else { return };
-        if self.accepted {
-            self.say_goodbye(error.reason, Some(error.text), out);
-        } else {
-            let fits = error.text.len() + 16 <= self.peer_packet_bytes_max();
-            let refusal =
-                ConnAck { reason_string: fits.then_some(error.text), ..ConnAck::new(error.reason) };
-            // Our texts are short: this cannot be too long, and if it were, closing says enough.
-            if let Err(TooLong) = connack::encode(out, version, &refusal) {}
-        }
+fn check_padding(version: Version, frame: &Frame<'_>) -> Result<(), ProtocolError> {
+    if frame.padded && version == Version::V5 {
+        return Err(ProtocolError::malformed("remaining length is padded [MQTT-1.5.5-1]"));
     }
-
-    /// Appends a server's DISCONNECT with `reason`; nothing for MQTT 3.1.1. The owner closes.
-    pub fn say_goodbye(&self, reason: ReasonCode, text: Option<&str>, out: &mut Vec<u8>) {
-        let Some(version) = self.version else { return };
-        let bytes_max = self.peer_packet_bytes_max();
-        if session_end::encode(out, version, reason, text, bytes_max) == Err(TooLong)
-            && text.is_some()
-        {
-            self.say_goodbye(reason, None, out);
-        }
-    }
+    Ok(())
 }
 
 fn alias_index(alias: u16, maximum: u16) -> Result<usize, ProtocolError> {
@@ -452,4 +390,202 @@ fn check_header(header: u8) -> Result<PacketType, ProtocolError> {
         return Err(ProtocolError::malformed("reserved header flags are wrong [MQTT-2.1.3-1]"));
     }
     Ok(kind)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Connection, Event, Flow, Limits};
+    use crate::mqtt::error::ProtocolError;
+    use crate::mqtt::reason::ReasonCode;
+
+    const CONNECT_4: &[u8] = b"\x10\x0D\0\x04MQTT\x04\x02\0\0\0\x01c";
+    const CONNECT_5: &[u8] = b"\x10\x0E\0\x04MQTT\x05\x02\0\0\0\0\x01c";
+    const PING: &[u8] = b"\xC0\0";
+
+    fn limits() -> Limits {
+        Limits { topic_alias_max: 2, receive_max: 2, ..Limits::default() }
+    }
+
+    fn accepted(connect: &[u8]) -> Connection {
+        let mut connection = Connection::new(limits());
+        connection.receive(connect, &mut |_| Flow::Stop).unwrap();
+        connection.accept();
+        connection
+    }
+
+    /// Feeds `bytes`; gives back the topics of the messages in them.
+    fn topics(connection: &mut Connection, bytes: &[u8]) -> Result<Vec<String>, ProtocolError> {
+        let mut topics = Vec::new();
+        connection.receive(bytes, &mut |event| {
+            if let Event::Publish(publish) = event {
+                topics.push(publish.topic.to_owned());
+            }
+            Flow::Continue
+        })?;
+        Ok(topics)
+    }
+
+    fn reply(connection: &Connection, error: &ProtocolError) -> Vec<u8> {
+        let mut out = Vec::new();
+        connection.error_reply(error, &mut out);
+        out
+    }
+
+    /// [MQTT-3.1.0-1]
+    #[test]
+    fn what_does_not_begin_with_connect_is_refused_at_its_first_byte_without_a_reply() {
+        for first in [b"\x30", b"\x16", b"G", b"\xC0", b"\x00", b"\x11"] {
+            let mut connection = Connection::new(limits());
+            let error = connection.receive(first, &mut |_| Flow::Continue).unwrap_err();
+            assert!(reply(&connection, &error).is_empty());
+        }
+    }
+
+    #[test]
+    fn connect_stops_and_leaves_what_follows_it() {
+        let mut connection = Connection::new(limits());
+        let bytes = [CONNECT_5, PING].concat();
+        let consumed = connection.receive(&bytes, &mut |_| Flow::Stop).unwrap();
+        assert_eq!(consumed, CONNECT_5.len());
+        connection.accept();
+        let mut pings = 0;
+        let rest = connection.receive(&bytes[consumed..], &mut |event| {
+            pings += usize::from(matches!(event, Event::PingReq));
+            Flow::Continue
+        });
+        assert_eq!((rest, pings), (Ok(PING.len()), 1));
+    }
+
+    /// [MQTT-3.1.2-30]
+    #[test]
+    fn packets_before_the_answer_are_a_protocol_error() {
+        let mut connection = Connection::new(limits());
+        connection.receive(CONNECT_5, &mut |_| Flow::Stop).unwrap();
+        let error = connection.receive(PING, &mut |_| Flow::Continue).unwrap_err();
+        assert_eq!(error.reason, ReasonCode::ProtocolError);
+        // CONNACK, not DISCONNECT: nothing has been accepted.
+        assert_eq!(reply(&connection, &error)[..1], [0x20]);
+    }
+
+    /// [MQTT-3.1.0-2]
+    #[test]
+    fn second_connect_closes_the_connection() {
+        let mut connection = accepted(CONNECT_5);
+        let error = connection.receive(CONNECT_5, &mut |_| Flow::Continue).unwrap_err();
+        assert_eq!(error.reason, ReasonCode::ProtocolError);
+        assert_eq!(reply(&connection, &error)[..1], [0xE0]);
+        // What comes after the error is dropped.
+        assert_eq!(connection.receive(PING, &mut |_| panic!("closed")), Ok(2));
+    }
+
+    #[test]
+    fn older_clients_are_told_nothing_after_connack() {
+        let mut connection = accepted(CONNECT_4);
+        let error = connection.receive(CONNECT_4, &mut |_| Flow::Continue).unwrap_err();
+        assert!(reply(&connection, &error).is_empty());
+    }
+
+    /// [MQTT-3.1.2-2]
+    #[test]
+    fn unspoken_versions_are_refused_in_words_they_know() {
+        for (name, level, expected) in [
+            (&b"\0\x06MQIsdp"[..], 3, &[0x20, 2, 0, 1][..]),
+            (b"\0\x04MQTT", 3, &[0x20, 2, 0, 1]),
+            (b"\0\x04MQTT", 6, &[0x20]),
+        ] {
+            let body = [name, &[level, 2, 0, 0, 0, 0]].concat();
+            let packet = [&[0x10, body.len() as u8], &body[..]].concat();
+            let mut connection = Connection::new(limits());
+            let error = connection.receive(&packet, &mut |_| Flow::Stop).unwrap_err();
+            let reply = reply(&connection, &error);
+            assert!(reply.starts_with(expected), "{reply:?}");
+            if level == 6 {
+                assert_eq!(reply[2..4], [0, 0x84]);
+            }
+        }
+    }
+
+    /// [MQTT-3.1.3-8]
+    #[test]
+    fn older_clients_without_identifier_or_clean_session_get_return_code_2() {
+        let mut connection = Connection::new(limits());
+        let packet = b"\x10\x0C\0\x04MQTT\x04\0\0\0\0\0";
+        let error = connection.receive(packet, &mut |_| Flow::Stop).unwrap_err();
+        assert_eq!(reply(&connection, &error), [0x20, 2, 0, 2]);
+    }
+
+    /// [MQTT-3.3.2-12]
+    #[test]
+    fn topic_aliases_are_introduced_used_and_replaced() {
+        let mut connection = accepted(CONNECT_5);
+        let bytes = b"\x30\x07\0\x01a\x03\x23\0\x01\x30\x06\0\0\x03\x23\0\x01\
+            \x30\x07\0\x01b\x03\x23\0\x01\x30\x06\0\0\x03\x23\0\x01";
+        assert_eq!(topics(&mut connection, bytes).unwrap(), ["a", "a", "b", "b"]);
+        let unknown = b"\x30\x06\0\0\x03\x23\0\x02";
+        assert_eq!(topics(&mut connection, unknown).unwrap_err().reason, ReasonCode::ProtocolError);
+    }
+
+    /// [MQTT-3.3.4-9]
+    #[test]
+    fn the_receive_maximum_counts_what_is_not_acknowledged() {
+        let publish = b"\x32\x07\0\x01a\0\x01\0x";
+        let mut connection = accepted(CONNECT_5);
+        let window = connection.inbound();
+        topics(&mut connection, &publish.repeat(2)).unwrap();
+        window.done();
+        topics(&mut connection, publish).unwrap();
+        assert_eq!(window.under_way(), 2);
+        let error = topics(&mut connection, publish).unwrap_err();
+        assert_eq!(error.reason, ReasonCode::ReceiveMaximumExceeded);
+        for _ in 0..9 {
+            window.done();
+        }
+        assert_eq!(window.under_way(), 0);
+    }
+
+    #[test]
+    fn older_clients_have_no_receive_maximum() {
+        let mut connection = accepted(CONNECT_4);
+        let publish = b"\x32\x06\0\x01a\0\x01x";
+        assert_eq!(topics(&mut connection, &publish.repeat(9)).unwrap().len(), 9);
+    }
+
+    #[test]
+    fn disconnect_ends_the_connection_and_may_not_raise_an_expiry_of_0() {
+        let mut connection = accepted(CONNECT_5);
+        let mut events = 0;
+        let bytes = [b"\xE0\0", PING].concat();
+        let consumed = connection.receive(&bytes, &mut |_| {
+            events += 1;
+            Flow::Continue
+        });
+        assert_eq!((consumed, events), (Ok(4), 1));
+        let raise = b"\xE0\x07\0\x05\x11\0\0\0\x01";
+        let error = accepted(CONNECT_5).receive(raise, &mut |_| Flow::Continue).unwrap_err();
+        assert_eq!(error.reason, ReasonCode::ProtocolError);
+    }
+
+    #[test]
+    fn packets_beyond_the_limit_are_refused_before_they_arrive() {
+        let few = Limits { packet_bytes_max: 100, connect_bytes_max: 20, ..limits() };
+        let mut connection = Connection::new(few);
+        let error = connection.receive(b"\x10\x13", &mut |_| Flow::Continue).unwrap_err();
+        assert_eq!(error.reason, ReasonCode::PacketTooLarge);
+        let mut connection = Connection::new(few);
+        connection.receive(CONNECT_5, &mut |_| Flow::Stop).unwrap();
+        connection.accept();
+        assert_eq!(connection.receive(b"\x30\x62", &mut |_| Flow::Continue), Ok(0));
+        let error = connection.receive(b"\x30\x63", &mut |_| Flow::Continue).unwrap_err();
+        assert_eq!(error.reason, ReasonCode::PacketTooLarge);
+    }
+
+    /// [MQTT-3.14.2-3]
+    #[test]
+    fn goodbyes_fit_the_client() {
+        let small = b"\x10\x13\0\x04MQTT\x05\x02\0\0\x05\x27\0\0\0\x0A\0\x01c";
+        let connection = accepted(small);
+        let mut out = Vec::new();
+        connection.say_goodbye(ReasonCode::SessionTakenOver, Some("long words"), &mut out);
+        assert_eq!(out, [0xE0, 1, 0x8E]);
+    }
 }

@@ -168,8 +168,7 @@ fn check(version: Version, body: &[u8]) -> Result<Checked<'_>, ProtocolError> {
     let mut checked = Checked::default();
     if flags & WILL != 0 {
         if version == Version::V5 {
-            let (section, will) = section(&mut reader, properties::WILL)?;
-            check_will(section, will, &mut checked)?;
+            check_will(Properties::take(&mut reader, properties::WILL)?, &mut checked)?;
         }
         check_topic_name(reader.binary()?).map_err(topic_error)?;
         reader.binary()?;
@@ -221,38 +220,23 @@ fn check_properties(mut properties: Properties<'_>) -> Result<(), ProtocolError>
     Ok(())
 }
 
-fn section<'a>(
-    reader: &mut Reader<'a>,
-    allowed: properties::PropertySet,
-) -> Result<(&'a [u8], Properties<'a>), ProtocolError> {
-    let length = reader.varint()?;
-    let section = reader.bytes(length as usize)?;
-    Ok((section, Properties::new(section, allowed)))
-}
-
-fn check_will(
-    section: &[u8],
-    mut will: Properties<'_>,
-    checked: &mut Checked<'_>,
-) -> Result<(), ProtocolError> {
+fn check_will(mut will: Properties<'_>, checked: &mut Checked<'_>) -> Result<(), ProtocolError> {
     while let Some(property) = will.next_property()? {
         match property.id {
             id::WILL_DELAY => checked.will_delay_s = property.value.number(),
             id::MESSAGE_EXPIRY => checked.will_expiry_s = Some(property.value.number()),
-            _ => checked
-                .will_block
-                .extend_from_slice(section.get(property.start..property.end).unwrap_or_default()),
+            _ => checked.will_block.extend_from_slice(will.raw(&property)),
         }
     }
     Ok(())
 }
 
-/// What the connect flags and the fields that `mqttbytes` does not carry begin as.
-pub(super) const fn blank(version: Version, flags_clean: bool, keep_alive_s: u16) -> Connect {
+/// A CONNECT with all that its properties and payload may say at the defaults.
+pub(super) const fn blank(version: Version, clean_start: bool, keep_alive_s: u16) -> Connect {
     Connect {
         version,
         bridge: false,
-        clean_start: flags_clean,
+        clean_start,
         keep_alive_s,
         client_id: String::new(),
         will: None,

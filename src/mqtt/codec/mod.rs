@@ -20,6 +20,8 @@ pub mod publish;
 pub mod session_end;
 pub mod suback;
 pub mod subscribe;
+#[cfg(test)]
+mod tests;
 mod v4;
 mod v5;
 pub mod wire;
@@ -32,3 +34,6 @@ pub enum Version {
     /// MQTT 5.0, protocol level 5.
     V5,
 }
+
+/// The answer to PINGREQ, whole.
+pub const PINGRESP: [u8; 2] = [0xD0, 0];

@@ -199,8 +199,8 @@ pub struct Property<'a> {
 /// properties, whole values of the right type and range.
 #[derive(Clone, Debug)]
 pub struct Properties<'a> {
+    section: &'a [u8],
     reader: Reader<'a>,
-    length: usize,
     allowed: PropertySet,
     seen: PropertySet,
 }
@@ -209,12 +209,7 @@ impl<'a> Properties<'a> {
     /// Walks over `section`, the bytes after the property length.
     #[must_use]
     pub const fn new(section: &'a [u8], allowed: PropertySet) -> Self {
-        Self {
-            reader: Reader::new(section),
-            length: section.len(),
-            allowed,
-            seen: PropertySet::of(&[]),
-        }
+        Self { section, reader: Reader::new(section), allowed, seen: PropertySet::of(&[]) }
     }
 
     /// Takes the section, with its length before it, off `reader`.
@@ -226,10 +221,10 @@ impl<'a> Properties<'a> {
         Ok(Self::new(reader.bytes(length as usize)?, allowed))
     }
 
-    /// The whole section.
+    /// The bytes of `property`, identifier included.
     #[must_use]
-    pub const fn section_len(&self) -> usize {
-        self.length
+    pub fn raw(&self, property: &Property<'_>) -> &'a [u8] {
+        self.section.get(property.start..property.end).unwrap_or_default()
     }
 
     /// The next property, `None` at the end.
@@ -238,7 +233,7 @@ impl<'a> Properties<'a> {
     /// See the type.
     #[inline]
     pub fn next_property(&mut self) -> Result<Option<Property<'a>>, ProtocolError> {
-        let start = self.length - self.reader.rest().len();
+        let start = self.section.len() - self.reader.rest().len();
         if self.reader.is_empty() {
             return Ok(None);
         }
@@ -250,7 +245,7 @@ impl<'a> Properties<'a> {
             return Err(ProtocolError::protocol("property occurs more than once"));
         }
         let value = read_value(id, &mut self.reader)?;
-        let end = self.length - self.reader.rest().len();
+        let end = self.section.len() - self.reader.rest().len();
         Ok(Some(Property { id, value, start, end }))
     }
 

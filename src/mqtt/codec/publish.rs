@@ -254,7 +254,7 @@ impl PublishOut<'_> {
 /// [`set_packet_id`]; `None` at QoS 0.
 ///
 /// # Errors
-/// The topic exceeds 65,535 bytes or the packet 268,435,455; `out` is unchanged then.
+/// The topic exceeds 65,535 bytes, the packet or a subscription identifier 268,435,455; `out` is unchanged.
 #[inline]
 pub fn encode(
     out: &mut Vec<u8>,
@@ -262,7 +262,10 @@ pub fn encode(
     publish: &PublishOut<'_>,
 ) -> Result<Option<usize>, TooLong> {
     let remaining = publish.remaining_len(version);
-    if remaining > VARINT_MAX as usize || publish.topic.len() > usize::from(u16::MAX) {
+    let oversize = remaining > VARINT_MAX as usize
+        || publish.topic.len() > usize::from(u16::MAX)
+        || publish.subscription_ids.iter().any(|&id| id > VARINT_MAX);
+    if oversize {
         return Err(TooLong);
     }
     out.reserve(5 + remaining);

@@ -155,3 +155,22 @@ fn check_options(version: Version, filter: &str, options: u8) -> Result<(), Prot
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{decode_subscribe, decode_unsubscribe};
+    use crate::mqtt::codec::Version;
+    use crate::mqtt::reason::ReasonCode;
+
+    #[test]
+    fn too_many_filters_in_one_packet_exceed_the_quota() {
+        let subscribe = [&[0, 1][..], &b"\0\x01a\0".repeat(3)].concat();
+        let unsubscribe = [&[0, 1][..], &b"\0\x01a".repeat(3)].concat();
+        assert!(decode_subscribe(Version::V311, 3, &subscribe).is_ok());
+        assert!(decode_unsubscribe(Version::V311, 3, &unsubscribe).is_ok());
+        let error = decode_subscribe(Version::V311, 2, &subscribe).unwrap_err();
+        assert_eq!(error.reason, ReasonCode::QuotaExceeded);
+        let error = decode_unsubscribe(Version::V311, 2, &unsubscribe).unwrap_err();
+        assert_eq!(error.reason, ReasonCode::QuotaExceeded);
+    }
+}
