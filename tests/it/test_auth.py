@@ -10,7 +10,7 @@ pytestmark = pytest.mark.rialto
 
 CONFIG = """
 [auth]
-anonymous = false
+anonymous = "never"
 password_file = "{passwords}"
 
 [[acl]]

@@ -126,7 +126,7 @@ def test_protocol_errors_are_counted(shared, connect, unique):
 
 @pytest.mark.rialto
 def test_a_client_that_says_nothing_is_ended(make_broker):
-    broker = make_broker(config="[limits]\nconnect_timeout_ms = 300\n").start()
+    broker = make_broker(config="[mqtt]\nconnect_timeout_ms = 300\n").start()
     with socket.create_connection(("127.0.0.1", broker.mqtt), DEADLINE) as stream:
         stream.settimeout(DEADLINE)
         assert stream.recv(1) == b""

@@ -248,3 +248,18 @@ def test_many_ids_wrap_around(shared, connect, unique):
         assert [int(message.payload) for message in got] == list(numbers)
         assert all(message.mid for message in got)
         assert [pub.expect(PUBACK).mid for _ in numbers] == [n % 65535 + 1 for n in numbers]
+
+
+@pytest.mark.rialto
+def test_a_full_session_drops_and_counts_and_never_refuses_its_publisher(make_broker, connect):
+    """Design §3: what does not fit is dropped with a counter; the publisher is acknowledged all the same."""
+    broker = make_broker(config="[mqtt]\nqueued_messages_max = 10\n").start()
+    sub = resume(connect, broker, "s")
+    sub.subscribe(("t", 1))
+    sub.disconnect()
+    pub = connect(broker, "p", version=5)
+    assert all(pub.publish("t", str(number), qos=1).reason < 0x80 for number in range(30))
+    back = resume(connect, broker, "s")
+    assert [int(message.payload) for message in back.messages(10)] == list(range(10))
+    back.nothing_comes()
+    assert broker.metric("rialto_messages_dropped_total", reason="queue_full") == 20

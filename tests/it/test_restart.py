@@ -270,7 +270,7 @@ def test_nothing_is_acknowledged_that_is_not_on_disk(broker, connect):
 
 
 def test_a_restart_after_a_checkpoint_needs_no_old_journal(make_broker, connect):
-    config = "[durability]\ncheckpoint_interval_s = 1\n"
+    config = "[checkpoint]\ninterval_s = 1\n"
     broker = make_broker(config=config).start()
     fill(broker, connect, 50)
     before = broker.metric("rialto_checkpoints_total")

@@ -145,8 +145,8 @@ class TestCheck:
         assert code == 1 and "rialto.toml:4" in said and "mqqt" in said, said
 
     def test_a_value_of_the_wrong_type_is_named(self, tmp_path):
-        code, said = self.check(tmp_path, "\n[limits]\nmax_connections = \"many\"\n")
-        assert code == 1 and "rialto.toml:4" in said and "max_connections" in said, said
+        code, said = self.check(tmp_path, "\n[listeners]\nconnections_max = \"many\"\n")
+        assert code == 1 and "rialto.toml:4" in said and "connections_max" in said, said
 
     def test_text_that_is_no_toml_is_named(self, tmp_path):
         code, said = self.check(tmp_path, "\n[limits\n")

@@ -90,7 +90,7 @@ def test_bytes_that_are_no_tls_end_the_connection(shared, connect, unique, data)
 
 
 def test_an_abandoned_handshake_is_ended_by_the_broker(make_broker):
-    broker = make_broker(config="[limits]\nconnect_timeout_ms = 500\n").start()
+    broker = make_broker(config="[mqtt]\nconnect_timeout_ms = 500\n").start()
     with socket.create_connection(("127.0.0.1", broker.ports["mqtts"]), DEADLINE) as stream:
         stream.settimeout(DEADLINE)
         assert stream.recv(1) == b""
@@ -103,3 +103,11 @@ def test_missing_key_file_is_one_clear_line(make_broker):
     (broker.certs / "server.key").unlink()
     code, said = broker.launch().wait_exit()
     assert code not in (0, 101) and "server.key" in said, said
+
+
+def test_required_client_certificates_are_required(make_broker):
+    broker = make_broker(config='[tls]\nclient_certificate = "required"\n').start()
+    args = ["--cafile", str(broker.certs / "ca.crt")]
+    own = ["--cert", str(broker.certs / "client.crt"), "--key", str(broker.certs / "client.key")]
+    assert mosquitto_pub(broker.ports["mqtts"], "t", "x", qos=1, args=args, check=False).returncode != 0
+    mosquitto_pub(broker.ports["mqtts"], "t", "x", qos=1, args=args + own)

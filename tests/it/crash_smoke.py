@@ -1,0 +1,427 @@
+"""Kills the broker at random moments under load and accounts for every acknowledged message.
+
+Publishers (QoS 1 and QoS 2, pipelined windows) feed a durable session that stays away, one that stays online,
+retained topics and, by a route, a log. After each kill -9 and restart, before any publisher is back:
+
+- retained: each topic holds its last acknowledged value or one sent later;
+- log: offsets contiguous, what was read before is unchanged, every acknowledged message is there;
+- all or none: at a drain, the absent session and the log hold the same messages;
+- exactly once: no QoS 2 message twice in a session (by the receiver's own state) or in the log;
+- order: first appearances of each publisher's messages are in the order they were sent.
+
+Run alone: `crash_smoke.py --cycles 200 --seed 7`; `--signal TERM --no-log --against mosquitto` tries the
+accounting itself on another broker.
+"""
+
+import argparse
+import random
+import signal
+import sys
+import tempfile
+import threading
+import time
+from collections import defaultdict
+
+from clients import kcat, log_exists
+from harness import Broker
+from rawmqtt import (PUBACK, PUBCOMP, PUBLISH, PUBREC, PUBREL, SUBACK, Client, Closed, Timeout, ack_bytes,
+                     publish_bytes)
+
+ROUTE = """\
+[[route]]
+name = "crash"
+from = { mqtt = "crash/+/data" }
+to   = { log = "crash", key = "{1}", partitions = 3 }
+"""
+ENDLESS = {"session_expiry": 0xFFFFFFFF}
+RETAINED_TOPICS = 20
+WAIT = 30.0
+
+
+class Fault(AssertionError):
+    """A promise was broken."""
+
+
+def check(condition, text):
+    if not condition:
+        raise Fault(text)
+
+
+def session(port, name, version, **options):
+    properties = {**ENDLESS, **options.pop("properties", {})} if version == 5 else None
+    return Client(port, name, version=version, clean=False, properties=properties, timeout=WAIT, **options)
+
+
+class Publisher:
+    """One client with a window of unacknowledged messages; knows after each cut what was acknowledged."""
+
+    def __init__(self, name, qos, version, window, rng, kind):
+        self.name, self.qos, self.version, self.window, self.rng, self.kind = name, qos, version, window, rng, kind
+        self.sent = 0
+        self.acked = set()
+        self.flight = {}
+        self.accepted = False
+        self.mid = 0
+        self.client = None
+        self.retained_acked, self.retained_sent = {}, {}
+
+    def topic(self, number):
+        if self.kind == "retained":
+            return f"keep/{self.name}/{number % RETAINED_TOPICS}"
+        return f"crash/{self.name}/data"
+
+    def text(self, number):
+        return f"{self.name}:{number}:" + "x" * random.Random(number).randrange(0, 600)
+
+    def frame(self, number, mid, dup):
+        return publish_bytes(self.topic(number), self.text(number), self.qos, mid, self.kind == "retained", dup,
+                             self.version)
+
+    def connect(self, port):
+        """Resumes the session; sends again what was not acknowledged, in its order, with its ids [MQTT-4.4.0-1]."""
+        self.client = session(port, self.name, self.version)
+        connack = self.client.connect()
+        check(connack.session_present == self.accepted or not self.accepted,
+              f"{self.name}: the session of an accepted client is gone")
+        if not connack.session_present:
+            self.flight = {mid: (number, False) for mid, (number, _) in self.flight.items()}
+        self.accepted = True
+        for mid, (number, released) in self.flight.items():
+            self.client.send(ack_bytes(PUBREL, mid) if released else self.frame(number, mid, dup=True))
+
+    def fill(self):
+        data = b""
+        while len(self.flight) < self.window:
+            self.mid = self.mid % 60000 + 1
+            while self.mid in self.flight:
+                self.mid = self.mid % 60000 + 1
+            self.flight[self.mid] = (self.sent, False)
+            if self.kind == "retained":
+                self.retained_sent[self.topic(self.sent)] = self.sent
+            data += self.frame(self.sent, self.mid, dup=False)
+            self.sent += 1
+        if data:
+            self.client.send(data)
+
+    def handle(self, packet):
+        check(packet.kind in (PUBACK, PUBREC, PUBCOMP) and packet.reason < 0x80, f"{self.name}: {packet}")
+        check(packet.mid in self.flight or packet.kind == PUBCOMP, f"{self.name}: unknown id in {packet}")
+        if packet.kind == PUBREC:
+            number, _ = self.flight[packet.mid]
+            self.flight[packet.mid] = (number, True)
+            self.client.send(ack_bytes(PUBREL, packet.mid))
+        elif packet.mid in self.flight:
+            number, _ = self.flight.pop(packet.mid)
+            self.acked.add(number)
+            if self.kind == "retained":
+                topic = self.topic(number)
+                self.retained_acked[topic] = max(number, self.retained_acked.get(topic, -1))
+
+    def run(self, port, stop, on_ack):
+        """Publishes until the connection breaks or `stop` is set."""
+        try:
+            self.connect(port)
+            while not stop.is_set():
+                self.fill()
+                try:
+                    self.handle(self.client.receive(0.2))
+                    on_ack()
+                except Timeout:
+                    continue
+        except (Closed, OSError):
+            pass
+        finally:
+            if self.client:
+                self.client.cut()
+
+    def finish(self, port):
+        """Connects and completes what is in flight, sending nothing new."""
+        self.connect(port)
+        deadline = time.monotonic() + WAIT
+        while self.flight:
+            check(time.monotonic() < deadline, f"{self.name}: {len(self.flight)} messages are never acknowledged")
+            self.handle(self.client.receive(WAIT))
+        self.client.disconnect()
+
+
+class Receiver:
+    """A durable session's client: acknowledges everything and keeps QoS 2's exactly-once state over restarts."""
+
+    def __init__(self, name, version):
+        self.name, self.version = name, version
+        self.unreleased = set()
+        self.got = []
+        self.accepted = False
+        self.client = None
+
+    def connect(self, port):
+        self.client = session(port, self.name, self.version)
+        connack = self.client.connect()
+        check(not self.accepted or connack.session_present, f"{self.name}: the session is gone")
+        self.accepted = True
+
+    def subscribe(self):
+        self.client.subscribe(("crash/#", 2))
+
+    def handle(self, packet):
+        if packet.kind == PUBLISH:
+            if packet.qos != 2 or packet.mid not in self.unreleased:
+                self.got.append((packet.payload.decode(), packet.qos, packet.dup))
+            if packet.qos == 2:
+                self.unreleased.add(packet.mid)
+                self.client.send(ack_bytes(PUBREC, packet.mid))
+            elif packet.qos == 1:
+                self.client.send(ack_bytes(PUBACK, packet.mid))
+        elif packet.kind == PUBREL:
+            self.unreleased.discard(packet.mid)
+            self.client.send(ack_bytes(PUBCOMP, packet.mid))
+        else:
+            check(packet.kind == SUBACK, f"{self.name}: unexpected {packet}")
+
+    def run(self, port, stop):
+        try:
+            self.connect(port)
+            while not stop.is_set():
+                try:
+                    self.handle(self.client.receive(0.2))
+                except Timeout:
+                    continue
+        except (Closed, OSError):
+            pass
+        finally:
+            if self.client:
+                self.client.cut()
+
+    def drain(self, port, mark):
+        """Receives until the payload `mark`, which was published last, and every handshake is complete."""
+        self.connect(port)
+        while not any(text == mark for text, _, _ in self.got[-200:]) or self.unreleased:
+            self.handle(self.client.receive(WAIT))
+        self.client.ping()
+        self.client.disconnect()
+
+
+class Smoke:
+    """The whole run: the broker, its clients, and what has been seen so far."""
+
+    def __init__(self, broker, seed, log=True, signal_=signal.SIGKILL, say=lambda text: None):
+        self.broker, self.seed, self.log, self.signal, self.say = broker, seed, log, signal_, say
+        self.rng = random.Random(seed)
+        kinds = [("one-a", 1, 4, 20, "data"), ("one-b", 1, 5, 60, "data"), ("two-a", 2, 4, 20, "data"),
+                 ("two-b", 2, 5, 60, "data"), ("keep-a", 1, 4, 8, "retained"), ("keep-b", 2, 5, 8, "retained")]
+        self.publishers = [Publisher(*kind[:4], self.rng, kind[4]) for kind in kinds]
+        self.online, self.offline = Receiver("online", 5), Receiver("offline", 4)
+        self.log_seen = defaultdict(list)
+        self.history, self.marks, self.errors = [], 0, []
+
+    # -- one cycle --------------------------------------------------------------------------------------------
+
+    def cycle(self, number, last):
+        stop, acks, enough = threading.Event(), [0], threading.Event()
+        target = self.rng.randrange(1, 2500)
+        patience = self.rng.uniform(0.02, 1.2)
+        lock = threading.Lock()
+
+        def on_ack():
+            with lock:
+                acks[0] += 1
+                if acks[0] >= target:
+                    enough.set()
+
+        def guarded(work, *arguments):
+            try:
+                work(*arguments)
+            except Exception as error:  # noqa: BLE001 – carried to the main thread
+                self.errors.append(error)
+                enough.set()
+
+        port = self.broker.mqtt
+        threads = [threading.Thread(target=guarded, args=(publisher.run, port, stop, on_ack))
+                   for publisher in self.publishers]
+        threads.append(threading.Thread(target=guarded, args=(self.online.run, port, stop)))
+        for thread in threads:
+            thread.start()
+        enough.wait(patience)
+        self.end_broker()
+        stop.set()
+        for thread in threads:
+            thread.join(WAIT)
+            check(not thread.is_alive(), "a client hangs")
+        if self.errors:
+            raise self.errors[0]
+        began = time.monotonic()
+        self.broker.start()
+        self.history.append(f"cycle {number}: {acks[0]} acks, restart {time.monotonic() - began:.2f} s")
+        self.say(self.history[-1])
+        self.account(drain=last or number % 4 == 3)
+
+    def end_broker(self):
+        if self.signal == signal.SIGKILL:
+            self.broker.kill9()
+        else:
+            self.broker.process.send_signal(self.signal)
+            self.broker.wait_exit()
+
+    # -- accounting -------------------------------------------------------------------------------------------
+
+    def account(self, drain):
+        self.check_retained()
+        if self.log:
+            self.check_log()
+        if drain:
+            # Read again below: marks of earlier drains are in the log as well.
+            self.drain_offline()
+
+    def check_retained(self):
+        publishers = [publisher for publisher in self.publishers if publisher.kind == "retained"]
+        expected = {topic: number for publisher in publishers for topic, number in publisher.retained_acked.items()}
+        sent = {topic: number for publisher in publishers for topic, number in publisher.retained_sent.items()}
+        client = Client(self.broker.mqtt, "retained-check", timeout=WAIT)
+        client.connect()
+        client.subscribe(("keep/#", 0))
+        found = {}
+        while not set(expected) <= set(found):
+            try:
+                packet = client.expect(PUBLISH, 10)
+            except Timeout:
+                raise Fault(f"retained topics missing: {sorted(set(expected) - set(found))}") from None
+            check(packet.topic not in found, f"{packet.topic} replayed twice")
+            found[packet.topic] = int(packet.payload.split(b":")[1])
+        client.disconnect()
+        for topic, number in found.items():
+            check(expected.get(topic, -1) <= number <= sent[topic],
+                  f"{topic}: holds {number}, acknowledged {expected.get(topic)}, sent {sent[topic]}")
+
+    def read_log(self):
+        if not log_exists(self.broker.kafka, "crash"):
+            return {}
+        done = kcat(self.broker.kafka, "-C", "-t", "crash", "-o", "beginning", "-e", "-f", "%p\t%o\t%k\t%s\n",
+                    timeout=WAIT)
+        partitions = defaultdict(list)
+        for line in done.stdout.splitlines():
+            partition, offset, key, text = line.split("\t")
+            rows = partitions[int(partition)]
+            check(int(offset) == len(rows), f"partition {partition}: offset {offset} follows {len(rows) - 1}")
+            rows.append((key, text))
+        return partitions
+
+    def check_log(self):
+        now = self.read_log()
+        for partition, rows in self.log_seen.items():
+            check(now.get(partition, [])[:len(rows)] == rows, f"partition {partition}: what was read before changed")
+        self.log_seen = now
+        keys = defaultdict(set)
+        for partition, rows in now.items():
+            for key, _ in rows:
+                keys[key].add(partition)
+        check(all(len(found) == 1 for found in keys.values()), f"a key in two partitions: {dict(keys)}")
+        texts = [text for rows in now.values() for _, text in rows]
+        self.check_complete("log", texts)
+
+    def drain_offline(self):
+        self.marks += 1
+        mark = f"mark:{self.marks}:"
+        client = Client(self.broker.mqtt, "marker", timeout=WAIT)
+        client.connect()
+        client.publish("crash/mark/data", mark, qos=1)
+        client.disconnect()
+        self.offline.drain(self.broker.mqtt, mark)
+        self.check_complete("offline", [text for text, _, _ in self.offline.got])
+        if self.log:
+            self.check_log()
+            logged = {text for rows in self.log_seen.values() for _, text in rows}
+            queued = {text for text, _, _ in self.offline.got}
+            check(logged == queued, "not all or none: only in the log "
+                  f"{sorted(brief(logged - queued))}, only in the session {sorted(brief(queued - logged))}")
+
+    def check_complete(self, place, texts):
+        """Every acknowledged message, whole, in first-appearance order, QoS 2 once."""
+        numbers = defaultdict(list)
+        for text in texts:
+            name, number, _ = text.split(":", 2)
+            numbers[name].append(int(number))
+        for publisher in self.publishers:
+            if publisher.kind != "data":
+                continue
+            got = numbers.pop(publisher.name, [])
+            lost = publisher.acked - set(got)
+            check(not lost, f"{place}: {len(lost)} acknowledged messages of {publisher.name} lost: {sorted(lost)[:10]}")
+            check(not got or max(got) < publisher.sent, f"{place}: {publisher.name} never sent {max(got, default=0)}")
+            if publisher.qos == 2:
+                check(len(got) == len(set(got)), f"{place}: QoS 2 of {publisher.name} twice: {repeated(got)[:10]}")
+            first = list(dict.fromkeys(got))
+            check(first == sorted(first), f"{place}: {publisher.name} out of order near {disorder(first)}")
+        check(set(numbers) <= {"mark"}, f"{place}: messages of nobody: {set(numbers)}")
+        for text in texts:
+            name, number, rest = text.split(":", 2)
+            if name != "mark":
+                check(rest == "x" * random.Random(int(number)).randrange(0, 600), f"{place}: {name}:{number} is damaged")
+
+    # -- the run ----------------------------------------------------------------------------------------------
+
+    def run(self, cycles):
+        self.broker.start()
+        for receiver in (self.offline, self.online):
+            receiver.connect(self.broker.mqtt)
+            receiver.subscribe()
+            receiver.client.disconnect()
+        try:
+            for number in range(cycles):
+                self.cycle(number, last=number == cycles - 1)
+            self.finish()
+        except Exception as error:
+            told = "\n".join(self.history)
+            raise Fault(f"seed {self.seed}: {type(error).__name__}: {error}\n{told}") from error
+        return (f"seed {self.seed}: {cycles} cycles, {sum(len(p.acked) for p in self.publishers)} acknowledged, "
+                f"{len(self.offline.got)} in the absent session, {len(self.online.got)} online, "
+                f"{sum(map(len, self.log_seen.values()))} in the log")
+
+    def finish(self):
+        """Everything in flight completes; then each place holds exactly what was sent."""
+        for publisher in self.publishers:
+            publisher.finish(self.broker.mqtt)
+            check(publisher.acked == set(range(publisher.sent)), f"{publisher.name}: gaps in what was acknowledged")
+        self.account(drain=True)
+        self.online.drain(self.broker.mqtt, f"mark:{self.marks}:")
+        self.check_complete("online", [text for text, _, _ in self.online.got])
+
+
+def brief(texts):
+    return [text[:24] for text in list(texts)[:5]]
+
+
+def repeated(numbers):
+    seen, twice = set(), []
+    for number in numbers:
+        (twice.append if number in seen else seen.add)(number)
+    return twice
+
+
+def disorder(numbers):
+    return next((pair for pair in zip(numbers, numbers[1:]) if pair[0] > pair[1]), None)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--cycles", type=int, default=20)
+    parser.add_argument("--seed", type=int, default=time.time_ns() % 1_000_000)
+    parser.add_argument("--signal", choices=["KILL", "TERM"], default="KILL")
+    parser.add_argument("--no-log", action="store_true")
+    parser.add_argument("--against", choices=["rialto", "mosquitto"], default="rialto")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="rialto-crash-") as folder:
+        if options.against == "mosquitto":
+            from mosquitto import Mosquitto
+            broker = Mosquitto(folder)
+        else:
+            broker = Broker(folder, routes={"crash.toml": ROUTE})
+        try:
+            smoke = Smoke(broker, options.seed, not options.no_log, getattr(signal, "SIG" + options.signal), print)
+            print(smoke.run(options.cycles))
+        finally:
+            broker.close()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

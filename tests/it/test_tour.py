@@ -1,0 +1,41 @@
+"""Runs docs/tour.md: its shell blocks, as they stand there, in one shell on free ports (issue 3, item 6)."""
+
+import os
+import re
+import subprocess
+
+import pytest
+
+from harness import ROOT, binary, free_port
+
+pytestmark = pytest.mark.rialto
+
+
+def blocks():
+    return re.findall(r"^```sh\n(.*?)^```$", (ROOT / "docs" / "tour.md").read_text(), re.S | re.M)
+
+
+def test_the_tour_does_what_it_says(tmp_path):
+    assert len(blocks()) >= 6
+    script = "set -u\ntrap 'kill -9 $(jobs -p) 2> /dev/null; cat \"$TOUR/broker.log\" >&2' ERR\nset -eE\n"
+    script += "\n".join(blocks())
+    environment = {**os.environ, "RIALTO": binary(), "TMPDIR": str(tmp_path), "NO_COLOR": "1"}
+    for name in ("MQTT", "MQTTS", "KAFKA", "ADMIN"):
+        environment[name] = str(free_port())
+    shell = subprocess.Popen(["bash", "-c", script], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                             env=environment, cwd=tmp_path, start_new_session=True)
+    try:
+        said, _ = shell.communicate(timeout=90)
+    except subprocess.TimeoutExpired:
+        os.killpg(shell.pid, 9)
+        raise AssertionError("the tour hangs:\n" + shell.communicate()[0]) from None
+    assert shell.returncode == 0, said
+    for line in ("60 readings acknowledged", "in the log: 60 of 60", "watched: 60 of 60", "the broker is dead",
+                 "the broker said goodbye"):
+        assert line in said, f"{line!r} is missing:\n{said}"
+    for name in ("mqtt", "mqtts", "kafka", "admin"):
+        assert f"listening {name} " in said
+    for name in ("ca.crt", "server.crt", "server.key", "client.crt", "client.key"):
+        assert name in said
+    partitions = set(re.findall(r"partition (\d+) offset", said))
+    assert len(partitions) == 1, said
