@@ -147,6 +147,9 @@ pub trait LogBroker: Send + Sync + 'static {
         partition: u32,
     ) -> Result<Arc<Partition>, LogError>;
 
-    /// Completes while the journal takes submits: a connection waits for it before it reads on.
+    /// Whether what was submitted and not applied exceeds its bound: a connection takes no more requests.
+    fn is_full(&self) -> bool;
+
+    /// Completes when [`Self::is_full`] is false, or may have become so. Safe to drop.
     fn room(&self) -> impl Future<Output = ()> + Send;
 }
