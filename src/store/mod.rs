@@ -15,5 +15,6 @@ pub mod disk;
 pub mod error;
 pub mod journal;
 pub mod lock;
+pub mod tables;
 
 pub use crate::store::lock::{DirLock, lock_dir};
