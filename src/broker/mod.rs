@@ -15,7 +15,6 @@
 
 pub mod append;
 pub mod apply;
-pub mod checkpoint;
 pub mod connect;
 pub mod consumer;
 pub mod limits;
@@ -25,7 +24,6 @@ pub mod publish;
 pub mod queues;
 pub mod record;
 pub mod replay;
-pub mod restore;
 pub mod retained;
 pub mod routed;
 pub mod router;
@@ -40,6 +38,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
+use tokio::sync::oneshot;
 
 use crate::auth::acl::Acl;
 use crate::metrics::Metrics;
@@ -47,7 +46,7 @@ use crate::model::ids::{Lsn, QueueId};
 use crate::store::bodies::BodyStore;
 use crate::store::journal::{Journal, SubmitError};
 
-use self::consumer::Waiter;
+use self::consumer::{Completer, Waiter};
 use self::limits::Limits;
 use self::logs::registry::Logs;
 use self::record::Record;
@@ -109,7 +108,7 @@ pub struct Broker {
     limits: ArcSwap<Limits>,
     timers: Arc<dyn Timers>,
     applied: AtomicU64,
-    room: Mutex<Vec<tokio::sync::oneshot::Sender<()>>>,
+    room: Mutex<Vec<Waiting>>,
 }
 
 /// What a [`Broker`] is made of.
@@ -190,21 +189,40 @@ impl Broker {
         self.journal.is_full()
     }
 
-    /// Completes when the journal has room; register first, then ask [`Self::is_full`] again.
-    pub fn when_room(&self) -> tokio::sync::oneshot::Receiver<()> {
-        let (sender, receiver) = tokio::sync::oneshot::channel();
-        self.room.lock().push(sender);
+    /// Completes when the journal has room.
+    pub fn when_room(&self) -> oneshot::Receiver<()> {
+        let (sender, receiver) = oneshot::channel();
+        self.wait_for_room(Waiting::Call(sender));
+        receiver
+    }
+
+    /// Has `connection` woken when the journal has room.
+    pub fn wake_when_room(&self, connection: Arc<dyn Completer>) {
+        self.wait_for_room(Waiting::Connection(connection));
+    }
+
+    fn wait_for_room(&self, waiting: Waiting) {
+        self.room.lock().push(waiting);
+        // Room may have come before the registration.
         if !self.is_full() {
             self.announce_room();
         }
-        receiver
     }
 
     /// Wakes everyone who waits for room.
     pub fn announce_room(&self) {
         for waiting in std::mem::take(&mut *self.room.lock()) {
-            // Whoever gave up waiting needs no news.
-            let _gone = waiting.send(());
+            match waiting {
+                Waiting::Connection(connection) => connection.wake(),
+                // Whoever gave up waiting needs no news.
+                Waiting::Call(sender) => drop(sender.send(())),
+            }
         }
     }
+}
+
+/// Who waits for room in the journal.
+enum Waiting {
+    Connection(Arc<dyn Completer>),
+    Call(oneshot::Sender<()>),
 }

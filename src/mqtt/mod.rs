@@ -5,10 +5,16 @@
 //! - `inbound` how much a client may send, `goodbye` how it is refused or disconnected: parts of [`connection`]
 //! - [`error`] what a peer did wrong
 //! - [`reason`] reason codes of MQTT 5 and their MQTT 3.1.1 counterparts
+//! - [`service`] a connection as the server drives it; [`client`] what its packets mean to the broker
+//! - [`link`] the broker's handle on a connection; [`replies`] answers in order
 
+pub mod client;
 pub mod codec;
 pub mod connection;
 pub mod error;
 mod goodbye;
 mod inbound;
+pub mod link;
 pub mod reason;
+pub mod replies;
+pub mod service;

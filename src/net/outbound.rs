@@ -89,6 +89,18 @@ impl Outbound {
         (Push::Accepted, first)
     }
 
+    /// As [`Self::push`], but over the limit too: what a session's window bounds.
+    pub fn push_forced(&self, encode: impl FnOnce(&mut Vec<u8>)) -> (Push, bool) {
+        let mut state = self.state.lock();
+        if state.closed {
+            return (Push::Closed, false);
+        }
+        encode(&mut state.pending);
+        let first = !state.touched;
+        state.touched = true;
+        (Push::Accepted, first)
+    }
+
     /// Appends regardless of the limit: answers to the peer's own packets, which its windows bound.
     pub fn push_reply(&self, encode: impl FnOnce(&mut Vec<u8>)) {
         let mut state = self.state.lock();

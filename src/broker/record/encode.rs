@@ -14,17 +14,17 @@ impl Record<'_> {
                 w.str(vhost);
                 encode_condition(&mut w, condition);
                 w.option(*set, |w, set| w.varint(set.0));
-                w.len(members.len());
+                w.count(members.len());
                 members.iter().for_each(|member| member.encode(&mut w));
                 w.bool(*retained);
-                w.len(appends.len());
+                w.count(appends.len());
                 appends.iter().for_each(|append| encode_append(&mut w, append));
                 w.raw(message);
             }
             Self::DefineSet { id, members } => {
                 w.u8(kind::DEFINE_SET);
                 w.varint(id.0);
-                w.len(members.len());
+                w.count(members.len());
                 members.iter().for_each(|member| member.encode(&mut w));
             }
             Self::RetireSet { id } => {
@@ -53,7 +53,7 @@ impl Record<'_> {
                 w.u8(kind::SUBSCRIBE);
                 w.varint(session.0);
                 w.varint(*epoch);
-                w.len(subscriptions.len());
+                w.count(subscriptions.len());
                 for (filter, subscription) in subscriptions {
                     w.str(filter);
                     subscription.encode(&mut w);
@@ -64,20 +64,20 @@ impl Record<'_> {
                 w.varint(session.0);
                 w.str(filter);
                 w.option(*after, Writer::str);
-                w.len(items.len());
+                w.count(items.len());
                 items.iter().for_each(|item| encode_item(&mut w, item));
             }
             Self::Unsubscribe { session, epoch, filters } => {
                 w.u8(kind::UNSUBSCRIBE);
                 w.varint(session.0);
                 w.varint(*epoch);
-                w.len(filters.len());
+                w.count(filters.len());
                 filters.iter().for_each(|filter| w.str(filter));
             }
             Self::Settle { queue, positions } => {
                 w.u8(kind::SETTLE);
                 w.varint(queue.0);
-                w.len(positions.len());
+                w.count(positions.len());
                 positions.iter().for_each(|position| w.varint(*position));
             }
             Self::Release { queue, position } => {
@@ -98,7 +98,7 @@ impl Record<'_> {
                 w.raw(uuid);
                 w.u64(*time_ms);
                 w.u32(*partitions);
-                w.len(config.len());
+                w.count(config.len());
                 for (key, value) in config {
                     w.str(key);
                     w.str(value);
@@ -161,7 +161,7 @@ impl SetMember {
         w.varint(self.queue.0);
         w.u8(self.qos as u8);
         w.bool(self.retain_as_published);
-        w.len(self.subscription_ids.len());
+        w.count(self.subscription_ids.len());
         self.subscription_ids.iter().for_each(|id| w.u32(*id));
     }
 }

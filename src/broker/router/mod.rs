@@ -145,8 +145,9 @@ impl VhostRouter {
     /// Where a message of `publisher` to `topic` goes.
     #[must_use]
     pub fn resolve(&self, topic: &str, publisher: QueueId) -> Answer {
+        let tree = self.tree.read();
         let mut matches = Matches::default();
-        self.tree.read().collect(topic, &mut matches);
+        tree.collect(topic, &mut matches);
         matches.into_answer(publisher)
     }
 

@@ -188,9 +188,7 @@ impl Session {
         let Some(position) = inner.in_flight_position(epoch, id) else {
             return Settled::Unknown;
         };
-        let entry =
-            if self.durable { inner.queue.get(position) } else { inner.queue.get_mut(position) };
-        if entry.is_none_or(|entry| entry.qos() != QoS::ExactlyOnce) {
+        if inner.queue.get(position).is_none_or(|entry| entry.qos() != QoS::ExactlyOnce) {
             return Settled::Unknown;
         }
         if !self.durable

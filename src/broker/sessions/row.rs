@@ -45,12 +45,12 @@ impl SessionRow {
             w.option(will.due_ms, Writer::u64);
             w.bytes(&will.message);
         });
-        w.len(state.subscriptions.len());
+        w.count(state.subscriptions.len());
         for (filter, subscription) in &state.subscriptions {
             w.str(filter);
             subscription.encode(&mut w);
         }
-        w.len(state.inbound.len());
+        w.count(state.inbound.len());
         state.inbound.iter().for_each(|id| w.u16(*id));
         bytes
     }
@@ -117,7 +117,7 @@ pub fn encode_page<'a>(
     let mut bytes = Vec::with_capacity(entries.len() * 24 + 8);
     let mut w = Writer(&mut bytes);
     w.u8(VERSION);
-    w.len(entries.len());
+    w.count(entries.len());
     for (position, entry, body) in entries {
         w.varint(position - number * PAGE_POSITIONS);
         w.varint(entry.order);
@@ -126,7 +126,7 @@ pub fn encode_page<'a>(
         w.u32(body.len);
         w.u8(entry.durable_flags());
         let ids = entry.subscription_ids.as_deref().unwrap_or_default();
-        w.len(ids.len());
+        w.count(ids.len());
         ids.iter().for_each(|id| w.u32(*id));
     }
     bytes

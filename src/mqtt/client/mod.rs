@@ -1,0 +1,389 @@
+//! A client's state on this connection, and what its packets mean to the broker. Part of `mqtt`.
+//!
+//! - `opening` CONNECT to CONNACK
+//! - `publishing` its own messages
+//! - `receiving` subscriptions and the messages it gets
+
+mod opening;
+mod publishing;
+mod receiving;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use ahash::AHashMap;
+
+use crate::auth::Principal;
+use crate::broker::connect::{Closing, SessionHandle};
+use crate::broker::consumer::{CloseReason as BrokerClose, Completer, Encodings, Outcome, Waiter};
+use crate::broker::publish::Publisher;
+use crate::broker::replay::Replay;
+use crate::config::sections::MqttSection;
+use crate::metrics::{CloseReason, ErrorKind, Protocol};
+use crate::mqtt::codec::Version;
+use crate::mqtt::codec::ack::{self, Ack};
+use crate::mqtt::codec::connect::Connect;
+use crate::mqtt::codec::fixed_header::PacketType;
+use crate::mqtt::codec::{PINGRESP, suback};
+use crate::mqtt::connection::{Event, Flow, InboundWindow};
+use crate::mqtt::error::ProtocolError;
+use crate::mqtt::link::Link;
+use crate::mqtt::reason::ReasonCode;
+use crate::mqtt::replies::{Replies, Reply};
+use crate::mqtt::service::Shared;
+use crate::server::driver::{Ended, Verdict};
+use crate::server::timer::Timed;
+
+/// How far a connection has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// No CONNECT yet.
+    Idle,
+    /// Its password is being verified.
+    Authenticating,
+    /// Its session's record is on the way.
+    Opening,
+    /// CONNACK was sent.
+    Connected,
+    /// It is over.
+    Ended,
+}
+
+/// Where an inbound QoS 2 exchange stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Inbound {
+    /// PUBREC waits for its record.
+    Submitted,
+    /// PUBREC was sent.
+    Received,
+    /// PUBCOMP waits for its record.
+    Releasing,
+}
+
+/// A session and what serves it.
+struct Serving {
+    handle: SessionHandle,
+    publisher: Publisher,
+    inbound: AHashMap<u16, Inbound>,
+    replays: Vec<Replay>,
+    /// Durable positions acknowledged in this read batch.
+    settled: Vec<u64>,
+    encodings: Encodings,
+    /// An acknowledgement opened the window, or something was queued.
+    pull: bool,
+    closing: Closing,
+    present: bool,
+}
+
+/// One client.
+pub struct Client {
+    shared: Shared,
+    limits: MqttSection,
+    link: Arc<Link>,
+    window: InboundWindow,
+    peer: SocketAddr,
+    stage: Stage,
+    version: Version,
+    connect: Option<Box<Connect>>,
+    principal: Option<Principal>,
+    serving: Option<Box<Serving>>,
+    replies: Replies,
+    /// Milliseconds without a packet after which the client is gone; `None` is never [MQTT-3.1.2-22].
+    patience_ms: Option<u64>,
+    heard_ms: u64,
+    deadline_ms: u64,
+    ended_by: Option<CloseReason>,
+    received_bytes: u64,
+}
+
+impl Client {
+    /// A client that must send CONNECT by `deadline_ms`.
+    #[must_use]
+    pub fn new(
+        shared: Shared,
+        limits: MqttSection,
+        link: Arc<Link>,
+        window: InboundWindow,
+        peer: SocketAddr,
+        deadline_ms: u64,
+    ) -> Self {
+        Self {
+            shared,
+            limits,
+            link,
+            window,
+            peer,
+            stage: Stage::Idle,
+            version: Version::V5,
+            connect: None,
+            principal: None,
+            serving: None,
+            replies: Replies::default(),
+            patience_ms: None,
+            heard_ms: 0,
+            deadline_ms,
+            ended_by: None,
+            received_bytes: 0,
+        }
+    }
+
+    /// How far it has come.
+    #[must_use]
+    pub fn stage(&self) -> Stage {
+        self.stage
+    }
+
+    /// Its link.
+    #[must_use]
+    pub fn link(&self) -> &Arc<Link> {
+        &self.link
+    }
+
+    fn client_id(&self) -> &str {
+        self.serving.as_ref().map_or("", |serving| &serving.handle.session.key.client_id)
+    }
+
+    /// Ends the connection once what waits is written.
+    pub fn end(&mut self, why: CloseReason) {
+        self.ended_by.get_or_insert(why);
+        self.stage = Stage::Ended;
+    }
+
+    /// Counts a violation.
+    pub fn count_error(&self, kind: ErrorKind) {
+        let errors = &self.shared.broker.metrics.connections.protocol_errors;
+        errors.of(Protocol::Mqtt, kind).inc();
+    }
+
+    /// Tells the operator of a violation.
+    pub fn log_refusal(&self, error: &ProtocolError) {
+        let client_id = self.client_id();
+        tracing::debug!(peer = %self.peer, client_id, %error, "an MQTT client broke the protocol");
+    }
+
+    /// Bytes arrived.
+    pub fn begin_batch(&mut self, bytes: usize, now_ms: u64) {
+        self.heard_ms = now_ms;
+        self.received_bytes += bytes as u64;
+    }
+
+    /// All packets that arrived together were handled.
+    pub fn end_batch(&mut self, now_ms: u64) {
+        if self.stage != Stage::Connected {
+            return;
+        }
+        self.serve_queue(now_ms);
+        let Some(serving) = &mut self.serving else { return };
+        let broker = &self.shared.broker;
+        broker.submit_settled(&serving.handle, &mut serving.settled);
+        let counters = &mut serving.publisher.counters;
+        counters.received_bytes += std::mem::take(&mut self.received_bytes);
+        counters.sent_bytes += self.link.outbound.take_sent_bytes();
+        counters.flush_into(&broker.metrics);
+    }
+
+    /// Handles one packet.
+    pub fn handle(&mut self, event: Event<'_>, now_ms: u64) -> Flow {
+        match event {
+            Event::Publish(publish) => self.publish(&publish, now_ms),
+            Event::PubAck(ack) => self.settled(ack),
+            Event::PubRec(ack) => self.received(ack),
+            Event::PubRel(ack) => self.released(ack),
+            Event::PubComp(ack) => self.settled(ack),
+            Event::Subscribe(subscribe) => self.subscribe(subscribe),
+            Event::Unsubscribe(unsubscribe) => self.unsubscribe(unsubscribe),
+            Event::PingReq => self.link.outbound.push_reply(|out| out.extend(PINGRESP)),
+            Event::Disconnect(disconnect) => {
+                if let Some(serving) = &mut self.serving {
+                    // Any other reason leaves the will in force [MQTT-3.14.4-3].
+                    serving.closing = Closing {
+                        discard_will: disconnect.reason == ReasonCode::Success,
+                        expiry_s: disconnect.session_expiry_s,
+                    };
+                }
+                self.end(CloseReason::Client);
+            }
+            Event::Connect(connect) => {
+                self.connect(connect, now_ms);
+                return Flow::Stop;
+            }
+            // Refused at CONNECT: no method is offered.
+            Event::Auth(_) => self.end(CloseReason::ProtocolError),
+        }
+        if self.stage == Stage::Connected { Flow::Continue } else { Flow::Stop }
+    }
+
+    fn waiter(&self) -> Waiter {
+        let completer: Arc<dyn Completer> = self.link.clone();
+        Waiter::Connection(completer, self.replies.next_token())
+    }
+
+    /// Sends `reply` now, or behind those that are owed.
+    fn reply(&mut self, reply: Reply) {
+        if self.replies.is_empty() {
+            self.send(reply);
+        } else {
+            self.replies.owe_ready(reply);
+        }
+    }
+
+    fn send_ack(&self, kind: PacketType, packet_id: std::num::NonZeroU16, reason: ReasonCode) {
+        let ends = matches!(kind, PacketType::PubAck | PacketType::PubComp)
+            || (kind == PacketType::PubRec && reason.is_failure());
+        if ends {
+            self.window.done();
+        }
+        let (version, ack) = (self.version, Ack { packet_id, reason });
+        self.link.outbound.push_reply(|out| ack::encode(out, version, kind, ack));
+    }
+
+    fn send(&mut self, reply: Reply) {
+        match reply {
+            Reply::Open => {}
+            Reply::PubAck(id, reason) => self.send_ack(PacketType::PubAck, id, reason),
+            Reply::PubRec(id, reason) => {
+                if let Some(serving) = &mut self.serving {
+                    if reason.is_failure() {
+                        serving.inbound.remove(&id.get());
+                    } else if let Some(state) = serving.inbound.get_mut(&id.get()) {
+                        *state = Inbound::Received;
+                    }
+                }
+                self.send_ack(PacketType::PubRec, id, reason);
+            }
+            Reply::PubRel(id) => self.send_ack(PacketType::PubRel, id, ReasonCode::Success),
+            Reply::PubComp(id) => {
+                let known = self
+                    .serving
+                    .as_mut()
+                    .is_some_and(|serving| serving.inbound.remove(&id.get()).is_some());
+                let reason = if known || self.version == Version::V311 {
+                    ReasonCode::Success
+                } else {
+                    ReasonCode::PacketIdentifierNotFound
+                };
+                self.send_ack(PacketType::PubComp, id, reason);
+            }
+            Reply::SubAck(id, reasons, replays) => {
+                let version = self.version;
+                self.link.outbound.push_reply(|out| {
+                    // One code a filter of a packet that arrived: it fits.
+                    suback::encode_suback(out, version, id, &reasons).unwrap_or_default();
+                });
+                if let Some(serving) = &mut self.serving {
+                    serving.replays.extend(replays);
+                    serving.pull = true;
+                }
+            }
+            Reply::UnsubAck(id, reasons) => {
+                let version = self.version;
+                self.link.outbound.push_reply(|out| {
+                    suback::encode_unsuback(out, version, id, &reasons).unwrap_or_default();
+                });
+            }
+        }
+    }
+
+    /// Reads what the applier and others left.
+    pub fn take_inbox(&mut self, now_ms: u64) {
+        let inbox = self.link.take_inbox();
+        if let Some(verdict) = inbox.login {
+            self.authenticated(verdict, now_ms);
+        }
+        if let Some(reason) = inbox.close {
+            self.end(match reason {
+                BrokerClose::TakenOver => CloseReason::TakenOver,
+                BrokerClose::ShuttingDown => CloseReason::Shutdown,
+            });
+            return;
+        }
+        for (token, outcome) in inbox.outcomes {
+            self.replies.resolve(token, outcome);
+        }
+        while let Some((reply, outcome)) = self.replies.pop() {
+            if self.stage == Stage::Ended {
+                return;
+            }
+            match (reply, outcome) {
+                (Reply::Open, outcome) => self.opened(&outcome, now_ms),
+                // The session is another connection's by now: this one is being closed, unacknowledged.
+                (_, Outcome::Stale) => self.end(CloseReason::TakenOver),
+                (reply, _) => self.send(reply),
+            }
+        }
+        if let Some(serving) = &mut self.serving {
+            serving.pull = true;
+        }
+    }
+
+    /// The reason code for a connection that others closed.
+    #[must_use]
+    pub fn closing(&self) -> Option<ReasonCode> {
+        match self.ended_by? {
+            CloseReason::TakenOver => Some(ReasonCode::SessionTakenOver),
+            CloseReason::Shutdown => Some(ReasonCode::ServerShuttingDown),
+            _ => None,
+        }
+    }
+
+    /// Whether nothing came for too long; else the next look is scheduled.
+    pub fn is_overdue(&mut self, now_ms: u64) -> bool {
+        let deadline_ms = match self.stage {
+            Stage::Ended => return false,
+            Stage::Idle => self.deadline_ms,
+            Stage::Authenticating | Stage::Opening | Stage::Connected => {
+                let Some(patience_ms) = self.patience_ms else { return false };
+                self.heard_ms + patience_ms
+            }
+        };
+        if deadline_ms <= now_ms {
+            return true;
+        }
+        self.schedule(deadline_ms);
+        false
+    }
+
+    fn schedule(&self, deadline_ms: u64) {
+        let timed: Arc<dyn Timed> = self.link.clone();
+        self.shared.wheel.schedule(deadline_ms, Arc::downgrade(&timed));
+    }
+
+    /// Ends an overdue connection.
+    pub fn time_out(&mut self, goodbye: impl FnOnce(ReasonCode, &mut Vec<u8>)) {
+        if self.stage == Stage::Idle {
+            self.end(CloseReason::ConnectTimeout);
+            return;
+        }
+        self.link.outbound.push_reply(|out| goodbye(ReasonCode::KeepAliveTimeout, out));
+        self.end(CloseReason::KeepAlive);
+    }
+
+    /// Not read while the journal is full.
+    pub fn pause_or_continue(&mut self) -> Verdict {
+        if !self.shared.broker.is_full() {
+            return Verdict::Continue;
+        }
+        let link: Arc<dyn Completer> = self.link.clone();
+        self.shared.broker.wake_when_room(link);
+        if self.shared.broker.is_full() { Verdict::Pause } else { Verdict::Continue }
+    }
+
+    /// The connection is over.
+    pub fn ended(&mut self, why: Ended, now_ms: u64) {
+        let reason = match (why, self.ended_by) {
+            (_, Some(reason)) => reason,
+            (Ended::Dropped, None) => CloseReason::Shutdown,
+            (Ended::ByProtocol | Ended::ByPeer, None) => CloseReason::Lost,
+        };
+        let broker = Arc::clone(&self.shared.broker);
+        broker.metrics.connections.open.of(Protocol::Mqtt).dec();
+        broker.metrics.connections.closed.of(Protocol::Mqtt, reason).inc();
+        if let Some(mut serving) = self.serving.take() {
+            broker.submit_settled(&serving.handle, &mut serving.settled);
+            serving.publisher.counters.flush_into(&broker.metrics);
+            broker.close(&serving.handle, serving.closing, now_ms);
+            tracing::debug!(peer = %self.peer, client_id = &*serving.handle.session.key.client_id,
+                ?reason, "an MQTT client left");
+        }
+    }
+}

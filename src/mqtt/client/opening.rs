@@ -1,0 +1,259 @@
+//! CONNECT to CONNACK: identity, session, limits. Part of `mqtt::client`.
+
+use std::fmt::Write;
+use std::sync::Arc;
+
+use ahash::AHashMap;
+
+use crate::auth::Principal;
+use crate::auth::acl::Action;
+use crate::auth::authenticator::AuthError;
+use crate::broker::connect::{Closing, Opened, Opening};
+use crate::broker::consumer::{Consumer, Encodings, Outcome};
+use crate::broker::message::{Message, Publisher as Author};
+use crate::broker::publish::Publisher;
+use crate::broker::sessions::session::NEVER_EXPIRES_S;
+use crate::metrics::{CloseReason, LocalCounters, Protocol};
+use crate::model::message::Publication;
+use crate::mqtt::codec::Version;
+use crate::mqtt::codec::connack::{self, ConnAck};
+use crate::mqtt::codec::connect::{Connect, Will};
+use crate::mqtt::link::Subscriber;
+use crate::mqtt::reason::ReasonCode;
+use crate::mqtt::replies::Reply;
+
+use super::{Client, Inbound, Serving, Stage};
+
+impl Client {
+    pub(super) fn connect(&mut self, mut connect: Box<Connect>, now_ms: u64) {
+        self.version = connect.version;
+        let packet_max = connect.packet_bytes_max.map_or(usize::MAX, |max| max as usize);
+        self.link.introduce(connect.version, packet_max);
+        if connect.auth_method.is_some() {
+            self.refuse(ReasonCode::BadAuthenticationMethod);
+            return;
+        }
+        if connect.client_id.len() > self.limits.client_id_bytes_max
+            || (connect.client_id.is_empty()
+                && connect.version == Version::V311
+                && !connect.clean_start)
+        {
+            // [MQTT-3.1.3-8]: an empty identifier needs a clean session.
+            self.refuse(ReasonCode::ClientIdentifierNotValid);
+            return;
+        }
+        let username = connect.username.take();
+        let password = connect.password.take();
+        self.connect = Some(connect);
+        let live = Arc::clone(&self.shared.config.live());
+        let loopback = self.peer.ip().is_loopback();
+        self.stage = Stage::Authenticating;
+        if !live.authenticator.is_slow(username.as_deref()) {
+            let verdict =
+                live.authenticator.verify(username.as_deref(), password.as_deref(), loopback);
+            self.authenticated(verdict, now_ms);
+            return;
+        }
+        let link = Arc::clone(&self.link);
+        // The hash takes tens of milliseconds by intent: not on this worker.
+        drop(tokio::task::spawn_blocking(move || {
+            let verdict =
+                live.authenticator.verify(username.as_deref(), password.as_deref(), loopback);
+            link.login(verdict);
+        }));
+    }
+
+    pub(super) fn authenticated(&mut self, verdict: Result<Principal, AuthError>, now_ms: u64) {
+        if self.stage != Stage::Authenticating {
+            return;
+        }
+        let principal = match verdict {
+            Ok(principal) => principal,
+            Err(error) => {
+                self.shared.broker.metrics.connections.auth_failures.of(Protocol::Mqtt).inc();
+                tracing::info!(peer = %self.peer, %error, "an MQTT login was refused");
+                self.refuse(match error {
+                    AuthError::CredentialsRequired => ReasonCode::NotAuthorized,
+                    AuthError::BadCredentials => ReasonCode::BadUserNameOrPassword,
+                });
+                return;
+            }
+        };
+        self.principal = Some(principal.clone());
+        let Some(connect) = self.connect.as_deref() else { return };
+        let mut client_id = connect.client_id.clone();
+        if client_id.is_empty() {
+            match assigned_client_id() {
+                Some(assigned) => client_id = assigned,
+                None => return self.refuse(ReasonCode::ServerUnavailable),
+            }
+        }
+        if let Some(will) = &connect.will
+            && !self.may_leave(&principal, &client_id, will)
+        {
+            self.refuse(ReasonCode::NotAuthorized);
+            return;
+        }
+        let will = connect.will.as_ref().map(|will| {
+            let author = Author {
+                client_id: &client_id,
+                username: if principal.anonymous { "" } else { &principal.name },
+            };
+            (will.delay_s, encode_will(will, author, now_ms))
+        });
+        let expiry_s = match connect.version {
+            Version::V5 => connect.session_expiry_s.unwrap_or(0),
+            Version::V311 if connect.clean_start => 0,
+            Version::V311 => NEVER_EXPIRES_S,
+        };
+        let opening = Opening {
+            client_id: &client_id,
+            clean_start: connect.clean_start,
+            expiry_s,
+            receive_max: connect.receive_max.min(self.limits.inflight_max),
+            will,
+        };
+        match self.shared.broker.open(&principal, opening, self.waiter(), now_ms) {
+            Ok(opened) => self.serve(principal, opened, now_ms),
+            Err(error) => {
+                tracing::warn!(client_id, %error, "a session could not be opened");
+                self.refuse(ReasonCode::ServerUnavailable);
+            }
+        }
+    }
+
+    fn may_leave(&self, principal: &Principal, client_id: &str, will: &Will) -> bool {
+        let live = self.shared.config.live();
+        let vhost = &principal.vhost;
+        live.acl.allows(principal, client_id, Action::Publish, vhost, &will.topic).allowed
+    }
+
+    fn serve(&mut self, principal: Principal, opened: Opened, now_ms: u64) {
+        let session = &opened.handle.session;
+        let publisher = Publisher::new(
+            &self.shared.broker,
+            principal,
+            Arc::clone(&session.key.client_id),
+            session.id,
+            LocalCounters::new(Protocol::Mqtt),
+        );
+        self.serving = Some(Box::new(Serving {
+            handle: opened.handle,
+            publisher,
+            inbound: AHashMap::new(),
+            replays: Vec::new(),
+            settled: Vec::new(),
+            encodings: Encodings::default(),
+            pull: true,
+            closing: Closing::default(),
+            present: false,
+        }));
+        if let Some(connect) = &mut self.connect
+            && opened.expiry_s != connect.session_expiry_s.unwrap_or(0)
+        {
+            connect.session_expiry_s = Some(opened.expiry_s);
+        }
+        self.stage = Stage::Opening;
+        if opened.waits {
+            self.replies.owe(Reply::Open);
+        } else {
+            self.opened(&Outcome::Done, now_ms);
+        }
+    }
+
+    /// The session's record is durable and applied, or needs not be.
+    pub(super) fn opened(&mut self, outcome: &Outcome, now_ms: u64) {
+        let (Some(serving), Some(connect)) = (&mut self.serving, &self.connect) else { return };
+        let broker = &self.shared.broker;
+        let present = matches!(outcome, Outcome::Opened { present: true });
+        let stale = *outcome == Outcome::Stale && serving.handle.session.durable;
+        let consumer: Arc<dyn Consumer> = Arc::new(Subscriber(Arc::clone(&self.link)));
+        let window = connect.receive_max.min(self.limits.inflight_max);
+        serving.present = present;
+        if stale {
+            self.end(CloseReason::TakenOver);
+            return;
+        }
+        // CONNACK is in the buffer before anybody can deliver [MQTT-3.2.0-1].
+        let inbound = broker.inbound_ids(&serving.handle);
+        serving.inbound.extend(inbound.into_iter().map(|id| (id, Inbound::Received)));
+        serving.replays = broker.unfinished_replays(&serving.handle);
+        let handle = serving.handle.clone();
+        self.send_connack(present);
+        if !self.shared.broker.attach(&handle, consumer, window) {
+            self.end(CloseReason::TakenOver);
+            return;
+        }
+        self.stage = Stage::Connected;
+        self.heard_ms = now_ms;
+        if let Some(patience_ms) = self.patience_ms {
+            self.schedule(now_ms + patience_ms);
+        }
+        tracing::debug!(peer = %self.peer, client_id = self.client_id(), present, "an MQTT client came");
+    }
+
+    fn send_connack(&mut self, present: bool) {
+        let (Some(serving), Some(connect)) = (&self.serving, &self.connect) else { return };
+        let asked_s = connect.keep_alive_s;
+        let limit_s = self.limits.keep_alive_s_max;
+        let lowered = self.version == Version::V5
+            && limit_s > 0
+            && (asked_s == 0 || asked_s > limit_s);
+        let keep_alive_s = if lowered { limit_s } else { asked_s };
+        // One and a half times the keep alive [MQTT-3.1.2-22].
+        self.patience_ms = (keep_alive_s > 0).then_some(u64::from(keep_alive_s) * 1500);
+        let client_id = &serving.handle.session.key.client_id;
+        let connack = ConnAck {
+            session_present: present,
+            session_expiry_s: connect.session_expiry_s,
+            receive_max: Some(self.limits.receive_max),
+            packet_bytes_max: u32::try_from(self.limits.packet_bytes_max).ok(),
+            assigned_client_id: connect.client_id.is_empty().then_some(&**client_id),
+            topic_alias_max: Some(self.limits.topic_alias_max),
+            shared_available: false,
+            server_keep_alive_s: lowered.then_some(limit_s),
+            ..ConnAck::new(ReasonCode::Success)
+        };
+        let version = self.version;
+        self.link.outbound.push_reply(|out| {
+            // All texts in it came in packets of at most the same length.
+            connack::encode(out, version, &connack).unwrap_or_default();
+        });
+    }
+
+    /// Answers CONNECT with a failure and ends.
+    pub(super) fn refuse(&mut self, reason: ReasonCode) {
+        let version = self.version;
+        self.link.outbound.push_reply(|out| {
+            connack::encode(out, version, &ConnAck::new(reason)).unwrap_or_default();
+        });
+        self.end(CloseReason::NotAuthorized);
+    }
+}
+
+fn encode_will(will: &Will, author: Author<'_>, now_ms: u64) -> Vec<u8> {
+    let publication = Publication {
+        topic: &will.topic,
+        payload: &will.payload,
+        properties: &will.properties,
+        qos: will.qos,
+        retain: will.retain,
+        expiry_s: will.expiry_s,
+    };
+    let mut message = Message::accepted(&publication, author, now_ms);
+    message.will = true;
+    let mut bytes = Vec::new();
+    message.encode(&mut bytes);
+    bytes
+}
+
+/// An identifier for a client that has none (MQTT5-3.1.3.1).
+fn assigned_client_id() -> Option<String> {
+    let mut random = [0u8; 16];
+    getrandom::fill(&mut random).ok()?;
+    let mut id = String::from("auto-");
+    for byte in random {
+        write!(id, "{byte:02x}").ok()?;
+    }
+    Some(id)
+}

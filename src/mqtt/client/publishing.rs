@@ -1,0 +1,128 @@
+//! The client's own messages: PUBLISH, PUBREL. Part of `mqtt::client`.
+
+use std::num::NonZeroU16;
+use std::sync::Arc;
+
+use crate::broker::BrokerError;
+use crate::broker::consumer::{Completer, Waiter};
+use crate::broker::publish::Published;
+use crate::broker::record::Condition;
+use crate::metrics::CloseReason;
+use crate::model::qos::QoS;
+use crate::mqtt::codec::Version;
+use crate::mqtt::codec::ack::Ack;
+use crate::mqtt::codec::publish::PublishIn;
+use crate::mqtt::reason::ReasonCode;
+use crate::mqtt::replies::Reply;
+
+use super::{Client, Inbound};
+
+fn reason_of(matched: bool) -> ReasonCode {
+    if matched { ReasonCode::Success } else { ReasonCode::NoMatchingSubscribers }
+}
+
+impl Client {
+    pub(super) fn publish(&mut self, publish: &PublishIn<'_>, now_ms: u64) {
+        let Some(serving) = &mut self.serving else { return };
+        serving.publisher.counters.received[publish.qos as usize] += 1;
+        let mut condition = Condition::None;
+        if let (QoS::ExactlyOnce, Some(id)) = (publish.qos, publish.packet_id) {
+            if let Some(known) = serving.inbound.get(&id.get()) {
+                // A duplicate that arrives while the original waits is answered with it [MQTT-4.3.3-10].
+                let answered = *known == Inbound::Received;
+                self.window.done();
+                if answered {
+                    self.reply(Reply::PubRec(id, ReasonCode::Success));
+                }
+                return;
+            }
+            if serving.handle.session.durable {
+                condition = Condition::Inbound {
+                    session: serving.handle.session.id,
+                    epoch: serving.handle.epoch,
+                    packet_id: id.get(),
+                };
+            }
+            serving.inbound.insert(id.get(), Inbound::Submitted);
+        }
+        let token = self.replies.next_token();
+        let link = &self.link;
+        let acknowledged = publish.qos > QoS::AtMostOnce;
+        let waiter = || {
+            let completer: Arc<dyn Completer> = link.clone();
+            acknowledged.then_some(Waiter::Connection(completer, token))
+        };
+        let outcome = self.shared.broker.publish(
+            &mut serving.publisher,
+            &publish.publication(),
+            condition,
+            waiter,
+            now_ms,
+        );
+        let Some(id) = publish.packet_id else {
+            if let Err(BrokerError::Journal(error)) = outcome {
+                // QoS 0 has no answer to carry the refusal.
+                tracing::debug!(%error, "a QoS 0 message for a log was dropped");
+            }
+            return;
+        };
+        match outcome {
+            Ok(Published::Done { matched }) => {
+                let reply = acknowledgement(publish.qos, id, reason_of(matched));
+                self.reply(reply);
+            }
+            Ok(Published::Waiting) => {
+                let reply = acknowledgement(publish.qos, id, ReasonCode::Success);
+                self.replies.owe(reply);
+            }
+            Err(error) => self.refuse_publish(publish.qos, id, &error),
+        }
+    }
+
+    /// MQTT 5 says why; MQTT 3.1.1 can only acknowledge what is not carried out, or close [MQTT-3.3.5-2].
+    fn refuse_publish(&mut self, qos: QoS, id: NonZeroU16, error: &BrokerError) {
+        let reason = match error {
+            BrokerError::NotAuthorized => ReasonCode::NotAuthorized,
+            BrokerError::Limit(_) | BrokerError::Journal(_) => ReasonCode::QuotaExceeded,
+            BrokerError::TakenOver => {
+                self.end(CloseReason::TakenOver);
+                return;
+            }
+        };
+        if self.version == Version::V311 {
+            if matches!(error, BrokerError::Journal(_)) {
+                // Not stored: an acknowledgement would be a lie.
+                self.end(CloseReason::Broker);
+            } else {
+                self.reply(acknowledgement(qos, id, ReasonCode::Success));
+            }
+            return;
+        }
+        self.reply(acknowledgement(qos, id, reason));
+    }
+
+    /// PUBREL: the client will not repeat the message.
+    pub(super) fn released(&mut self, ack: Ack) {
+        let id = ack.packet_id;
+        let Some(serving) = &mut self.serving else { return };
+        let durable = serving.handle.session.durable;
+        match serving.inbound.get_mut(&id.get()) {
+            // Answered already, or about to be.
+            Some(Inbound::Releasing) => {}
+            Some(state) if durable => {
+                *state = Inbound::Releasing;
+                let handle = serving.handle.clone();
+                let waiter = self.waiter();
+                match self.shared.broker.forget_inbound(&handle, id, waiter) {
+                    Ok(()) => self.replies.owe(Reply::PubComp(id)),
+                    Err(_) => self.end(CloseReason::Broker),
+                }
+            }
+            Some(_) | None => self.reply(Reply::PubComp(id)),
+        }
+    }
+}
+
+fn acknowledgement(qos: QoS, id: NonZeroU16, reason: ReasonCode) -> Reply {
+    if qos == QoS::ExactlyOnce { Reply::PubRec(id, reason) } else { Reply::PubAck(id, reason) }
+}

@@ -1,0 +1,183 @@
+//! Subscriptions, and the messages the client gets. Part of `mqtt::client`.
+
+use crate::broker::sessions::subscription::Subscription;
+use crate::broker::subscribe::{Refusal, RetainedWanted, Wish};
+use crate::metrics::CloseReason;
+use crate::model::qos::QoS;
+use crate::model::topic::TopicFilter;
+use crate::mqtt::codec::Version;
+use crate::mqtt::codec::ack::Ack;
+use crate::mqtt::codec::fixed_header::PacketType;
+use crate::mqtt::codec::subscribe::{RetainHandling, Subscribe, SubscribeFilter, Unsubscribe};
+use crate::mqtt::reason::ReasonCode;
+use crate::mqtt::replies::Reply;
+
+use super::Client;
+
+fn granted(qos: QoS) -> ReasonCode {
+    match qos {
+        QoS::AtMostOnce => ReasonCode::Success,
+        QoS::AtLeastOnce => ReasonCode::GrantedQoS1,
+        QoS::ExactlyOnce => ReasonCode::GrantedQoS2,
+    }
+}
+
+fn refused(refusal: Refusal) -> ReasonCode {
+    match refusal {
+        Refusal::NotAuthorized => ReasonCode::NotAuthorized,
+        Refusal::QuotaExceeded => ReasonCode::QuotaExceeded,
+        Refusal::InvalidFilter => ReasonCode::TopicFilterInvalid,
+        Refusal::SharedUnsupported => ReasonCode::SharedSubscriptionsNotSupported,
+    }
+}
+
+fn wish(filter: &SubscribeFilter, id: Option<u32>, bridge: bool) -> Option<Wish> {
+    let parsed = filter.filter.as_ref().ok()?.clone();
+    Some(Wish {
+        filter: parsed,
+        options: Subscription {
+            qos: filter.qos,
+            // A bridge (protocol level 0x84) expects what MQTT 5 made explicit.
+            no_local: filter.no_local || bridge,
+            retain_as_published: filter.retain_as_published || bridge,
+            id,
+            ..Subscription::default()
+        },
+        retained: match filter.retain_handling {
+            RetainHandling::Always => RetainedWanted::Always,
+            RetainHandling::IfNew => RetainedWanted::IfNew,
+            RetainHandling::Never => RetainedWanted::Never,
+        },
+    })
+}
+
+impl Client {
+    pub(super) fn subscribe(&mut self, subscribe: Subscribe) {
+        let bridge = self.connect.as_ref().is_some_and(|connect| connect.bridge);
+        let wishes: Vec<Option<Wish>> = subscribe
+            .filters
+            .iter()
+            .map(|filter| wish(filter, subscribe.subscription_id, bridge))
+            .collect();
+        let (valid, places): (Vec<Wish>, Vec<usize>) = wishes
+            .into_iter()
+            .enumerate()
+            .filter_map(|(place, wish)| wish.map(|wish| (wish, place)))
+            .unzip();
+        let mut reasons = vec![ReasonCode::TopicFilterInvalid; subscribe.filters.len()];
+        let (Some(serving), Some(principal)) = (&self.serving, &self.principal) else { return };
+        let handle = serving.handle.clone();
+        let subscribed =
+            match self.shared.broker.subscribe(principal, &handle, &valid, self.waiter()) {
+                Ok(subscribed) => subscribed,
+                Err(error) => {
+                    tracing::warn!(%error, "a subscription could not be made durable");
+                    self.end(CloseReason::Broker);
+                    return;
+                }
+            };
+        for (place, grant) in places.into_iter().zip(&subscribed.granted) {
+            if let Some(reason) = reasons.get_mut(place) {
+                *reason = match grant {
+                    Ok(qos) => granted(*qos),
+                    Err(refusal) => refused(*refusal),
+                };
+            }
+        }
+        let reply = Reply::SubAck(subscribe.packet_id, reasons, subscribed.replays);
+        if subscribed.waits { self.replies.owe(reply) } else { self.reply(reply) }
+    }
+
+    pub(super) fn unsubscribe(&mut self, unsubscribe: Unsubscribe) {
+        let Some(serving) = &self.serving else { return };
+        let handle = serving.handle.clone();
+        let filters: Vec<TopicFilter> =
+            unsubscribe.filters.iter().filter_map(|filter| filter.as_ref().ok().cloned()).collect();
+        let waiter = self.waiter();
+        let (known, waits) = match self.shared.broker.unsubscribe(&handle, &filters, waiter) {
+            Ok(done) => done,
+            Err(error) => {
+                tracing::warn!(%error, "an unsubscription could not be made durable");
+                self.end(CloseReason::Broker);
+                return;
+            }
+        };
+        let mut known = known.into_iter();
+        let reasons = unsubscribe
+            .filters
+            .iter()
+            .map(|filter| match filter {
+                Err(_) => ReasonCode::TopicFilterInvalid,
+                Ok(_) if known.next() == Some(true) => ReasonCode::Success,
+                Ok(_) => ReasonCode::NoSubscriptionExisted,
+            })
+            .collect();
+        let reply = Reply::UnsubAck(unsubscribe.packet_id, reasons);
+        if waits { self.replies.owe(reply) } else { self.reply(reply) }
+    }
+
+    /// PUBACK or PUBCOMP: the client is done with a message.
+    pub(super) fn settled(&mut self, ack: Ack) {
+        let Some(serving) = &mut self.serving else { return };
+        if self.shared.broker.settle(&serving.handle, ack.packet_id, &mut serving.settled) {
+            serving.pull = true;
+        }
+    }
+
+    /// PUBREC: the client holds a message, or refuses it for good.
+    pub(super) fn received(&mut self, ack: Ack) {
+        if ack.reason.is_failure() {
+            self.settled(ack);
+            return;
+        }
+        let Some(serving) = &self.serving else { return };
+        let handle = serving.handle.clone();
+        match self.shared.broker.release(&handle, ack.packet_id, self.waiter()) {
+            Ok(Some(true)) => self.replies.owe(Reply::PubRel(ack.packet_id)),
+            Ok(Some(false)) => self.reply(Reply::PubRel(ack.packet_id)),
+            Ok(None) if self.version == Version::V5 => self.send_ack(
+                PacketType::PubRel,
+                ack.packet_id,
+                ReasonCode::PacketIdentifierNotFound,
+            ),
+            // MQTT 3.1.1 has no other way to let the client forget the identifier.
+            Ok(None) => self.reply(Reply::PubRel(ack.packet_id)),
+            Err(_) => self.end(CloseReason::Broker),
+        }
+    }
+
+    /// Sends retained messages that are due, then what the queue holds and the window allows.
+    pub(super) fn serve_queue(&mut self, now_ms: u64) {
+        let Some(serving) = &mut self.serving else { return };
+        if !std::mem::take(&mut serving.pull) {
+            return;
+        }
+        let broker = &self.shared.broker;
+        while let Some(replay) = serving.replays.first_mut() {
+            if !self.link.outbound.has_room() {
+                return;
+            }
+            let counters = &mut serving.publisher.counters;
+            let encodings = &mut serving.encodings;
+            if !broker.replay_step(&serving.handle, replay, encodings, counters, now_ms) {
+                // More of it in the next turn: other connections come first.
+                serving.pull = true;
+                self.link.outbound.signal(crate::net::outbound::READY);
+                break;
+            }
+            serving.replays.remove(0);
+        }
+        let pulled = broker.pull(
+            &serving.handle,
+            &mut serving.encodings,
+            &mut serving.publisher.counters,
+            &mut serving.settled,
+            now_ms,
+        );
+        if let Err(error) = pulled {
+            let client_id = &*serving.handle.session.key.client_id;
+            tracing::error!(client_id, error, "queued messages cannot be read");
+            self.end(CloseReason::Broker);
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! The broker's handle on a connection: encodes deliveries into its buffer, carries outcomes to its task. Part
+//! of `mqtt`.
+
+use std::num::NonZeroU16;
+use std::sync::Arc;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use parking_lot::Mutex;
+
+use crate::auth::Principal;
+use crate::auth::authenticator::AuthError;
+use crate::broker::consumer::{
+    CloseReason, Completer, Consumer, Delivered, Encodings, Outcome, Outgoing,
+};
+use crate::mqtt::codec::Version;
+use crate::mqtt::codec::ack::{self, Ack};
+use crate::mqtt::codec::fixed_header::PacketType;
+use crate::mqtt::codec::publish::{self, PublishOut};
+use crate::mqtt::reason::ReasonCode;
+use crate::net::outbound::{CLOSE, Outbound, Push, READY, TIMER};
+use crate::net::touched;
+use crate::server::timer::Timed;
+
+/// What other threads hold of a connection.
+pub struct Link {
+    /// Its packets.
+    pub outbound: Arc<Outbound>,
+    version: OnceLock<Version>,
+    /// Longest packet the client takes [MQTT-3.1.2-24].
+    packet_bytes_max: AtomicUsize,
+    inbox: Mutex<Inbox>,
+}
+
+/// What was left for the connection's task.
+#[derive(Default)]
+pub struct Inbox {
+    /// Outcomes of records, by token.
+    pub outcomes: Vec<(u64, Outcome)>,
+    /// The verdict on a login.
+    pub login: Option<Result<Principal, AuthError>>,
+    /// Why the connection shall end.
+    pub close: Option<CloseReason>,
+}
+
+impl Link {
+    /// A link to a connection that has said nothing yet.
+    #[must_use]
+    pub fn new(outbound: Arc<Outbound>) -> Arc<Self> {
+        Arc::new(Self {
+            outbound,
+            version: OnceLock::new(),
+            packet_bytes_max: AtomicUsize::new(usize::MAX),
+            inbox: Mutex::default(),
+        })
+    }
+
+    /// CONNECT said what is spoken.
+    pub fn introduce(&self, version: Version, packet_bytes_max: usize) {
+        // A connection has one CONNECT.
+        self.version.get_or_init(|| version);
+        self.packet_bytes_max.store(packet_bytes_max, Ordering::Release);
+    }
+
+    fn version(&self) -> Version {
+        self.version.get().copied().unwrap_or(Version::V5)
+    }
+
+    /// Takes what was left.
+    pub fn take_inbox(&self) -> Inbox {
+        std::mem::take(&mut *self.inbox.lock())
+    }
+
+    /// Leaves the verdict on a login and wakes the task.
+    pub fn login(&self, verdict: Result<Principal, AuthError>) {
+        self.inbox.lock().login = Some(verdict);
+        self.outbound.signal(READY);
+    }
+}
+
+impl Completer for Link {
+    fn complete(&self, token: u64, outcome: Outcome) -> bool {
+        let mut inbox = self.inbox.lock();
+        inbox.outcomes.push((token, outcome));
+        inbox.outcomes.len() == 1
+    }
+
+    fn wake(&self) {
+        self.outbound.signal(READY);
+    }
+}
+
+impl Timed for Link {
+    fn fire(&self, _now_ms: u64) {
+        self.outbound.signal(TIMER);
+    }
+}
+
+/// Handles on a link are shared: the buffer goes onto the flush list by reference count.
+pub struct Subscriber(pub Arc<Link>);
+
+impl Consumer for Subscriber {
+    fn deliver(&self, message: &Outgoing<'_>, encodings: &mut Encodings) -> Delivered {
+        let link = &self.0;
+        let version = link.version();
+        let packet = PublishOut {
+            topic: message.topic,
+            payload: message.payload,
+            properties: message.properties,
+            expiry_s: message.expiry_s,
+            subscription_ids: message.subscription_ids,
+            topic_alias: None,
+            qos: message.qos,
+            retain: message.retain,
+            dup: message.dup,
+            packet_id: message.packet_id.and_then(NonZeroU16::new),
+        };
+        let limit = link.packet_bytes_max.load(Ordering::Acquire);
+        if limit < usize::MAX && packet.encoded_len(version) > limit {
+            return Delivered::TooLarge;
+        }
+        let shared = if encodings.shared && message.subscription_ids.is_empty() {
+            let key = u64::from(version == Version::V5)
+                | (message.qos as u64) << 1
+                | u64::from(message.retain) << 3;
+            encodings.get(key, |out| {
+                // What a client sent fits a packet towards a client.
+                publish::encode(out, version, &packet).unwrap_or_default()
+            })
+        } else {
+            None
+        };
+        let encode = |out: &mut Vec<u8>| match shared {
+            Some(encoding) => {
+                let start = out.len();
+                out.extend_from_slice(&encoding.bytes);
+                if let (Some(at), Some(id)) = (encoding.packet_id_at, packet.packet_id) {
+                    publish::set_packet_id(out, start + at, id);
+                }
+            }
+            None => {
+                let start = out.len();
+                if publish::encode(out, version, &packet).is_err() {
+                    out.truncate(start);
+                }
+            }
+        };
+        let (push, first) = if message.forced {
+            link.outbound.push_forced(encode)
+        } else {
+            link.outbound.push(encode)
+        };
+        if first {
+            touched::add(&link.outbound);
+        }
+        match push {
+            Push::Accepted => Delivered::Accepted,
+            Push::Full => Delivered::Full,
+            Push::Closed => Delivered::Closed,
+        }
+    }
+
+    fn deliver_release(&self, packet_id: u16) {
+        let Some(packet_id) = NonZeroU16::new(packet_id) else { return };
+        let version = self.0.version();
+        let release = Ack { packet_id, reason: ReasonCode::Success };
+        let (_, first) = self
+            .0
+            .outbound
+            .push_forced(|out| ack::encode(out, version, PacketType::PubRel, release));
+        if first {
+            touched::add(&self.0.outbound);
+        }
+    }
+
+    fn has_room(&self) -> bool {
+        self.0.outbound.has_room()
+    }
+
+    fn ready(&self) {
+        self.0.outbound.signal(READY);
+    }
+
+    fn close(&self, reason: CloseReason) {
+        self.0.inbox.lock().close = Some(reason);
+        self.0.outbound.signal(CLOSE);
+    }
+}

@@ -1,0 +1,138 @@
+//! One MQTT connection as the server's loop drives it: engine in front, client behind. Part of `mqtt`.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use crate::broker::Broker;
+use crate::config::live::Bundle;
+use crate::metrics::{CloseReason, ErrorKind, Protocol as Label};
+use crate::mqtt::client::{Client, Stage};
+use crate::mqtt::connection::{Connection, Limits};
+use crate::mqtt::error::ProtocolError;
+use crate::mqtt::link::Link;
+use crate::mqtt::reason::ReasonCode;
+use crate::net::outbound::{CLOSE, Outbound, TIMER};
+use crate::server::driver::{Ended, Protocol, Verdict};
+use crate::server::timer::{Timed, Wheel};
+
+/// Longest CONNECT: identifiers, credentials and a will, before anybody is authenticated.
+const CONNECT_BYTES_MAX: usize = 256 << 10;
+/// Most filters in one SUBSCRIBE.
+const FILTERS_MAX: usize = 4096;
+
+/// What every MQTT connection of a broker shares.
+#[derive(Clone)]
+pub struct Shared {
+    /// The broker.
+    pub broker: Arc<Broker>,
+    /// The configuration; a connection keeps the limits it began with.
+    pub config: Arc<Bundle>,
+    /// Deadlines.
+    pub wheel: Arc<Wheel>,
+}
+
+/// One connection.
+pub struct Service {
+    engine: Connection,
+    client: Client,
+}
+
+impl Service {
+    /// A connection from `peer` that has said nothing yet.
+    #[must_use]
+    pub fn new(shared: &Shared, outbound: Arc<Outbound>, peer: SocketAddr, now_ms: u64) -> Self {
+        let mqtt = shared.config.live().mqtt.clone();
+        let limits = Limits {
+            packet_bytes_max: mqtt.packet_bytes_max,
+            connect_bytes_max: CONNECT_BYTES_MAX.min(mqtt.packet_bytes_max),
+            topic_alias_max: mqtt.topic_alias_max,
+            receive_max: mqtt.receive_max,
+            filters_max: FILTERS_MAX,
+        };
+        let engine = Connection::new(limits);
+        let link = Link::new(outbound);
+        let timeout_ms = mqtt.connect_timeout_ms;
+        let timed: Arc<dyn Timed> = link.clone();
+        shared.wheel.schedule(now_ms + timeout_ms, Arc::downgrade(&timed));
+        let metrics = &shared.broker.metrics.connections;
+        metrics.open.of(Label::Mqtt).inc();
+        metrics.opened.of(Label::Mqtt).inc();
+        let inbound = engine.inbound();
+        let client = Client::new(shared.clone(), mqtt, link, inbound, peer, now_ms + timeout_ms);
+        Self { engine, client }
+    }
+
+    fn refuse(&mut self, error: &ProtocolError) -> Verdict {
+        let kind = match error.reason {
+            ReasonCode::MalformedPacket => ErrorKind::Malformed,
+            ReasonCode::PacketTooLarge => ErrorKind::TooLarge,
+            ReasonCode::ReceiveMaximumExceeded => ErrorKind::Overrun,
+            ReasonCode::UnsupportedProtocolVersion => ErrorKind::Unsupported,
+            _ => ErrorKind::Protocol,
+        };
+        self.client.count_error(kind);
+        self.client.log_refusal(error);
+        let engine = &self.engine;
+        self.client.link().outbound.push_reply(|out| engine.error_reply(error, out));
+        self.client.end(CloseReason::ProtocolError);
+        Verdict::Close
+    }
+
+    /// Follows the client's stage with the engine: a CONNECT that was accepted opens the way for more.
+    fn verdict(&mut self) -> Verdict {
+        match self.client.stage() {
+            Stage::Connected if !self.engine.is_accepted() => {
+                self.engine.accept();
+                self.client.pause_or_continue()
+            }
+            Stage::Connected => self.client.pause_or_continue(),
+            Stage::Idle => Verdict::Continue,
+            Stage::Authenticating | Stage::Opening => Verdict::Pause,
+            Stage::Ended => {
+                self.engine.close();
+                Verdict::Close
+            }
+        }
+    }
+}
+
+impl Protocol for Service {
+    fn receive(&mut self, input: &[u8], now_ms: u64) -> (usize, Verdict) {
+        self.client.begin_batch(input.len(), now_ms);
+        let client = &mut self.client;
+        let received = self.engine.receive(input, &mut |event| client.handle(event, now_ms));
+        self.client.end_batch(now_ms);
+        let used = match received {
+            Ok(used) => used,
+            Err(error) => return (input.len(), self.refuse(&error)),
+        };
+        (used, self.verdict())
+    }
+
+    fn wake(&mut self, signals: u32, now_ms: u64) -> Verdict {
+        if signals & TIMER != 0 && self.client.is_overdue(now_ms) {
+            let engine = &self.engine;
+            self.client.time_out(|reason, out| engine.say_goodbye(reason, None, out));
+        }
+        self.client.take_inbox(now_ms);
+        if signals & CLOSE != 0
+            && let Some(reason) = self.client.closing()
+        {
+            let engine = &self.engine;
+            self.client
+                .link()
+                .outbound
+                .push_reply(|out| engine.say_goodbye(reason, None, out));
+        }
+        self.client.end_batch(now_ms);
+        self.verdict()
+    }
+
+    fn ended(&mut self, why: Ended, now_ms: u64) {
+        self.client.ended(why, now_ms);
+    }
+
+    fn outbound(&self) -> &Arc<Outbound> {
+        &self.client.link().outbound
+    }
+}
