@@ -1,7 +1,7 @@
 //! The composition root: configuration, certificates, routes, metrics and the admin listener, in this order,
 //! and the reverse on the way down.
 
-use std::io;
+use std::io::{self, IsTerminal};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -15,6 +15,7 @@ use crate::admin::readiness::{Condition, Readiness};
 use crate::admin::{self, AdminState};
 use crate::bridge::file;
 use crate::bridge::route::RouteMetrics;
+use crate::config::address::ListenAddress;
 use crate::config::live::Bundle;
 use crate::config::sections::{ClientCertificate, LogFormat, LogSection, TlsSection};
 use crate::config::source::ConfigError;
@@ -70,7 +71,7 @@ async fn serve(bundle: Bundle) -> Result<(), AppError> {
     let readiness = Arc::new(Readiness::starting());
     let routes = file::load(&config.bridge_config)?;
     let route_metrics = RouteMetrics::new(&routes, &metrics)?;
-    if *config.listeners.mqtts.to_string() != *"off" {
+    if config.listeners.mqtts != ListenAddress::Off {
         let files = tls_files(&config.certs, &config.tls);
         if provide(&config.certs, &files, now_ms)? == Provision::Made {
             tracing::info!(folder = %config.certs.display(), "made development certificates");
@@ -128,7 +129,10 @@ fn init_log(log: &LogSection) -> Result<(), AppError> {
     let directives = std::env::var("RUST_LOG").unwrap_or_else(|_| log.level.clone());
     let filter =
         EnvFilter::try_new(&directives).map_err(|error| AppError::LogLevel(error.to_string()))?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(io::stderr().is_terminal())
+        .with_writer(io::stderr);
     // A subscriber that is already there, as under a test, stays.
     drop(match log.format {
         LogFormat::Human => builder.with_target(false).try_init(),
