@@ -13,10 +13,14 @@
 //! - [`bridge`] routes between topics, exchanges and logs.
 //! - [`admin`] HTTP: metrics and health.
 //! - [`config`], [`app`] the configuration bundle and the composition root.
+//! - [`cli`] the command line, which starts it.
 
+pub mod admin;
+pub mod app;
 pub mod auth;
 pub mod bridge;
 pub mod broker;
+pub mod cli;
 pub mod config;
 pub mod kafka;
 pub mod metrics;

@@ -1,3 +1,10 @@
-//! The `rialto` program.
+//! The `rialto` program: see `cli` for what it understands.
 
-fn main() {}
+use std::process::ExitCode;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    rialto::cli::run()
+}

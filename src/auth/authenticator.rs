@@ -8,6 +8,10 @@ use crate::auth::principal::Principal;
 /// Longest password that is hashed, bytes; MQTT allows 65,535, and nobody's is that long.
 pub const PASSWORD_BYTES_MAX: usize = 4096;
 
+/// Logins verified at once: a crowd that reconnects waits its turn instead of taking the memory (19 MiB each)
+/// and every core.
+pub const VERIFICATIONS_MAX: usize = 4;
+
 /// Hash that no password has, of the same cost as real ones: an unknown user takes as long as a wrong password.
 const NOBODY: &str = "$argon2id$v=19$m=19456,t=2,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
 
@@ -48,7 +52,7 @@ impl Authenticator {
     }
 
     /// Whether [`verify`](Self::verify) will hash a password, which takes tens of milliseconds and 19 MiB: then
-    /// call it on a blocking pool.
+    /// call it on a blocking pool, and no more than [`VERIFICATIONS_MAX`] at once.
     #[must_use]
     pub fn is_slow(&self, user: Option<&str>) -> bool {
         user.is_some() && self.users.is_some()

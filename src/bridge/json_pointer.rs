@@ -33,8 +33,7 @@ impl JsonPointer {
             return Some(Self { steps: Vec::new() });
         }
         let steps = text.strip_prefix('/')?.split('/').map(|step| {
-            let tildes = step.split('~').skip(1);
-            let escaped = tildes.fold(true, |good, rest| good && rest.starts_with(['0', '1']));
+            let escaped = step.split('~').skip(1).all(|rest| rest.starts_with(['0', '1']));
             escaped.then(|| step.replace("~1", "/").replace("~0", "~"))
         });
         steps.collect::<Option<Vec<_>>>().map(|steps| Self { steps })

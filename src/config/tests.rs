@@ -48,6 +48,16 @@ fn the_example_file_holds_every_key_with_its_default() {
 }
 
 #[test]
+fn the_reference_holds_every_key() {
+    let reference = include_str!("../../docs/configuration.md");
+    let mut all = Vec::new();
+    keys(&toml::Value::try_from(Config::default()).unwrap(), "", &mut all);
+    for key in all.iter().filter(|key| *key != "acl") {
+        assert!(reference.contains(&format!("\n| `{key}` | ")), "{key}");
+    }
+}
+
+#[test]
 fn the_rules_shown_in_the_example_are_good() {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("rialto.toml");
     let text = fs::read_to_string(file).unwrap();

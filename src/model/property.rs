@@ -43,12 +43,12 @@ fn next<'a>(rest: &mut &'a [u8]) -> Option<Property<'a>> {
     const RESPONSE_TOPIC: u8 = PropertyId::ResponseTopic as u8;
     const CORRELATION_DATA: u8 = PropertyId::CorrelationData as u8;
     const USER: u8 = PropertyId::UserProperty as u8;
-    Some(match take(rest, 1)?.first()? {
-        &PAYLOAD_FORMAT => Property::PayloadFormat(take(rest, 1)? == [1]),
-        &CONTENT_TYPE => Property::ContentType(text(rest)?),
-        &RESPONSE_TOPIC => Property::ResponseTopic(text(rest)?),
-        &CORRELATION_DATA => Property::CorrelationData(binary(rest)?),
-        &USER => Property::User(text(rest)?, text(rest)?),
+    Some(match *take(rest, 1)?.first()? {
+        PAYLOAD_FORMAT => Property::PayloadFormat(take(rest, 1)? == [1]),
+        CONTENT_TYPE => Property::ContentType(text(rest)?),
+        RESPONSE_TOPIC => Property::ResponseTopic(text(rest)?),
+        CORRELATION_DATA => Property::CorrelationData(binary(rest)?),
+        USER => Property::User(text(rest)?, text(rest)?),
         _ => return None,
     })
 }
