@@ -14,4 +14,15 @@
 //! - [`admin`] HTTP: metrics and health.
 //! - [`config`], [`app`] the configuration bundle and the composition root.
 
+pub mod auth;
+pub mod bridge;
+pub mod config;
+pub mod metrics;
+pub mod broker;
+pub mod kafka;
 pub mod model;
+pub mod net;
+pub mod server;
+pub mod mqtt;
+pub mod store;
+pub mod net;

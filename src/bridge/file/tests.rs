@@ -1,0 +1,179 @@
+//! Route files: what loads, what is refused and how, and where messages go. Tests of `bridge::file` and
+//! `bridge::route`.
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::{load, parse};
+use crate::bridge::partitioner::{Sticky, partition_of};
+use crate::bridge::route::{Route, RouteMetrics, Target, is_log_name};
+use crate::bridge::template::{RenderError, RouteContext};
+use crate::config::source::Source;
+use crate::metrics::Metrics;
+use crate::metrics::label::RouteFailure;
+
+const TELEMETRY: &str = "[[route]]\nname = \"t\"\nfrom = { mqtt = \"factory/+/telemetry/#\" }\n\
+                         to = { log = \"telemetry\", key = \"{1}\", partitions = 12 }\n";
+
+fn route(to: &str) -> Arc<Route> {
+    let text = format!("[[route]]\nname = \"r\"\nfrom = {{ mqtt = \"f/+/#\" }}\nto = {{ {to} }}\n");
+    parse(Source::named("r.toml", text)).unwrap().remove(0)
+}
+
+fn fault(text: &str) -> String {
+    parse(Source::named("r.toml", text)).expect_err(text).to_string()
+}
+
+fn at(topic: &str) -> RouteContext<'_> {
+    RouteContext { topic, client_id: "c", username: None, properties: &[], payload: b"{}" }
+}
+
+#[test]
+fn a_message_goes_where_the_route_aims() {
+    let route = parse(Source::named("r.toml", TELEMETRY)).unwrap().remove(0);
+    assert_eq!(
+        (&*route.name, route.fixed_log(), route.partitions),
+        ("t", Some("telemetry"), Some(12))
+    );
+    assert!(route.filter.matches("factory/7/telemetry"));
+    let mut target = Target::default();
+    route.aim(&at("factory/7/telemetry/x"), &mut target).unwrap();
+    assert_eq!((target.log(), target.key()), ("telemetry", Some(b"7".as_slice())));
+    let partition = target.partition(12, 100, &mut Sticky::default());
+    assert_eq!(partition, Ok(partition_of(b"7", 12)));
+}
+
+#[test]
+fn the_key_is_the_topic_unless_said_otherwise_and_empty_means_none() {
+    let mut target = Target::default();
+    route("log = \"l\"").aim(&at("f/1"), &mut target).unwrap();
+    assert_eq!(target.key(), Some(b"f/1".as_slice()));
+    route("log = \"l\", key = \"\"").aim(&at("f/1"), &mut target).unwrap();
+    assert_eq!(target.key(), None);
+    let mut sticky = Sticky::default();
+    let turns: Vec<_> =
+        (0..3).map(|_| target.partition(2, Sticky::BYTES, &mut sticky).unwrap()).collect();
+    assert_eq!(turns, [0, 1, 0]);
+}
+
+#[test]
+fn an_explicit_partition_wins_and_must_exist() {
+    let route = route("log = \"l\", partition = \"{1}\"");
+    let mut target = Target::default();
+    route.aim(&at("f/3"), &mut target).unwrap();
+    let mut sticky = Sticky::default();
+    assert_eq!(target.partition(4, 1, &mut sticky), Ok(3));
+    assert_eq!(target.partition(3, 1, &mut sticky), Err(RenderError::BadPartition));
+    for topic in ["f/x", "f/-1", "f/+1", "f/", "f/99999999999"] {
+        assert_eq!(route.aim(&at(topic), &mut target), Err(RenderError::BadPartition), "{topic}");
+    }
+}
+
+#[test]
+fn a_log_name_from_a_message_must_be_one() {
+    let route = route("log = \"plant-{1}\"");
+    assert_eq!(route.fixed_log(), None);
+    let mut target = Target::default();
+    route.aim(&at("f/a_1.b"), &mut target).unwrap();
+    assert_eq!(target.log(), "plant-a_1.b");
+    for topic in ["f/a b", "f/é", &format!("f/{}", "x".repeat(250))] {
+        assert_eq!(route.aim(&at(topic), &mut target), Err(RenderError::BadLogName), "{topic}");
+    }
+    assert!(is_log_name(b"a") && !is_log_name(b"") && !is_log_name(b".") && !is_log_name(b".."));
+}
+
+#[test]
+fn faults_name_file_line_and_key() {
+    let with = |from: &str, to: &str| {
+        format!("\n[[route]]\nname = \"r\"\nfrom = {{ mqtt = \"{from}\" }}\nto = {{ {to} }}\n")
+    };
+    for (text, start) in [
+        (with("a/#/b", "log = \"l\""), "r.toml:4: route[0].from.mqtt: `a/#/b`: "),
+        (with("$share/g/a", "log = \"l\""), "r.toml:4: route[0].from.mqtt: a route is no member"),
+        (
+            with("a/+", "log = \"l\", key = \"{2}\""),
+            "r.toml:5: route[0].to.key: `{2}`: the filter `a/+`",
+        ),
+        (with("a", "log = \"a/b\""), "r.toml:5: route[0].to.log: `a/b`: a log's name"),
+        (with("+", "log = \"a b{1}\""), "r.toml:5: route[0].to.log: `a b`: "),
+        (with("a", "log = \"\""), "r.toml:5: route[0].to.log: "),
+        (with("a", "log = \"l\", partitions = 0"), "r.toml:5: route[0].to.partitions: "),
+        (with("a", "log = \"l\", partition = \"x\""), "r.toml:5: route[0].to.partition: `x`"),
+        (
+            with("a", "log = \"l\", partitions = 2, partition = \"2\""),
+            "r.toml:5: route[0].to.partition: `2`",
+        ),
+        (
+            with("a", "log = \"l\", topic = \"x\""),
+            "r.toml:5: route[0].to.topic: unknown field `topic`",
+        ),
+        (with("a", "key = \"l\""), "r.toml:5: route[0].to: missing field `log`"),
+        (
+            format!(
+                "{TELEMETRY}[[route]]\nname = \"x y\"\nfrom = {{ mqtt = \"a\" }}\nto = {{ log = \"l\" }}"
+            ),
+            "r.toml:6: route[1].name: ",
+        ),
+        (
+            format!("{TELEMETRY}{TELEMETRY}"),
+            "r.toml:6: route[1].name: `t` is taken by a route in r.toml",
+        ),
+        ("[[routes]]".to_owned(), "r.toml:1: routes: unknown field `routes`"),
+    ] {
+        let found = fault(&text);
+        assert!(found.starts_with(start), "{text}\n{found}");
+    }
+}
+
+#[test]
+fn every_fault_of_a_folder_is_told_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
+    write("b.toml", TELEMETRY);
+    write("a.toml", TELEMETRY);
+    write("c.toml", &TELEMETRY.replace("\"t\"", "\"other\"").replace("12", "6"));
+    write("d.toml", "nonsense");
+    write("e.toml.example", "nonsense");
+    write(".hidden.toml", "nonsense");
+    let text = load(folder.path()).unwrap_err().to_string();
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(lines.len(), 3, "{text}");
+    assert!(
+        lines[0].contains("b.toml:2: route[0].name: `t` is taken by a route in ")
+            && lines[0].ends_with("a.toml")
+    );
+    assert!(
+        lines[1]
+            .contains("c.toml:4: route[0].to.partitions: route `t` gives the log `telemetry` 12")
+    );
+    assert!(lines[2].contains("d.toml:1: "));
+    assert!(load(&folder.path().join("absent")).unwrap().is_empty());
+}
+
+#[test]
+fn every_example_loads() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("bridge-config");
+    let mut count = 0;
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|extension| extension == "example") {
+            count += parse(Source::read(&path).unwrap()).unwrap().len();
+        }
+    }
+    assert!(count > 0);
+}
+
+#[test]
+fn each_route_counts_under_its_name() {
+    let metrics = Metrics::new(0.0).unwrap();
+    let routes = parse(Source::named("r.toml", TELEMETRY)).unwrap();
+    let counters = RouteMetrics::new(&routes, &metrics).unwrap();
+    counters.of(0).unwrap().carried.inc_by(3);
+    counters.of(0).unwrap().failed.of(RenderError::NoUserName.failure()).inc();
+    assert!(counters.of(1).is_none());
+    let text = String::from_utf8(metrics.render().unwrap()).unwrap();
+    assert!(text.contains("rialto_route_messages_total{route=\"t\"} 3\n"));
+    assert_eq!(RenderError::NoUserName.failure(), RouteFailure::MissingValue);
+    assert!(text.contains("rialto_route_failures_total{reason=\"missing_value\",route=\"t\"} 1\n"));
+}

@@ -1,0 +1,250 @@
+//! Verbs on logs: create, append, read. Part of `broker`.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use tokio::sync::oneshot;
+
+use crate::auth::acl::Action;
+use crate::auth::principal::Principal;
+use crate::model::ids::LogId;
+use crate::store::journal::SubmitError;
+
+use super::Broker;
+use super::consumer::{Outcome, Waiter};
+use super::logs::log::LogState;
+use super::logs::name;
+use super::logs::partition::Partition;
+use super::logs::registry::Creating;
+use super::logs::settings::LogSettings;
+use super::logs::verbs::{Appended, CreateLog, LogDescription, LogError, LogRef};
+use super::record::Record;
+
+/// The acknowledgement of an append: durable and in the log.
+pub struct AppendAck(oneshot::Receiver<Outcome>);
+
+impl Future for AppendAck {
+    type Output = Result<Appended, LogError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let outcome = ready!(Pin::new(&mut self.0).poll(cx));
+        Poll::Ready(match outcome {
+            Ok(Outcome::Appended(appended)) => Ok(appended),
+            Ok(Outcome::Refused(error)) => Err(error),
+            Ok(_) | Err(_) => Err(LogError::InDoubt),
+        })
+    }
+}
+
+impl From<SubmitError> for LogError {
+    fn from(error: SubmitError) -> Self {
+        Self::Unavailable(error.to_string())
+    }
+}
+
+impl Broker {
+    fn may(&self, who: &Principal, action: Action, log: &str) -> Result<(), LogError> {
+        let verdict = self.acl.load().allows_log(who, action, &who.vhost, log);
+        if verdict.allowed { Ok(()) } else { Err(LogError::NotAuthorized) }
+    }
+
+    fn find(
+        &self,
+        who: &Principal,
+        action: Action,
+        log: LogRef<'_>,
+    ) -> Result<Arc<LogState>, LogError> {
+        match log {
+            LogRef::Name(name) => {
+                self.may(who, action, name)?;
+                self.logs.table.by_name(&who.vhost, name).ok_or(LogError::UnknownLog)
+            }
+            LogRef::Uuid(uuid) => {
+                let log =
+                    self.logs.table.by_uuid(&who.vhost, &uuid).ok_or(LogError::UnknownLog)?;
+                self.may(who, action, &log.name)?;
+                Ok(log)
+            }
+        }
+    }
+
+    /// Decides and submits a creation under the lock that keeps names unique.
+    fn submit_creation(
+        &self,
+        vhost: &str,
+        spec: &CreateLog,
+        waiter: Option<Waiter>,
+        now_ms: u64,
+    ) -> Result<Creating, LogError> {
+        let limits = self.limits.load();
+        let partitions = spec.partitions.unwrap_or(limits.default_partitions);
+        if !name::is_valid(&spec.name) {
+            return Err(LogError::InvalidName);
+        }
+        if partitions == 0 || partitions > limits.partitions_max {
+            return Err(LogError::InvalidPartitions);
+        }
+        let config: Vec<(&str, &str)> =
+            spec.config.iter().map(|(key, value)| (&**key, &**value)).collect();
+        LogSettings::parse(config.iter().copied())?;
+        let key = (vhost.to_owned(), spec.name.clone());
+        let mut creating = self.logs.creating.lock();
+        if creating.contains_key(&key) || self.logs.table.by_name(vhost, &spec.name).is_some() {
+            return Err(LogError::Exists);
+        }
+        if self.logs.table.len() + creating.len() >= limits.logs_max {
+            return Err(LogError::TooMany);
+        }
+        if spec.validate_only {
+            return Ok(Creating { id: LogId(0), partitions });
+        }
+        let mut uuid = [0; 16];
+        getrandom::fill(&mut uuid).map_err(|error| LogError::Unavailable(error.to_string()))?;
+        let id = self.logs.take_id();
+        let record = Record::CreateLog {
+            id,
+            vhost,
+            name: &spec.name,
+            uuid,
+            time_ms: now_ms,
+            partitions,
+            config,
+        };
+        self.submit(waiter, &record)?;
+        let begun = Creating { id, partitions };
+        creating.insert(key, begun);
+        Ok(begun)
+    }
+
+    /// The log a route writes to, created on first use. Its creation need not be applied: what is submitted
+    /// now comes after it.
+    pub(crate) fn log_for_route(
+        &self,
+        vhost: &str,
+        name: &str,
+        partitions: Option<u32>,
+        now_ms: u64,
+    ) -> Result<(LogId, u32), LogError> {
+        loop {
+            if let Some(log) = self.logs.table.by_name(vhost, name) {
+                return Ok((log.id, u32::try_from(log.partitions.len()).unwrap_or(u32::MAX)));
+            }
+            let known = {
+                let creating = self.logs.creating.lock();
+                creating.get(&(vhost.to_owned(), name.to_owned())).copied()
+            };
+            if let Some(begun) = known {
+                return Ok((begun.id, begun.partitions));
+            }
+            let spec = CreateLog {
+                name: name.to_owned(),
+                partitions,
+                config: Vec::new(),
+                validate_only: false,
+            };
+            match self.submit_creation(vhost, &spec, None, now_ms) {
+                Ok(begun) => return Ok((begun.id, begun.partitions)),
+                // Somebody else was faster: it is in one of the two places now.
+                Err(LogError::Exists) => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Creates a log; completes when it is durable and can be appended to.
+    ///
+    /// # Errors
+    /// See [`LogError`].
+    pub async fn create_log(
+        &self,
+        principal: &Principal,
+        spec: CreateLog,
+        now_ms: u64,
+    ) -> Result<LogDescription, LogError> {
+        self.may(principal, Action::Publish, &spec.name)?;
+        let (sender, done) = oneshot::channel();
+        let begun =
+            self.submit_creation(&principal.vhost, &spec, Some(Waiter::Call(sender)), now_ms)?;
+        if spec.validate_only {
+            let leader_epochs = vec![0; begun.partitions as usize];
+            return Ok(LogDescription {
+                name: spec.name,
+                uuid: [0; 16],
+                leader_epochs,
+                config: spec.config,
+            });
+        }
+        match done.await {
+            Ok(Outcome::Refused(error)) => return Err(error),
+            Ok(_) => {}
+            Err(_) => return Err(LogError::InDoubt),
+        }
+        self.describe(principal, LogRef::Name(&spec.name))
+    }
+
+    /// Submits a checked batch; see `LogBroker::append`.
+    ///
+    /// # Errors
+    /// See [`LogError`].
+    pub fn append_batch(
+        &self,
+        principal: &Principal,
+        log: &str,
+        partition: u32,
+        batch: &[u8],
+        now_ms: u64,
+    ) -> Result<AppendAck, LogError> {
+        let log = self.find(principal, Action::Publish, LogRef::Name(log))?;
+        let target = log.partition(partition).ok_or(LogError::UnknownPartition)?;
+        if let Some(failure) = target.failure() {
+            return Err(LogError::Storage(failure));
+        }
+        log.check_batch(batch)?;
+        let (sender, done) = oneshot::channel();
+        let record = Record::Append { log: log.id, partition, time_ms: now_ms, batch };
+        self.submit(Some(Waiter::Call(sender)), &record)?;
+        Ok(AppendAck(done))
+    }
+
+    /// The logs that `principal` may read or write.
+    #[must_use]
+    pub fn list_logs(&self, principal: &Principal) -> Vec<LogDescription> {
+        let visible = |log: &Arc<LogState>| {
+            self.may(principal, Action::Subscribe, &log.name).is_ok()
+                || self.may(principal, Action::Publish, &log.name).is_ok()
+        };
+        let logs = self.logs.table.in_vhost(&principal.vhost);
+        logs.iter().filter(|log| visible(log)).map(|log| log.describe()).collect()
+    }
+
+    /// One log, for whoever may read or write it.
+    ///
+    /// # Errors
+    /// `NotAuthorized`, `UnknownLog`.
+    pub fn describe(
+        &self,
+        principal: &Principal,
+        log: LogRef<'_>,
+    ) -> Result<LogDescription, LogError> {
+        let found = self
+            .find(principal, Action::Subscribe, log)
+            .or_else(|_| self.find(principal, Action::Publish, log))?;
+        Ok(found.describe())
+    }
+
+    /// A partition, to read from.
+    ///
+    /// # Errors
+    /// `NotAuthorized`, `UnknownLog`, `UnknownPartition`.
+    pub fn partition(
+        &self,
+        principal: &Principal,
+        log: LogRef<'_>,
+        partition: u32,
+    ) -> Result<Arc<Partition>, LogError> {
+        let log = self.find(principal, Action::Subscribe, log)?;
+        log.partition(partition).cloned().ok_or(LogError::UnknownPartition)
+    }
+}

@@ -1,0 +1,340 @@
+//! Opening and closing sessions. Part of `broker`.
+//!
+//! The registry is held while an opening is decided and its record submitted, so openings of one key reach
+//! the journal in the order of their epochs; the last one owns the session at once, its predecessor's link is
+//! taken off before anything waits.
+
+use std::sync::Arc;
+
+use crate::auth::principal::Principal;
+use crate::model::ids::QueueId;
+use crate::model::topic::TopicFilter;
+use crate::store::journal::SubmitError;
+
+use super::consumer::{CloseReason, Consumer, Waiter};
+use super::queues::queue::Queue;
+use super::record::{OpenSession, Record};
+use super::sessions::session::{Link, NEVER_EXPIRES_S, Session, SessionKey, Will};
+use super::wills::LeftWill;
+use super::{Broker, Job};
+
+/// What CONNECT asks for.
+pub struct Opening<'a> {
+    /// Client identifier, not empty.
+    pub client_id: &'a str,
+    /// Earlier state is discarded.
+    pub clean_start: bool,
+    /// Session expiry interval, seconds, before the broker's own limit.
+    pub expiry_s: u32,
+    /// How many messages the client takes at a time.
+    pub receive_max: u16,
+    /// Will: delay in seconds and the encoded message.
+    pub will: Option<(u32, Vec<u8>)>,
+}
+
+/// A session as its connection holds it.
+#[derive(Clone)]
+pub struct SessionHandle {
+    /// The session.
+    pub session: Arc<Session>,
+    /// Which opening this connection is.
+    pub epoch: u64,
+}
+
+/// What an opening came to.
+pub struct Opened {
+    /// The session, owned by the caller from now on.
+    pub handle: SessionHandle,
+    /// The waiter will be told; until then CONNACK waits.
+    pub waits: bool,
+    /// Session expiry interval granted, seconds.
+    pub expiry_s: u32,
+}
+
+/// How a connection leaves its session.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Closing {
+    /// The client said goodbye properly: its will is void [MQTT-3.14.4-3].
+    pub discard_will: bool,
+    /// A new session expiry interval (MQTT5-3.14.2.2.2).
+    pub expiry_s: Option<u32>,
+}
+
+impl Broker {
+    /// Opens the session of `client_id` in the principal's vhost for a connection whose waiter is `waiter`.
+    ///
+    /// # Errors
+    /// The journal's refusal; nothing changed then.
+    pub fn open(
+        &self,
+        principal: &Principal,
+        opening: Opening<'_>,
+        waiter: Waiter,
+        now_ms: u64,
+    ) -> Result<Opened, SubmitError> {
+        let expiry_s = opening.expiry_s.min(self.limits.load().session_expiry_s_max);
+        let key = SessionKey {
+            vhost: Arc::clone(&principal.vhost),
+            client_id: opening.client_id.into(),
+        };
+        let mut keys = self.sessions.keys();
+        let existing = keys.get(&key).cloned();
+        let resumes = existing
+            .as_ref()
+            .filter(|old| old.durable && !opening.clean_start && !old.inner.lock().ended)
+            .cloned();
+        if resumes.is_none() && expiry_s == 0 && existing.as_ref().is_none_or(|old| !old.durable) {
+            let session = self.sessions.create(key.clone(), false);
+            self.prepare(&session, 1, &opening);
+            keys.insert(key, Arc::clone(&session));
+            drop(keys);
+            if let Some(old) = existing {
+                self.supersede(&old, now_ms);
+            }
+            let handle = SessionHandle { session, epoch: 1 };
+            return Ok(Opened { handle, waits: false, expiry_s });
+        }
+        if let Some(session) = resumes {
+            let epoch = session.inner.lock().owner_epoch + 1;
+            self.publish_immediate_will(&session, now_ms);
+            let record = open_record(&session, epoch, expiry_s, &opening, None, now_ms);
+            self.submit(Some(waiter), &Record::OpenSession(record))?;
+            self.take_over(&session);
+            self.prepare(&session, epoch, &opening);
+            drop(keys);
+            return Ok(Opened { handle: SessionHandle { session, epoch }, waits: true, expiry_s });
+        }
+        // A new session; a durable one of the same key ends with the same record.
+        let replaced = existing.as_ref().filter(|old| old.durable);
+        if let Some(old) = replaced {
+            self.publish_left_will(old, now_ms);
+        }
+        let session = self.sessions.create(key.clone(), expiry_s > 0);
+        let submitted = if session.durable {
+            let replaces = replaced.map(|old| old.id);
+            let record = open_record(&session, 1, expiry_s, &opening, replaces, now_ms);
+            self.submit(Some(waiter), &Record::OpenSession(record))
+        } else {
+            let (id, epoch) = replaced
+                .map_or((QueueId(0), 0), |old| (old.id, old.inner.lock().owner_epoch));
+            self.submit(Some(waiter), &Record::EndSession { session: id, epoch })
+        };
+        if let Err(error) = submitted {
+            self.sessions.forget(session.id);
+            return Err(error);
+        }
+        self.prepare(&session, 1, &opening);
+        keys.insert(key, Arc::clone(&session));
+        drop(keys);
+        if let Some(old) = existing {
+            self.supersede(&old, now_ms);
+        }
+        Ok(Opened { handle: SessionHandle { session, epoch: 1 }, waits: true, expiry_s })
+    }
+
+    fn prepare(&self, session: &Arc<Session>, epoch: u64, opening: &Opening<'_>) {
+        let mut inner = session.inner.lock();
+        inner.owner_epoch = epoch;
+        inner.will = opening.will.as_ref().map(|(delay_s, message)| Will {
+            delay_s: *delay_s,
+            due_ms: None,
+            message: message.clone(),
+        });
+    }
+
+    /// Takes the link of an earlier connection off and tells it to go.
+    fn take_over(&self, session: &Arc<Session>) {
+        let link = session.inner.lock().link.take();
+        if let Some(link) = link {
+            link.consumer.close(CloseReason::TakenOver);
+        }
+    }
+
+    /// A session of the same key took the place of `old`: it is over for everyone but the journal.
+    fn supersede(&self, old: &Arc<Session>, now_ms: u64) {
+        self.take_over(old);
+        let left = self.end_live(old);
+        if let Some(will) = left.filter(|_| !old.durable) {
+            self.publish_will_of(old, &will, now_ms);
+        }
+        if !old.durable {
+            self.sessions.forget(old.id);
+        }
+    }
+
+    /// Marks a session as over: nothing is routed to it any more. Returns a will that still waited.
+    pub(crate) fn end_live(&self, session: &Arc<Session>) -> Option<LeftWill> {
+        let (filters, will) = {
+            let mut inner = session.inner.lock();
+            inner.ended = true;
+            let will = inner.will.take();
+            let epoch = inner.owner_epoch;
+            let filters = std::mem::take(&mut inner.subscriptions);
+            if !session.durable {
+                inner.queue = Queue::default();
+            }
+            inner.volatile.clear();
+            (filters, will.map(|will| LeftWill { epoch, will }))
+        };
+        let router = self.router.vhost(&session.key.vhost);
+        self.metrics.state.subscriptions.sub(i64::try_from(filters.len()).unwrap_or(0));
+        for filter in filters.keys() {
+            if let Ok(filter) = TopicFilter::parse(filter) {
+                router.unsubscribe(&filter, session.id);
+            }
+        }
+        will
+    }
+
+    /// The opening is durable (or needs not be): messages flow to `consumer` from now on. False when another
+    /// connection owns the session by now.
+    pub fn attach(
+        &self,
+        handle: &SessionHandle,
+        consumer: Arc<dyn Consumer>,
+        receive_max: u16,
+    ) -> bool {
+        let mut inner = handle.session.inner.lock();
+        if !inner.is_owned_by(handle.epoch) {
+            return false;
+        }
+        inner.attach(Link { epoch: handle.epoch, consumer }, receive_max);
+        true
+    }
+
+    /// The connection is gone. What was in flight stays for the next one.
+    pub fn close(&self, handle: &SessionHandle, closing: Closing, now_ms: u64) {
+        let session = &handle.session;
+        let keys = self.sessions.keys();
+        {
+            let mut inner = session.inner.lock();
+            if !inner.is_owned_by(handle.epoch) {
+                return;
+            }
+            drop(inner.detach(handle.epoch));
+            if closing.discard_will {
+                inner.will = None;
+            }
+        }
+        if session.durable {
+            self.close_durable(handle, closing, now_ms, keys);
+        } else {
+            self.close_transient(session, now_ms, keys);
+        }
+    }
+
+    fn close_transient(&self, session: &Arc<Session>, now_ms: u64, mut keys: Keys<'_>) {
+        remove_key(&mut keys, session);
+        drop(keys);
+        if let Some(will) = self.end_live(session) {
+            self.publish_will_of(session, &will, now_ms);
+        }
+        self.sessions.forget(session.id);
+    }
+
+    fn close_durable(
+        &self,
+        handle: &SessionHandle,
+        closing: Closing,
+        now_ms: u64,
+        mut keys: Keys<'_>,
+    ) {
+        let session = &handle.session;
+        let limit = self.limits.load().session_expiry_s_max;
+        let (expiry_s, will_delay_s, sent) = {
+            let mut inner = session.inner.lock();
+            if let Some(expiry_s) = closing.expiry_s {
+                inner.expiry_s = expiry_s.min(limit);
+            }
+            (inner.expiry_s, inner.will.as_ref().map(|will| will.delay_s), inner.sent)
+        };
+        if expiry_s == 0 {
+            self.publish_left_will(session, now_ms);
+            remove_key(&mut keys, session);
+            drop(self.submit(None, &Record::EndSession { session: session.id, epoch: handle.epoch }));
+            drop(keys);
+            drop(self.end_live(session));
+            return;
+        }
+        // A will is due at the latest when the session ends [MQTT-3.1.3-9].
+        let will_due_ms =
+            will_delay_s.map(|delay_s| now_ms + u64::from(delay_s.min(expiry_s)) * 1000);
+        let record = Record::CloseSession {
+            session: session.id,
+            epoch: handle.epoch,
+            time_ms: now_ms,
+            expiry_s,
+            sent,
+            will_due_ms,
+        };
+        // Refused while the disk fails: a restart finds the session open and closes it then.
+        drop(self.submit(None, &record));
+        if will_due_ms.is_some_and(|due| due <= now_ms) {
+            self.publish_left_will(session, now_ms);
+        }
+        drop(keys);
+        if let Some(due_ms) = will_due_ms.filter(|due| *due > now_ms) {
+            self.timers.at(due_ms, Job::Will(session.id, handle.epoch));
+        }
+        if expiry_s != NEVER_EXPIRES_S {
+            let deadline_ms = now_ms + u64::from(expiry_s) * 1000;
+            self.timers.at(deadline_ms, Job::Expiry(session.id, handle.epoch));
+        }
+    }
+
+    /// A deadline has passed.
+    pub fn run_job(&self, job: Job, now_ms: u64) {
+        let (Job::Will(id, epoch) | Job::Expiry(id, epoch)) = job;
+        let Some(session) = self.sessions.by_id(id) else { return };
+        let mut keys = self.sessions.keys();
+        let waits = {
+            let inner = session.inner.lock();
+            inner.is_owned_by(epoch) && inner.link.is_none()
+        };
+        if !waits {
+            return;
+        }
+        self.publish_left_will(&session, now_ms);
+        if matches!(job, Job::Expiry(..)) {
+            let ended = self.submit(None, &Record::EndSession { session: id, epoch });
+            if ended.is_err() {
+                // The disk takes nothing now: try again later, the session stays until then.
+                self.timers.at(now_ms + 1000, job);
+                return;
+            }
+            remove_key(&mut keys, &session);
+            drop(keys);
+            drop(self.end_live(&session));
+        }
+    }
+}
+
+type Keys<'a> = parking_lot::MutexGuard<'a, ahash::AHashMap<SessionKey, Arc<Session>>>;
+
+fn remove_key(keys: &mut Keys<'_>, session: &Arc<Session>) {
+    if keys.get(&session.key).is_some_and(|known| Arc::ptr_eq(known, session)) {
+        keys.remove(&session.key);
+    }
+}
+
+fn open_record<'a>(
+    session: &'a Session,
+    epoch: u64,
+    expiry_s: u32,
+    opening: &'a Opening<'_>,
+    replaces: Option<QueueId>,
+    now_ms: u64,
+) -> OpenSession<'a> {
+    session.inner.lock().expiry_s = expiry_s;
+    OpenSession {
+        session: session.id,
+        vhost: &session.key.vhost,
+        client_id: &session.key.client_id,
+        epoch,
+        time_ms: now_ms,
+        expiry_s,
+        receive_max: opening.receive_max,
+        will: opening.will.as_ref().map(|(delay_s, message)| (*delay_s, message.as_slice())),
+        replaces,
+    }
+}

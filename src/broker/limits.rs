@@ -1,0 +1,24 @@
+//! What delivery and apply are bounded by. Part of `broker`.
+
+use super::sessions::deliver::QueueLimits;
+
+/// Limits of sessions and retained messages. Those that apply uses reach it as records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Bounds of one session's queue.
+    pub queue: QueueLimits,
+    /// Subscriptions of one session.
+    pub subscriptions_max: usize,
+    /// Levels of a topic or filter.
+    pub topic_levels_max: usize,
+    /// Topics with a retained message.
+    pub retained_max: usize,
+    /// Session expiry interval granted at most, seconds.
+    pub session_expiry_s_max: u32,
+    /// Logs.
+    pub logs_max: usize,
+    /// Partitions of one log.
+    pub partitions_max: u32,
+    /// Partitions of a log that does not say.
+    pub default_partitions: u32,
+}

@@ -1,0 +1,28 @@
+//! Logs: messages kept by offset, log → partitions → segments (design §2, §3).
+//!
+//! - [`batch`] the format: Kafka's record batch v2, checked, patched, built and read
+//! - [`name`] which names a log may have
+//! - [`settings`] what can be set on a log
+//! - [`producers`] sequences of idempotent producers
+//! - [`partition`] the state of one partition; [`lookup`] finds offsets by time in it
+//! - [`files`] the segments beneath a partition, as it sees them
+//! - [`waiters`] who waits for appends; woken once a sync
+//! - [`gather`] the routes' messages of one sync, one batch a partition
+//! - [`log`] a log and the table of all logs
+//! - [`registry`] the logs of a broker: the applied table, names being created, files
+//! - [`verbs`] what protocols ask of logs, and the errors they get
+//!
+//! Only the applier changes state here, in the journal's order; any thread reads. Nothing here asks a clock.
+
+pub mod batch;
+pub mod files;
+pub mod gather;
+pub mod log;
+pub mod lookup;
+pub mod name;
+pub mod partition;
+pub mod producers;
+pub mod registry;
+pub mod settings;
+pub mod verbs;
+pub mod waiters;

@@ -1,0 +1,369 @@
+//! The state of one partition. Part of `broker/logs`.
+//!
+//! The applier is its only writer and appends what is synced already, so the high watermark is the end: what
+//! is there may be read. Readers on other threads see a batch's bytes before the watermark that covers it.
+//!
+//! When the files fail, the state goes on from memory: what was journaled was acknowledged and stays readable,
+//! further submits are refused, and the checkpoint leaves the partition out (design §2, rule 4).
+
+use std::io;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use thiserror::Error;
+
+use crate::broker::logs::batch::header::{self, BatchHeader};
+use crate::broker::logs::files::SegmentFiles;
+use crate::broker::logs::producers::{Producers, SequenceFault, Verdict};
+use crate::broker::logs::waiters::{Waiter, Waiters};
+use crate::model::ids::LogId;
+
+/// Batches by offset, from the log's start to its end.
+pub struct Partition {
+    log: LogId,
+    index: u32,
+    append_time: bool,
+    pub(super) files: Box<dyn SegmentFiles>,
+    state: Mutex<State>,
+    waiters: Waiters,
+}
+
+#[derive(Clone, Debug, Default)]
+struct State {
+    next_offset: i64,
+    log_start: i64,
+    leader_epoch: i32,
+    /// Highest timestamp so far and the base offset of its batch.
+    newest: Option<(i64, i64)>,
+    producers: Producers,
+    tail: Option<Tail>,
+}
+
+/// What was appended since the files failed.
+#[derive(Clone, Debug)]
+struct Tail {
+    first_offset: i64,
+    error: String,
+    batches: Vec<(i64, Bytes)>,
+}
+
+/// What became of a batch. The same on every replay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AppendOutcome {
+    /// It is in the log now.
+    Appended {
+        /// Offset of its first record.
+        base_offset: i64,
+        /// First offset of the partition.
+        log_start: i64,
+        /// The time given to its records, if the log stamps them.
+        append_time_ms: Option<i64>,
+    },
+    /// It was in the log before.
+    Duplicate {
+        /// Offset of its first record.
+        base_offset: i64,
+        /// First offset of the partition.
+        log_start: i64,
+        /// The time given to its records, if the log stamps them.
+        append_time_ms: Option<i64>,
+    },
+    /// It does not fit its producer's sequence; nothing changed.
+    Refused(SequenceFault),
+    /// It is no batch. Checked batches never are; nothing changed.
+    Malformed,
+}
+
+/// Batches read.
+#[derive(Clone, Debug)]
+pub struct FetchSlice {
+    /// Whole batches, the first of which holds the offset asked for.
+    pub records: Bytes,
+    /// The end.
+    pub high_watermark: i64,
+    /// First offset still there.
+    pub log_start: i64,
+    /// Who leads: how often the partition was cut back.
+    pub leader_epoch: i32,
+}
+
+/// Why nothing was read.
+#[derive(Debug, Error)]
+pub enum FetchError {
+    /// The offset lies before the start or beyond the end.
+    #[error("offset out of range: the partition holds {log_start} to {high_watermark}")]
+    OutOfRange {
+        /// First offset still there.
+        log_start: i64,
+        /// The end.
+        high_watermark: i64,
+    },
+    /// The disk failed.
+    #[error("reading the log failed: {0}")]
+    Storage(#[from] io::Error),
+}
+
+/// What a checkpoint keeps of a partition.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FrozenPartition {
+    /// Every segment: base offset, bytes.
+    pub segments: Vec<(i64, u64)>,
+    /// The end.
+    pub next_offset: i64,
+    /// First offset still there.
+    pub log_start: i64,
+    /// See [`FetchSlice::leader_epoch`].
+    pub leader_epoch: i32,
+    /// Highest timestamp (`i64`, `i64::MIN` for none) and its batch's offset (`i64`), little-endian, then
+    /// [`Producers::encode`].
+    pub producers: Vec<u8>,
+}
+
+/// A checkpointed row that cannot be restored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("the checkpointed state of partition {partition} of log {log} is malformed")]
+pub struct RestoreError {
+    /// Which log.
+    pub log: LogId,
+    /// Which partition.
+    pub partition: u32,
+}
+
+impl std::fmt::Debug for Partition {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let state = self.state.lock();
+        f.debug_struct("Partition")
+            .field("log", &self.log)
+            .field("index", &self.index)
+            .field("log_start", &state.log_start)
+            .field("next_offset", &state.next_offset)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Partition {
+    /// An empty partition; `append_time` if the log stamps records.
+    #[must_use]
+    pub fn new(log: LogId, index: u32, append_time: bool, files: Box<dyn SegmentFiles>) -> Self {
+        let (state, waiters) = (Mutex::default(), Waiters::default());
+        Self { log, index, append_time, files, state, waiters }
+    }
+
+    /// The partition as `row` froze it, over `files` cut back to its lengths.
+    ///
+    /// # Errors
+    /// If the row contradicts itself.
+    pub fn restore(
+        log: LogId,
+        index: u32,
+        append_time: bool,
+        files: Box<dyn SegmentFiles>,
+        row: &FrozenPartition,
+    ) -> Result<Self, RestoreError> {
+        let fault = RestoreError { log, partition: index };
+        let (newest, producers) = row.producers.split_first_chunk::<16>().ok_or(fault)?;
+        let producers = Producers::decode(producers).ok_or(fault)?;
+        let sane = 0 <= row.log_start && row.log_start <= row.next_offset;
+        if !sane {
+            return Err(fault);
+        }
+        let (timestamp, offset) = newest.split_at(8);
+        let number = |bytes: &[u8]| bytes.try_into().map(i64::from_le_bytes).map_err(|_| fault);
+        let (timestamp, offset) = (number(timestamp)?, number(offset)?);
+        let partition = Self::new(log, index, append_time, files);
+        *partition.state.lock() = State {
+            next_offset: row.next_offset,
+            log_start: row.log_start,
+            leader_epoch: row.leader_epoch,
+            newest: (timestamp != i64::MIN).then_some((timestamp, offset)),
+            producers,
+            tail: None,
+        };
+        Ok(partition)
+    }
+
+    /// The log it belongs to.
+    #[must_use]
+    pub fn log(&self) -> LogId {
+        self.log
+    }
+
+    /// Its number within the log, from 0.
+    #[must_use]
+    pub fn index(&self) -> u32 {
+        self.index
+    }
+
+    /// The end: the offset that the next record gets, and the high watermark.
+    #[must_use]
+    pub fn end(&self) -> i64 {
+        self.state.lock().next_offset
+    }
+
+    /// First offset still there.
+    #[must_use]
+    pub fn log_start(&self) -> i64 {
+        self.state.lock().log_start
+    }
+
+    /// See [`FetchSlice::leader_epoch`].
+    #[must_use]
+    pub fn leader_epoch(&self) -> i32 {
+        self.state.lock().leader_epoch
+    }
+
+    /// Highest timestamp of a batch so far, and the batch's base offset.
+    #[must_use]
+    pub fn newest(&self) -> Option<(i64, i64)> {
+        self.state.lock().newest
+    }
+
+    /// What the disk said when the files failed; nothing more is to be submitted then.
+    #[must_use]
+    pub fn failure(&self) -> Option<String> {
+        self.state.lock().tail.as_ref().map(|tail| tail.error.clone())
+    }
+
+    /// Appends a batch, for the applier alone. `now_ms` is the record's time.
+    pub fn append_batch(&self, now_ms: u64, batch: &[u8]) -> AppendOutcome {
+        let whole = BatchHeader::read(batch).filter(|h| h.total_bytes() == Some(batch.len()));
+        let Some(header) = whole.filter(|header| header.last_offset_delta >= 0) else {
+            return AppendOutcome::Malformed;
+        };
+        let (base_offset, log_start, leader_epoch) = {
+            let state = self.state.lock();
+            let log_start = state.log_start;
+            match state.producers.judge(&header) {
+                Ok(Verdict::Append) => (state.next_offset, log_start, state.leader_epoch),
+                Ok(Verdict::Duplicate { base_offset, timestamp }) => {
+                    let append_time_ms = self.append_time.then_some(timestamp);
+                    return AppendOutcome::Duplicate { base_offset, log_start, append_time_ms };
+                }
+                Err(fault) => return AppendOutcome::Refused(fault),
+            }
+        };
+        let mut stored = batch.to_vec();
+        header::patch(&mut stored, base_offset, leader_epoch);
+        let append_time_ms = self.append_time.then(|| i64::try_from(now_ms).unwrap_or(i64::MAX));
+        if let Some(time) = append_time_ms {
+            header::stamp(&mut stored, time);
+        }
+        let timestamp = append_time_ms.unwrap_or(header.max_timestamp);
+        self.store(&header, base_offset, timestamp, stored);
+        AppendOutcome::Appended { base_offset, log_start, append_time_ms }
+    }
+
+    fn store(&self, header: &BatchHeader, base_offset: i64, timestamp: i64, stored: Vec<u8>) {
+        let last_offset = base_offset.saturating_add(header.last_offset_delta.into());
+        let failed = self.state.lock().tail.is_some();
+        let written = if failed {
+            Ok(())
+        } else {
+            self.files.append(base_offset, last_offset, timestamp, &stored)
+        };
+        let mut state = self.state.lock();
+        if let Err(error) = written {
+            let (log, partition) = (self.log, self.index);
+            tracing::error!(%log, partition, %error, "a log's files failed; it takes no more");
+            let error = error.to_string();
+            state.tail = Some(Tail { first_offset: base_offset, error, batches: Vec::new() });
+        }
+        if let Some(tail) = &mut state.tail {
+            tail.batches.push((last_offset, stored.into()));
+        }
+        state.producers.note(header, base_offset, timestamp);
+        if state.newest.is_none_or(|(highest, _)| timestamp > highest) {
+            state.newest = Some((timestamp, base_offset));
+        }
+        state.next_offset = last_offset.saturating_add(1);
+    }
+
+    /// Moves the start up to `offset`, at most to the end, for the applier alone. Returns the new start.
+    pub fn advance_start(&self, offset: i64) -> i64 {
+        let mut state = self.state.lock();
+        state.log_start = offset.clamp(state.log_start, state.next_offset);
+        state.log_start
+    }
+
+    /// Whole batches from the one that holds `offset`, at most `bytes_max` bytes but always one if there is
+    /// one. Nothing at the end.
+    ///
+    /// # Errors
+    /// If there is no such offset, or the disk fails.
+    pub fn read(&self, offset: i64, bytes_max: usize) -> Result<FetchSlice, FetchError> {
+        let (mut slice, from_files_to) = {
+            let state = self.state.lock();
+            let (log_start, high_watermark) = (state.log_start, state.next_offset);
+            if offset < log_start || offset > high_watermark {
+                return Err(FetchError::OutOfRange { log_start, high_watermark });
+            }
+            let mut records = Bytes::new();
+            let mut from_files_to = high_watermark;
+            if let Some(tail) = &state.tail {
+                from_files_to = tail.first_offset;
+                if offset >= tail.first_offset {
+                    records = tail.read(offset, bytes_max);
+                }
+            }
+            let leader_epoch = state.leader_epoch;
+            (FetchSlice { records, high_watermark, log_start, leader_epoch }, from_files_to)
+        };
+        if offset < from_files_to {
+            slice.records = self.files.read(offset, bytes_max, from_files_to)?;
+        }
+        Ok(slice)
+    }
+
+    /// What a checkpoint keeps, or `None` if the files failed and the checkpoint must do without. Called on a
+    /// batch boundary.
+    #[must_use]
+    pub fn freeze(&self) -> Option<FrozenPartition> {
+        let state = self.state.lock();
+        if state.tail.is_some() {
+            return None;
+        }
+        let (timestamp, offset) = state.newest.unwrap_or((i64::MIN, 0));
+        let mut producers = timestamp.to_le_bytes().to_vec();
+        producers.extend_from_slice(&offset.to_le_bytes());
+        state.producers.encode(&mut producers);
+        Some(FrozenPartition {
+            segments: self.files.lengths(),
+            next_offset: state.next_offset,
+            log_start: state.log_start,
+            leader_epoch: state.leader_epoch,
+            producers,
+        })
+    }
+
+    /// Wakes whoever waits for what was counted since the last call.
+    pub fn publish(&self) {
+        self.waiters.publish();
+    }
+
+    pub(super) fn count_appended(&self, bytes: usize) -> bool {
+        self.waiters.appended(bytes)
+    }
+
+    pub(super) fn register(&self, waiter: &Arc<Waiter>, seen_end: i64) -> bool {
+        self.waiters.register(waiter, || self.end() != seen_end)
+    }
+
+    pub(super) fn unregister(&self, waiter: &Arc<Waiter>) {
+        self.waiters.remove(waiter);
+    }
+}
+
+impl Tail {
+    fn read(&self, offset: i64, bytes_max: usize) -> Bytes {
+        let from = self.batches.partition_point(|(last, _)| *last < offset);
+        let mut bytes = Vec::new();
+        for (_, batch) in self.batches.get(from..).unwrap_or_default() {
+            if !bytes.is_empty() && bytes.len() + batch.len() > bytes_max {
+                break;
+            }
+            bytes.extend_from_slice(batch);
+        }
+        bytes.into()
+    }
+}

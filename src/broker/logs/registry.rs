@@ -1,0 +1,97 @@
+//! The logs of a broker as its verbs see them: the applied table, names being created, files. Part of
+//! `broker/logs`.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use ahash::AHashMap;
+use parking_lot::Mutex;
+
+use crate::broker::logs::files::SegmentFiles;
+use crate::broker::logs::log::LogTable;
+use crate::model::ids::LogId;
+
+/// Where partitions keep their batches.
+pub trait PartitionStore: Send + Sync {
+    /// Files for a new partition; whatever lies at their place from before a crash is removed.
+    ///
+    /// # Errors
+    /// What the disk said.
+    fn create(&self, log: LogId, name: &str, partition: u32) -> io::Result<Box<dyn SegmentFiles>>;
+}
+
+/// Messages that go to one partition before a route without a key moves on.
+const STICKY_MESSAGES: u64 = 256;
+/// Between two log lines about routes that fail, ms.
+const COMPLAINT_PAUSE_MS: u64 = 5_000;
+
+/// A log whose creation is submitted and not yet applied.
+#[derive(Clone, Copy, Debug)]
+pub struct Creating {
+    /// Its id.
+    pub id: LogId,
+    /// Its partitions.
+    pub partitions: u32,
+}
+
+/// All logs.
+pub struct Logs {
+    /// What is applied.
+    pub table: LogTable,
+    /// Where files come from.
+    pub store: Arc<dyn PartitionStore>,
+    /// By vhost and name; held while a creation is decided and submitted.
+    pub creating: Mutex<AHashMap<(String, String), Creating>>,
+    next_id: AtomicU32,
+    turns: AtomicU64,
+    complained_ms: AtomicU64,
+}
+
+impl Logs {
+    /// None yet.
+    #[must_use]
+    pub fn new(store: Arc<dyn PartitionStore>) -> Self {
+        Self {
+            table: LogTable::default(),
+            store,
+            creating: Mutex::default(),
+            next_id: AtomicU32::new(1),
+            turns: AtomicU64::new(0),
+            complained_ms: AtomicU64::new(0),
+        }
+    }
+
+    /// The next log id; also what a checkpoint keeps.
+    #[must_use]
+    pub fn next_id(&self) -> u32 {
+        self.next_id.load(Ordering::Acquire)
+    }
+
+    /// Takes an id.
+    pub fn take_id(&self) -> LogId {
+        LogId(self.next_id.fetch_add(1, Ordering::AcqRel))
+    }
+
+    /// Sees to it that no id below `next` is given out.
+    pub fn raise_next_id(&self, next: u32) {
+        self.next_id.fetch_max(next, Ordering::AcqRel);
+    }
+
+    /// The partition for a message without a key: one for a while, then the next.
+    pub fn sticky_partition(&self, log: LogId, partitions: u32) -> u32 {
+        let turn = self.turns.fetch_add(1, Ordering::Relaxed) / STICKY_MESSAGES;
+        let turn = turn.wrapping_add(u64::from(log.0));
+        u32::try_from(turn % u64::from(partitions.max(1))).unwrap_or(0)
+    }
+
+    /// Whether enough time has passed since the last log line about a failing route.
+    pub fn may_complain(&self, now_ms: u64) -> bool {
+        let last = self.complained_ms.load(Ordering::Relaxed);
+        now_ms >= last + COMPLAINT_PAUSE_MS
+            && self
+                .complained_ms
+                .compare_exchange(last, now_ms, Ordering::Relaxed, Ordering::Relaxed)
+                .is_ok()
+    }
+}

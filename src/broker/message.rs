@@ -1,0 +1,151 @@
+//! A message's encoded form: what a journal record, a queue's body and a retained row hold. Part of `broker`.
+//!
+//! | bytes | field |
+//! |---|---|
+//! | 1 | version, 1 |
+//! | 1 | bits 0–1 QoS, 2 retain flag, 3 expiry present, 4 published as a will |
+//! | 8 | accepted at, ms since the epoch |
+//! | 0 or 8 | expires at, ms since the epoch |
+//! | varint + n | topic |
+//! | varint + n | property block (`model::message`) |
+//! | varint + n | client id of the publisher |
+//! | varint + n | user name of the publisher |
+//! | rest | payload |
+
+use crate::model::message::Publication;
+use crate::model::qos::QoS;
+use crate::store::codec::{CodecError, Reader, Writer};
+
+const VERSION: u8 = 1;
+const RETAIN: u8 = 1 << 2;
+const EXPIRES: u8 = 1 << 3;
+const WILL: u8 = 1 << 4;
+
+/// Who published, as far as the message carries it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Publisher<'a> {
+    /// MQTT client identifier; empty for other protocols.
+    pub client_id: &'a str,
+    /// Authenticated name.
+    pub username: &'a str,
+}
+
+/// A message as stored, borrowed from its bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Message<'a> {
+    /// When the broker accepted it, ms since the epoch.
+    pub time_ms: u64,
+    /// When it stops being worth delivering.
+    pub expires_ms: Option<u64>,
+    /// Topic name.
+    pub topic: &'a str,
+    /// Property block.
+    pub properties: &'a [u8],
+    /// Publisher's client identifier.
+    pub client_id: &'a str,
+    /// Publisher's user name.
+    pub username: &'a str,
+    /// Application data.
+    pub payload: &'a [u8],
+    /// The publisher's promise.
+    pub qos: QoS,
+    /// The publisher's retain flag.
+    pub retain: bool,
+    /// Whether it is somebody's will.
+    pub will: bool,
+}
+
+impl<'a> Message<'a> {
+    /// The message that `publication` makes when accepted at `now_ms`.
+    #[must_use]
+    pub fn accepted(publication: &Publication<'a>, publisher: Publisher<'a>, now_ms: u64) -> Self {
+        let expires = publication.expiry_s.map(|s| now_ms.saturating_add(u64::from(s) * 1000));
+        Self {
+            time_ms: now_ms,
+            expires_ms: expires,
+            topic: publication.topic,
+            properties: publication.properties,
+            client_id: publisher.client_id,
+            username: publisher.username,
+            payload: publication.payload,
+            qos: publication.qos,
+            retain: publication.retain,
+            will: false,
+        }
+    }
+
+    /// Appends the encoded form.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        out.reserve(
+            40 + self.topic.len()
+                + self.properties.len()
+                + self.client_id.len()
+                + self.username.len()
+                + self.payload.len(),
+        );
+        let mut writer = Writer(out);
+        writer.u8(VERSION);
+        let mut flags = self.qos as u8;
+        if self.retain {
+            flags |= RETAIN;
+        }
+        if self.expires_ms.is_some() {
+            flags |= EXPIRES;
+        }
+        if self.will {
+            flags |= WILL;
+        }
+        writer.u8(flags);
+        writer.u64(self.time_ms);
+        if let Some(expires_ms) = self.expires_ms {
+            writer.u64(expires_ms);
+        }
+        writer.str(self.topic);
+        writer.bytes(self.properties);
+        writer.str(self.client_id);
+        writer.str(self.username);
+        writer.raw(self.payload);
+    }
+
+    /// Reads the encoded form.
+    ///
+    /// # Errors
+    /// [`CodecError`] naming the field that does not fit.
+    pub fn decode(bytes: &'a [u8]) -> Result<Self, CodecError> {
+        let mut reader = Reader::new(bytes);
+        let version = reader.u8()?;
+        if version != VERSION {
+            return Err(CodecError::Version { found: version, known: VERSION });
+        }
+        let flags = reader.u8()?;
+        let qos = QoS::from_bits(flags & 0b11).unwrap_or(QoS::ExactlyOnce);
+        let time_ms = reader.u64()?;
+        let expires_ms = if flags & EXPIRES != 0 { Some(reader.u64()?) } else { None };
+        Ok(Self {
+            time_ms,
+            expires_ms,
+            topic: reader.str()?,
+            properties: reader.bytes()?,
+            client_id: reader.str()?,
+            username: reader.str()?,
+            payload: reader.rest(),
+            qos,
+            retain: flags & RETAIN != 0,
+            will: flags & WILL != 0,
+        })
+    }
+
+    /// Whether the message is past its expiry at `now_ms`.
+    #[must_use]
+    pub fn is_expired(&self, now_ms: u64) -> bool {
+        self.expires_ms.is_some_and(|at| at <= now_ms)
+    }
+
+    /// Seconds of life left at `now_ms`, as MQTT 5 forwards them [MQTT-3.3.2-6].
+    #[must_use]
+    pub fn remaining_s(&self, now_ms: u64) -> Option<u32> {
+        self.expires_ms.map(|at| {
+            u32::try_from(at.saturating_sub(now_ms).div_ceil(1000)).unwrap_or(u32::MAX)
+        })
+    }
+}

@@ -1,0 +1,210 @@
+//! The domain, in no protocol's words: what a publish, a subscription, a session, a log is.
+//!
+//! Connections call the verbs of [`Broker`]; every verb takes the principal and asks. Durable changes are
+//! [`record`]s: submitted to the journal, applied in order by one thread ([`apply`]), frozen by
+//! [`checkpoint`]s. Lock order: session registry → retained slot → journal submit → router → session →
+//! outbound buffer; no lock is held across a write to disk.
+//!
+//! - [`message`], [`record`] the bytes of a message and of a journal record
+//! - [`consumer`] the seam to a connection: deliver, wake, complete
+//! - [`router`] topic filters to destinations
+//! - [`sessions`], [`queues`], [`retained`], [`logs`], [`sets`] the state
+//! - [`publish`], [`routed`], [`connect`], [`wills`], [`subscribe`], [`replay`], [`settle`], [`append`] the verbs
+//! - [`apply`], [`checkpoint`], [`restore`] records to state, state to disk, disk to state
+//! - [`limits`] what apply and delivery are bounded by
+
+pub mod append;
+pub mod apply;
+pub mod checkpoint;
+pub mod connect;
+pub mod consumer;
+pub mod limits;
+pub mod logs;
+pub mod message;
+pub mod publish;
+pub mod queues;
+pub mod record;
+pub mod replay;
+pub mod restore;
+pub mod retained;
+pub mod routed;
+pub mod router;
+pub mod sessions;
+pub mod sets;
+pub mod settle;
+pub mod subscribe;
+pub mod wills;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+
+use crate::auth::acl::Acl;
+use crate::metrics::Metrics;
+use crate::model::ids::{Lsn, QueueId};
+use crate::store::bodies::BodyStore;
+use crate::store::journal::{Journal, SubmitError};
+
+use self::consumer::Waiter;
+use self::limits::Limits;
+use self::logs::registry::Logs;
+use self::record::Record;
+use self::retained::Retained;
+use self::router::Router;
+use self::sessions::registry::Sessions;
+use self::sets::Sets;
+
+/// Something the broker must do at a point in time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Job {
+    /// Publish the will that the connection `epoch` left, unless the session was opened again.
+    Will(QueueId, u64),
+    /// End the session that the connection `epoch` left, unless it was opened again.
+    Expiry(QueueId, u64),
+}
+
+/// Where the broker leaves its deadlines; the wheel is the composition root's.
+pub trait Timers: Send + Sync {
+    /// Has [`Broker::run_job`] called with `job` once `deadline_ms` has passed.
+    fn at(&self, deadline_ms: u64, job: Job);
+}
+
+/// Messages that no clean sender counts on any more.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BrokerError {
+    /// The access rules say no.
+    #[error("not authorised")]
+    NotAuthorized,
+    /// The journal takes nothing at the moment.
+    #[error(transparent)]
+    Journal(#[from] SubmitError),
+    /// A limit of the configuration is reached.
+    #[error("limit reached: {0}")]
+    Limit(&'static str),
+    /// The session belongs to another connection now.
+    #[error("the session was taken over")]
+    TakenOver,
+}
+
+/// The broker: a handle shared by all connections.
+pub struct Broker {
+    /// Everything durable goes through it.
+    pub journal: Arc<dyn Journal<Waiter>>,
+    /// Topic filters to destinations.
+    pub router: Router,
+    /// Sessions.
+    pub sessions: Sessions,
+    /// Retained messages.
+    pub retained: Retained,
+    /// Partitioned logs.
+    pub logs: Logs,
+    /// Message bodies on disk.
+    pub bodies: Arc<BodyStore>,
+    /// Counters.
+    pub metrics: Arc<Metrics>,
+    sets: Arc<Sets>,
+    acl: ArcSwap<Acl>,
+    limits: ArcSwap<Limits>,
+    timers: Arc<dyn Timers>,
+    applied: AtomicU64,
+    room: Mutex<Vec<tokio::sync::oneshot::Sender<()>>>,
+}
+
+/// What a [`Broker`] is made of.
+pub struct Parts {
+    /// See [`Broker::journal`].
+    pub journal: Arc<dyn Journal<Waiter>>,
+    /// See [`Broker::bodies`].
+    pub bodies: Arc<BodyStore>,
+    /// See [`Broker::metrics`].
+    pub metrics: Arc<Metrics>,
+    /// Retained messages as the last checkpoint left them.
+    pub retained: Retained,
+    /// Logs as the last checkpoint left them.
+    pub logs: Logs,
+    /// Access rules.
+    pub acl: Acl,
+    /// Limits.
+    pub limits: Limits,
+    /// Deadlines.
+    pub timers: Arc<dyn Timers>,
+}
+
+impl Broker {
+    /// A broker over restored parts; [`restore`] fills in the sessions.
+    #[must_use]
+    pub fn new(parts: Parts) -> Self {
+        Self {
+            journal: parts.journal,
+            router: Router::default(),
+            sessions: Sessions::default(),
+            retained: parts.retained,
+            logs: parts.logs,
+            bodies: parts.bodies,
+            metrics: parts.metrics,
+            sets: Arc::new(Sets::default()),
+            acl: ArcSwap::from_pointee(parts.acl),
+            limits: ArcSwap::from_pointee(parts.limits),
+            timers: parts.timers,
+            applied: AtomicU64::new(0),
+            room: Mutex::default(),
+        }
+    }
+
+    /// Highest LSN applied.
+    #[must_use]
+    pub fn applied_lsn(&self) -> Lsn {
+        Lsn(self.applied.load(Ordering::Acquire))
+    }
+
+    pub(crate) fn set_applied(&self, lsn: Lsn) {
+        self.applied.store(lsn.0, Ordering::Release);
+    }
+
+    /// The limits in force.
+    #[must_use]
+    pub fn limits(&self) -> Arc<Limits> {
+        self.limits.load_full()
+    }
+
+    /// Puts other access rules in force; cached routes carry verdicts, so all of them go.
+    pub fn set_acl(&self, acl: Acl) {
+        self.acl.store(Arc::new(acl));
+        self.router.invalidate();
+    }
+
+    /// Submits one record.
+    pub(crate) fn submit(
+        &self,
+        waiter: Option<Waiter>,
+        record: &Record<'_>,
+    ) -> Result<Lsn, SubmitError> {
+        self.journal.submit_with(waiter, &mut |_, out| record.encode(out))
+    }
+
+    /// Whether connections should not be read because too much waits to be applied.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.journal.is_full()
+    }
+
+    /// Completes when the journal has room; register first, then ask [`Self::is_full`] again.
+    pub fn when_room(&self) -> tokio::sync::oneshot::Receiver<()> {
+        let (sender, receiver) = tokio::sync::oneshot::channel();
+        self.room.lock().push(sender);
+        if !self.is_full() {
+            self.announce_room();
+        }
+        receiver
+    }
+
+    /// Wakes everyone who waits for room.
+    pub fn announce_room(&self) {
+        for waiting in std::mem::take(&mut *self.room.lock()) {
+            // Whoever gave up waiting needs no news.
+            let _gone = waiting.send(());
+        }
+    }
+}

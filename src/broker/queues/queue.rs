@@ -1,0 +1,195 @@
+//! Positions from head to tail, each with a message until it is acknowledged. Part of `broker::queues`.
+//!
+//! A packet identifier is a function of the position ([`packet_id`]): whoever knows the queue knows which
+//! identifier a message was or will be sent with, so redelivery after a restart uses the original one
+//! [MQTT-4.4.0-1] without a record of its own.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroU16;
+use std::sync::Arc;
+
+use super::entry::{Body, Entry};
+use super::page::{PAGE_POSITIONS, Page};
+use crate::store::bodies::BodyRef;
+
+/// Packet identifiers run from 1 to this [MQTT-2.2.1].
+const PACKET_IDS: u64 = 65_535;
+
+/// The packet identifier of the message at `position`.
+#[must_use]
+pub fn packet_id(position: u64) -> NonZeroU16 {
+    let id = u16::try_from(position % PACKET_IDS).unwrap_or(0);
+    NonZeroU16::MIN.saturating_add(id)
+}
+
+/// Messages in order of arrival; acknowledged in any order.
+#[derive(Debug, Default)]
+pub struct Queue {
+    pages: BTreeMap<u64, Arc<Page>>,
+    /// Lowest position that may still be live.
+    head: u64,
+    /// Next position to be given out.
+    tail: u64,
+    live: u64,
+    bytes: u64,
+    /// Pages changed since the last checkpoint, the emptied ones included.
+    dirty: BTreeSet<u64>,
+}
+
+impl Queue {
+    /// An empty queue whose next position is `tail`.
+    #[must_use]
+    pub fn starting_at(tail: u64) -> Self {
+        Self { head: tail, tail, ..Self::default() }
+    }
+
+    /// Lowest position that may still be live.
+    #[must_use]
+    pub fn head(&self) -> u64 {
+        self.head
+    }
+
+    /// Next position to be given out.
+    #[must_use]
+    pub fn tail(&self) -> u64 {
+        self.tail
+    }
+
+    /// Messages held.
+    #[must_use]
+    pub fn live(&self) -> u64 {
+        self.live
+    }
+
+    /// Bytes of encoded messages held.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Appends and returns the position.
+    pub fn push(&mut self, entry: Entry) -> u64 {
+        let position = self.tail;
+        self.tail += 1;
+        self.put(position, entry);
+        position
+    }
+
+    /// Places an entry at a known position (restart).
+    pub fn put(&mut self, position: u64, entry: Entry) {
+        let number = Page::number_of(position);
+        self.bytes += entry.body.len();
+        let page = Arc::make_mut(self.pages.entry(number).or_default());
+        match page.put(position, entry) {
+            Some(before) => self.bytes = self.bytes.saturating_sub(before.body.len()),
+            None => self.live += 1,
+        }
+        self.dirty.insert(number);
+    }
+
+    /// The message at `position`, if it is live.
+    #[must_use]
+    pub fn get(&self, position: u64) -> Option<&Entry> {
+        self.pages.get(&Page::number_of(position))?.get(position)
+    }
+
+    /// The same, to change what a checkpoint keeps of it.
+    pub fn get_mut(&mut self, position: u64) -> Option<&mut Entry> {
+        let number = Page::number_of(position);
+        let page = self.pages.get_mut(&number)?;
+        page.get(position)?;
+        self.dirty.insert(number);
+        Arc::make_mut(page).get_mut(position)
+    }
+
+    /// The same, to change what a checkpoint does not keep (settled).
+    pub fn get_volatile(&mut self, position: u64) -> Option<&mut Entry> {
+        let page = self.pages.get_mut(&Page::number_of(position))?;
+        page.get(position)?;
+        Arc::make_mut(page).get_mut(position)
+    }
+
+    /// Takes the message at `position` out.
+    pub fn remove(&mut self, position: u64) -> Option<Entry> {
+        let number = Page::number_of(position);
+        let page = self.pages.get_mut(&number)?;
+        page.get(position)?;
+        let page = Arc::make_mut(page);
+        let entry = page.remove(position)?;
+        let emptied = page.live() == 0;
+        self.live -= 1;
+        self.bytes = self.bytes.saturating_sub(entry.body.len());
+        self.dirty.insert(number);
+        if emptied {
+            self.pages.remove(&number);
+        }
+        if position == self.head {
+            self.advance_head();
+        }
+        Some(entry)
+    }
+
+    fn advance_head(&mut self) {
+        self.head = self.next_live(self.head).unwrap_or(self.tail);
+    }
+
+    /// The live position whose message has packet identifier `id`, looking from the head.
+    ///
+    /// At most 65,535 positions are ever in flight, so it is unique.
+    #[must_use]
+    pub fn position_of(&self, id: NonZeroU16) -> Option<u64> {
+        let wanted = u64::from(id.get()) - 1;
+        let ahead = (wanted + PACKET_IDS - self.head % PACKET_IDS) % PACKET_IDS;
+        let position = self.head + ahead;
+        self.get(position).map(|_| position)
+    }
+
+    /// Whether `position` may be in flight beside the oldest unacknowledged one.
+    #[must_use]
+    pub fn has_packet_id(&self, position: u64) -> bool {
+        position - self.head < PACKET_IDS
+    }
+
+    /// Next live position at or after `from`.
+    #[must_use]
+    pub fn next_live(&self, from: u64) -> Option<u64> {
+        let first = Page::number_of(from);
+        self.pages.range(first..).find_map(|(number, page)| {
+            page.next_live(if *number == first { from } else { number * PAGE_POSITIONS })
+        })
+    }
+
+    /// Live entries in order.
+    pub fn iter(&self) -> impl Iterator<Item = (u64, &Entry)> {
+        self.pages.iter().flat_map(|(number, page)| page.iter(*number))
+    }
+
+    /// The pages changed since the last call, as they are now; `None` for an emptied one.
+    pub fn freeze(&mut self) -> Vec<(u64, Option<Arc<Page>>)> {
+        std::mem::take(&mut self.dirty)
+            .into_iter()
+            .map(|number| (number, self.pages.get(&number).map(Arc::clone)))
+            .collect()
+    }
+
+    /// After a checkpoint wrote the body at `position`: memory is given back. False when the message is gone.
+    pub fn on_disk(&mut self, position: u64, order: u64, body: BodyRef) -> bool {
+        let Some(entry) = self.get_volatile(position) else { return false };
+        if entry.order != order {
+            return false;
+        }
+        entry.body = Body::Disk(body);
+        true
+    }
+
+    /// Forgets which pages are dirty (after a restart put them).
+    pub fn mark_clean(&mut self) {
+        self.dirty.clear();
+    }
+
+    /// Sets the next position (after a restart).
+    pub fn set_tail(&mut self, tail: u64) {
+        self.tail = self.tail.max(tail);
+        self.advance_head();
+    }
+}

@@ -1,0 +1,189 @@
+//! Bytes to records. Part of `broker::record`. Counts are bounded by the bytes that remain.
+
+use super::{
+    CodecError, Condition, LogId, Lsn, OpenSession, QoS, QueueId, Reader, Record, ReplayItem,
+    RoutedAppend, SetId, SetMember, Subscription, VERSION, kind,
+};
+
+fn queue(r: &mut Reader<'_>) -> Result<QueueId, CodecError> {
+    r.varint().map(QueueId)
+}
+
+fn qos(r: &mut Reader<'_>) -> Result<QoS, CodecError> {
+    let at = r.position();
+    let bits = r.u8()?;
+    QoS::from_bits(bits).ok_or(CodecError::Value { what: "QoS", found: u64::from(bits), at })
+}
+
+fn many<'a, T>(
+    r: &mut Reader<'a>,
+    bytes_min: usize,
+    mut read: impl FnMut(&mut Reader<'a>) -> Result<T, CodecError>,
+) -> Result<Vec<T>, CodecError> {
+    let count = r.count(bytes_min)?;
+    (0..count).map(|_| read(r)).collect()
+}
+
+impl<'a> Record<'a> {
+    /// Reads a record's bytes.
+    ///
+    /// # Errors
+    /// [`CodecError`] naming what does not fit; a newer version is one.
+    pub fn decode(bytes: &'a [u8]) -> Result<Self, CodecError> {
+        let mut r = Reader::new(bytes);
+        r.version(VERSION)?;
+        let at = r.position();
+        let record = match r.u8()? {
+            kind::PUBLISH => return publish(r),
+            kind::APPEND => return append_batch(r),
+            kind::DEFINE_SET => Self::DefineSet {
+                id: SetId(r.varint()?),
+                members: many(&mut r, 4, SetMember::decode)?,
+            },
+            kind::RETIRE_SET => Self::RetireSet { id: SetId(r.varint()?) },
+            kind::OPEN_SESSION => Self::OpenSession(OpenSession::decode(&mut r)?),
+            kind::CLOSE_SESSION => Self::CloseSession {
+                session: queue(&mut r)?,
+                epoch: r.varint()?,
+                time_ms: r.u64()?,
+                expiry_s: r.u32()?,
+                sent: r.varint()?,
+                will_due_ms: r.option(Reader::u64)?,
+            },
+            kind::END_SESSION => {
+                Self::EndSession { session: queue(&mut r)?, epoch: r.varint()? }
+            }
+            kind::SUBSCRIBE => Self::Subscribe {
+                session: queue(&mut r)?,
+                epoch: r.varint()?,
+                subscriptions: many(&mut r, 2, |r| Ok((r.str()?, Subscription::decode(r)?)))?,
+            },
+            kind::REPLAY => Self::Replay {
+                session: queue(&mut r)?,
+                filter: r.str()?,
+                after: r.option(Reader::str)?,
+                items: many(&mut r, 3, replay_item)?,
+            },
+            kind::UNSUBSCRIBE => Self::Unsubscribe {
+                session: queue(&mut r)?,
+                epoch: r.varint()?,
+                filters: many(&mut r, 1, Reader::str)?,
+            },
+            kind::SETTLE => Self::Settle {
+                queue: queue(&mut r)?,
+                positions: many(&mut r, 1, Reader::varint)?,
+            },
+            kind::RELEASE => Self::Release { queue: queue(&mut r)?, position: r.varint()? },
+            kind::FORGET_INBOUND => {
+                Self::ForgetInbound { session: queue(&mut r)?, packet_id: r.u16()? }
+            }
+            kind::CREATE_LOG => create_log(&mut r)?,
+            kind::LIMITS => {
+                Self::Limits { queued_messages_max: r.u64()?, queued_bytes_max: r.u64()? }
+            }
+            kind::DROP_RETAINED => Self::DropRetained {
+                vhost: r.str()?,
+                topic: r.str()?,
+                value: Lsn(r.varint()?),
+            },
+            other => {
+                let found = u64::from(other);
+                return Err(CodecError::Value { what: "record kind", found, at });
+            }
+        };
+        r.finish()?;
+        Ok(record)
+    }
+}
+
+fn publish(mut r: Reader<'_>) -> Result<Record<'_>, CodecError> {
+    Ok(Record::Publish {
+        vhost: r.str()?,
+        condition: condition(&mut r)?,
+        set: r.option(|r| r.varint().map(SetId))?,
+        members: many(&mut r, 4, SetMember::decode)?,
+        retained: r.bool()?,
+        appends: many(&mut r, 9, |r| {
+            Ok(RoutedAppend {
+                log: LogId(r.u32()?),
+                partition: r.u32()?,
+                key: r.option(Reader::bytes)?,
+            })
+        })?,
+        message: r.rest(),
+    })
+}
+
+fn append_batch(mut r: Reader<'_>) -> Result<Record<'_>, CodecError> {
+    Ok(Record::Append {
+        log: LogId(r.u32()?),
+        partition: r.u32()?,
+        time_ms: r.u64()?,
+        batch: r.rest(),
+    })
+}
+
+fn create_log<'a>(r: &mut Reader<'a>) -> Result<Record<'a>, CodecError> {
+    Ok(Record::CreateLog {
+        id: LogId(r.u32()?),
+        vhost: r.str()?,
+        name: r.str()?,
+        uuid: r.array()?,
+        time_ms: r.u64()?,
+        partitions: r.u32()?,
+        config: many(r, 2, |r| Ok((r.str()?, r.str()?)))?,
+    })
+}
+
+fn condition(r: &mut Reader<'_>) -> Result<Condition, CodecError> {
+    let at = r.position();
+    match r.u8()? {
+        0 => Ok(Condition::None),
+        1 => Ok(Condition::Inbound {
+            session: queue(r)?,
+            epoch: r.varint()?,
+            packet_id: r.u16()?,
+        }),
+        2 => Ok(Condition::Will { session: queue(r)?, epoch: r.varint()? }),
+        found => Err(CodecError::Value { what: "condition", found: u64::from(found), at }),
+    }
+}
+
+fn replay_item<'a>(r: &mut Reader<'a>) -> Result<ReplayItem<'a>, CodecError> {
+    Ok(ReplayItem {
+        qos: qos(r)?,
+        subscription_id: r.option(Reader::u32)?,
+        message: r.bytes()?,
+    })
+}
+
+impl SetMember {
+    /// Reads the member's bytes.
+    ///
+    /// # Errors
+    /// [`CodecError`] naming what does not fit.
+    pub fn decode(r: &mut Reader<'_>) -> Result<Self, CodecError> {
+        Ok(Self {
+            queue: queue(r)?,
+            qos: qos(r)?,
+            retain_as_published: r.bool()?,
+            subscription_ids: many(r, 4, Reader::u32)?,
+        })
+    }
+}
+
+impl<'a> OpenSession<'a> {
+    fn decode(r: &mut Reader<'a>) -> Result<Self, CodecError> {
+        Ok(Self {
+            session: queue(r)?,
+            vhost: r.str()?,
+            client_id: r.str()?,
+            epoch: r.varint()?,
+            time_ms: r.u64()?,
+            expiry_s: r.u32()?,
+            receive_max: r.u16()?,
+            will: r.option(|r| Ok((r.u32()?, r.bytes()?)))?,
+            replaces: r.option(queue)?,
+        })
+    }
+}

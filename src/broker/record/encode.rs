@@ -1,0 +1,184 @@
+//! Records to bytes. Part of `broker::record`.
+
+use super::{Condition, OpenSession, Record, ReplayItem, RoutedAppend, SetMember, VERSION, Writer, kind};
+
+impl Record<'_> {
+    /// Appends the record's bytes.
+    #[expect(clippy::too_many_lines, reason = "a flat match over every kind")]
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        let mut w = Writer(out);
+        w.u8(VERSION);
+        match self {
+            Self::Publish { vhost, condition, set, members, retained, appends, message } => {
+                w.u8(kind::PUBLISH);
+                w.str(vhost);
+                encode_condition(&mut w, condition);
+                w.option(*set, |w, set| w.varint(set.0));
+                w.len(members.len());
+                members.iter().for_each(|member| member.encode(&mut w));
+                w.bool(*retained);
+                w.len(appends.len());
+                appends.iter().for_each(|append| encode_append(&mut w, append));
+                w.raw(message);
+            }
+            Self::DefineSet { id, members } => {
+                w.u8(kind::DEFINE_SET);
+                w.varint(id.0);
+                w.len(members.len());
+                members.iter().for_each(|member| member.encode(&mut w));
+            }
+            Self::RetireSet { id } => {
+                w.u8(kind::RETIRE_SET);
+                w.varint(id.0);
+            }
+            Self::OpenSession(open) => {
+                w.u8(kind::OPEN_SESSION);
+                open.encode(&mut w);
+            }
+            Self::CloseSession { session, epoch, time_ms, expiry_s, sent, will_due_ms } => {
+                w.u8(kind::CLOSE_SESSION);
+                w.varint(session.0);
+                w.varint(*epoch);
+                w.u64(*time_ms);
+                w.u32(*expiry_s);
+                w.varint(*sent);
+                w.option(*will_due_ms, Writer::u64);
+            }
+            Self::EndSession { session, epoch } => {
+                w.u8(kind::END_SESSION);
+                w.varint(session.0);
+                w.varint(*epoch);
+            }
+            Self::Subscribe { session, epoch, subscriptions } => {
+                w.u8(kind::SUBSCRIBE);
+                w.varint(session.0);
+                w.varint(*epoch);
+                w.len(subscriptions.len());
+                for (filter, subscription) in subscriptions {
+                    w.str(filter);
+                    subscription.encode(&mut w);
+                }
+            }
+            Self::Replay { session, filter, after, items } => {
+                w.u8(kind::REPLAY);
+                w.varint(session.0);
+                w.str(filter);
+                w.option(*after, Writer::str);
+                w.len(items.len());
+                items.iter().for_each(|item| encode_item(&mut w, item));
+            }
+            Self::Unsubscribe { session, epoch, filters } => {
+                w.u8(kind::UNSUBSCRIBE);
+                w.varint(session.0);
+                w.varint(*epoch);
+                w.len(filters.len());
+                filters.iter().for_each(|filter| w.str(filter));
+            }
+            Self::Settle { queue, positions } => {
+                w.u8(kind::SETTLE);
+                w.varint(queue.0);
+                w.len(positions.len());
+                positions.iter().for_each(|position| w.varint(*position));
+            }
+            Self::Release { queue, position } => {
+                w.u8(kind::RELEASE);
+                w.varint(queue.0);
+                w.varint(*position);
+            }
+            Self::ForgetInbound { session, packet_id } => {
+                w.u8(kind::FORGET_INBOUND);
+                w.varint(session.0);
+                w.u16(*packet_id);
+            }
+            Self::CreateLog { id, vhost, name, uuid, time_ms, partitions, config } => {
+                w.u8(kind::CREATE_LOG);
+                w.u32(id.0);
+                w.str(vhost);
+                w.str(name);
+                w.raw(uuid);
+                w.u64(*time_ms);
+                w.u32(*partitions);
+                w.len(config.len());
+                for (key, value) in config {
+                    w.str(key);
+                    w.str(value);
+                }
+            }
+            Self::Append { log, partition, time_ms, batch } => {
+                w.u8(kind::APPEND);
+                w.u32(log.0);
+                w.u32(*partition);
+                w.u64(*time_ms);
+                w.raw(batch);
+            }
+            Self::Limits { queued_messages_max, queued_bytes_max } => {
+                w.u8(kind::LIMITS);
+                w.u64(*queued_messages_max);
+                w.u64(*queued_bytes_max);
+            }
+            Self::DropRetained { vhost, topic, value } => {
+                w.u8(kind::DROP_RETAINED);
+                w.str(vhost);
+                w.str(topic);
+                w.varint(value.0);
+            }
+        }
+    }
+}
+
+fn encode_condition(w: &mut Writer<'_>, condition: &Condition) {
+    match condition {
+        Condition::None => w.u8(0),
+        Condition::Inbound { session, epoch, packet_id } => {
+            w.u8(1);
+            w.varint(session.0);
+            w.varint(*epoch);
+            w.u16(*packet_id);
+        }
+        Condition::Will { session, epoch } => {
+            w.u8(2);
+            w.varint(session.0);
+            w.varint(*epoch);
+        }
+    }
+}
+
+fn encode_append(w: &mut Writer<'_>, append: &RoutedAppend<'_>) {
+    w.u32(append.log.0);
+    w.u32(append.partition);
+    w.option(append.key, Writer::bytes);
+}
+
+fn encode_item(w: &mut Writer<'_>, item: &ReplayItem<'_>) {
+    w.u8(item.qos as u8);
+    w.option(item.subscription_id, Writer::u32);
+    w.bytes(item.message);
+}
+
+impl SetMember {
+    /// Appends the member's bytes.
+    pub fn encode(&self, w: &mut Writer<'_>) {
+        w.varint(self.queue.0);
+        w.u8(self.qos as u8);
+        w.bool(self.retain_as_published);
+        w.len(self.subscription_ids.len());
+        self.subscription_ids.iter().for_each(|id| w.u32(*id));
+    }
+}
+
+impl OpenSession<'_> {
+    fn encode(&self, w: &mut Writer<'_>) {
+        w.varint(self.session.0);
+        w.str(self.vhost);
+        w.str(self.client_id);
+        w.varint(self.epoch);
+        w.u64(self.time_ms);
+        w.u32(self.expiry_s);
+        w.u16(self.receive_max);
+        w.option(self.will, |w, (delay_s, message)| {
+            w.u32(delay_s);
+            w.bytes(message);
+        });
+        w.option(self.replaces, |w, queue| w.varint(queue.0));
+    }
+}

@@ -1,0 +1,269 @@
+//! Journal records: every durable change there is, and their bytes. Part of `broker`.
+//!
+//! A record is a version byte, a kind byte and the fields in the order of its variant, by
+//! `store::codec`. Times are fields: applying reads no clock.
+
+use crate::model::ids::{LogId, Lsn, QueueId, SetId};
+use crate::model::qos::QoS;
+use crate::store::codec::{CodecError, Reader, Writer};
+
+use super::sessions::subscription::Subscription;
+
+const VERSION: u8 = 1;
+
+/// What must still hold for a record to take effect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Condition {
+    /// Nothing.
+    None,
+    /// The session is at this epoch and has not yet taken this inbound packet identifier.
+    Inbound {
+        /// Publisher's session.
+        session: QueueId,
+        /// Its connection.
+        epoch: u64,
+        /// Packet identifier of the QoS 2 publish.
+        packet_id: u16,
+    },
+    /// The session is at this epoch and its will is still due.
+    Will {
+        /// Whose will.
+        session: QueueId,
+        /// The connection that left it.
+        epoch: u64,
+    },
+}
+
+/// One member of an interned set.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct SetMember {
+    /// The session.
+    pub queue: QueueId,
+    /// Promise granted to it.
+    pub qos: QoS,
+    /// Whether it sees the publisher's retain flag.
+    pub retain_as_published: bool,
+    /// Subscription identifiers that matched.
+    pub subscription_ids: Vec<u32>,
+}
+
+/// An append that a route adds to a publish.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RoutedAppend<'a> {
+    /// Target log.
+    pub log: LogId,
+    /// Target partition.
+    pub partition: u32,
+    /// Record key.
+    pub key: Option<&'a [u8]>,
+}
+
+/// A retained message for a durable subscription that just came.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReplayItem<'a> {
+    /// Promise towards the subscriber.
+    pub qos: QoS,
+    /// Subscription identifier.
+    pub subscription_id: Option<u32>,
+    /// The encoded message.
+    pub message: &'a [u8],
+}
+
+/// A durable change.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Record<'a> {
+    /// A message with durable destinations.
+    Publish {
+        /// vhost / mount point.
+        vhost: &'a str,
+        /// What must hold.
+        condition: Condition,
+        /// Durable sessions it goes to.
+        set: Option<SetId>,
+        /// Durable sessions named one by one, when a set would not do.
+        members: Vec<SetMember>,
+        /// Becomes (or, with an empty payload, ends) the topic's retained message.
+        retained: bool,
+        /// Logs it goes to.
+        appends: Vec<RoutedAppend<'a>>,
+        /// The encoded message.
+        message: &'a [u8],
+    },
+    /// Names a set of destinations.
+    DefineSet {
+        /// Its id.
+        id: SetId,
+        /// Its members.
+        members: Vec<SetMember>,
+    },
+    /// A set is not used any more.
+    RetireSet {
+        /// Its id.
+        id: SetId,
+    },
+    /// A connection opened a durable session.
+    OpenSession(OpenSession<'a>),
+    /// A connection left a durable session.
+    CloseSession {
+        /// The session.
+        session: QueueId,
+        /// The connection.
+        epoch: u64,
+        /// When.
+        time_ms: u64,
+        /// Session expiry interval from now on, seconds; `u32::MAX` is never.
+        expiry_s: u32,
+        /// Positions below this were sent at least once.
+        sent: u64,
+        /// When the will is due; `None` when it was discarded or there is none.
+        will_due_ms: Option<u64>,
+    },
+    /// A session and all it holds is gone.
+    EndSession {
+        /// The session.
+        session: QueueId,
+        /// Only while it is at this epoch.
+        epoch: u64,
+    },
+    /// Subscriptions of a durable session, with the retained messages they begin with.
+    Subscribe {
+        /// The session.
+        session: QueueId,
+        /// The connection.
+        epoch: u64,
+        /// Filters and options.
+        subscriptions: Vec<(&'a str, Subscription)>,
+    },
+    /// Retained messages for a durable subscription, in topic order.
+    Replay {
+        /// The session.
+        session: QueueId,
+        /// The filter.
+        filter: &'a str,
+        /// Where the replay stands afterwards; `None` when it is complete.
+        after: Option<&'a str>,
+        /// The messages.
+        items: Vec<ReplayItem<'a>>,
+    },
+    /// A durable session gives up subscriptions.
+    Unsubscribe {
+        /// The session.
+        session: QueueId,
+        /// The connection.
+        epoch: u64,
+        /// Filters.
+        filters: Vec<&'a str>,
+    },
+    /// Messages were acknowledged by the receiver, or expired.
+    Settle {
+        /// The queue.
+        queue: QueueId,
+        /// Positions.
+        positions: Vec<u64>,
+    },
+    /// A receiver holds a QoS 2 message (PUBREC).
+    Release {
+        /// The queue.
+        queue: QueueId,
+        /// The position.
+        position: u64,
+    },
+    /// A publisher released QoS 2 packet identifiers (PUBREL).
+    ForgetInbound {
+        /// Publisher's session.
+        session: QueueId,
+        /// Packet identifier.
+        packet_id: u16,
+    },
+    /// A new log.
+    CreateLog {
+        /// Its id.
+        id: LogId,
+        /// vhost.
+        vhost: &'a str,
+        /// Name.
+        name: &'a str,
+        /// Topic UUID.
+        uuid: [u8; 16],
+        /// When.
+        time_ms: u64,
+        /// Number of partitions.
+        partitions: u32,
+        /// Settings.
+        config: Vec<(&'a str, &'a str)>,
+    },
+    /// A client's record batch.
+    Append {
+        /// The log.
+        log: LogId,
+        /// The partition.
+        partition: u32,
+        /// When.
+        time_ms: u64,
+        /// The batch as sent.
+        batch: &'a [u8],
+    },
+    /// Limits that apply uses.
+    Limits {
+        /// Messages a session's queue holds.
+        queued_messages_max: u64,
+        /// Bytes a session's queue holds.
+        queued_bytes_max: u64,
+    },
+    /// A retained message expired.
+    DropRetained {
+        /// vhost.
+        vhost: &'a str,
+        /// Topic.
+        topic: &'a str,
+        /// Only the value with this LSN.
+        value: Lsn,
+    },
+}
+
+/// Fields of [`Record::OpenSession`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct OpenSession<'a> {
+    /// The session.
+    pub session: QueueId,
+    /// vhost / mount point.
+    pub vhost: &'a str,
+    /// Client identifier.
+    pub client_id: &'a str,
+    /// The connection.
+    pub epoch: u64,
+    /// When.
+    pub time_ms: u64,
+    /// Session expiry interval, seconds; `u32::MAX` is never.
+    pub expiry_s: u32,
+    /// How many messages the client takes at a time.
+    pub receive_max: u16,
+    /// Will: delay in seconds and the encoded message.
+    pub will: Option<(u32, &'a [u8])>,
+    /// An earlier session of the same key that ends here (clean start).
+    pub replaces: Option<QueueId>,
+}
+
+mod kind {
+    pub(super) const PUBLISH: u8 = 1;
+    pub(super) const DEFINE_SET: u8 = 2;
+    pub(super) const RETIRE_SET: u8 = 3;
+    pub(super) const OPEN_SESSION: u8 = 4;
+    pub(super) const CLOSE_SESSION: u8 = 5;
+    pub(super) const END_SESSION: u8 = 6;
+    pub(super) const SUBSCRIBE: u8 = 7;
+    pub(super) const REPLAY: u8 = 8;
+    pub(super) const UNSUBSCRIBE: u8 = 9;
+    pub(super) const SETTLE: u8 = 10;
+    pub(super) const RELEASE: u8 = 11;
+    pub(super) const FORGET_INBOUND: u8 = 12;
+    pub(super) const CREATE_LOG: u8 = 13;
+    pub(super) const APPEND: u8 = 14;
+    pub(super) const LIMITS: u8 = 15;
+    pub(super) const DROP_RETAINED: u8 = 16;
+}
+
+mod decode;
+mod encode;
+#[cfg(test)]
+mod tests;

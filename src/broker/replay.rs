@@ -1,0 +1,175 @@
+//! Retained messages for a subscription that just came. Part of `broker`.
+//!
+//! Topics are visited in order; each value is read and enqueued while its slot is held. For a durable session
+//! every step is a record that carries how far the replay has come, so a restart goes on where it stopped.
+
+use std::sync::Arc;
+
+use crate::metrics::LocalCounters;
+use crate::model::ids::Lsn;
+use crate::model::qos::QoS;
+use crate::model::topic::TopicFilter;
+
+use super::Broker;
+use super::connect::SessionHandle;
+use super::consumer::Encodings;
+use super::message::Message;
+use super::publish::drop_reason;
+use super::record::{Record, ReplayItem};
+use super::retained::slot::Slot;
+use super::router::Destination;
+use super::sessions::deliver::{Fanout, Fate};
+use super::sessions::subscription::Subscription;
+
+/// Topics visited before other work of the connection gets its turn.
+const STEP_TOPICS: usize = 128;
+
+/// A replay under way.
+pub struct Replay {
+    filter: Arc<str>,
+    slots: Vec<Arc<Slot>>,
+    next: usize,
+    since: Lsn,
+    qos: QoS,
+    id: Option<u32>,
+    journaled: bool,
+}
+
+impl Broker {
+    /// The replay that `subscription` begins, or goes on with.
+    pub(crate) fn replay_of(
+        &self,
+        handle: &SessionHandle,
+        filter: &TopicFilter,
+        subscription: &Subscription,
+    ) -> Replay {
+        let mut slots = self.retained.matching(&handle.session.key.vhost, filter);
+        if let Some(after) = subscription.replay_after.as_deref().filter(|after| !after.is_empty())
+        {
+            slots.retain(|slot| slot.topic.split('/').gt(after.split('/')));
+        }
+        Replay {
+            filter: filter.as_str().into(),
+            slots,
+            next: 0,
+            since: subscription.since,
+            qos: subscription.qos,
+            id: subscription.id,
+            journaled: subscription.replay_after.is_some(),
+        }
+    }
+
+    /// Replays that an earlier connection of a durable session did not see to their end.
+    #[must_use]
+    pub fn unfinished_replays(&self, handle: &SessionHandle) -> Vec<Replay> {
+        let pending: Vec<_> = {
+            let inner = handle.session.inner.lock();
+            let all = inner.state.subscriptions.iter();
+            all.filter(|(_, subscription)| subscription.replay_after.is_some())
+                .map(|(filter, subscription)| (Arc::clone(filter), subscription.clone()))
+                .collect()
+        };
+        pending
+            .iter()
+            .filter_map(|(filter, subscription)| {
+                let filter = TopicFilter::parse(filter).ok()?;
+                Some(self.replay_of(handle, &filter, subscription))
+            })
+            .collect()
+    }
+
+    /// Sends some of what is left; true when the replay is complete. The caller stops in between while its
+    /// connection's buffer is full.
+    pub fn replay_step(
+        &self,
+        handle: &SessionHandle,
+        replay: &mut Replay,
+        encodings: &mut Encodings,
+        counters: &mut LocalCounters,
+        now_ms: u64,
+    ) -> bool {
+        let end = replay.slots.len().min(replay.next + STEP_TOPICS);
+        while replay.next < end {
+            let Some(slot) = replay.slots.get(replay.next).map(Arc::clone) else { break };
+            if !self.replay_topic(handle, replay, &slot, encodings, counters, now_ms) {
+                return false;
+            }
+            replay.next += 1;
+        }
+        if replay.next < replay.slots.len() {
+            return false;
+        }
+        if replay.journaled {
+            let record = Record::Replay {
+                session: handle.session.id,
+                filter: &replay.filter,
+                after: None,
+                items: Vec::new(),
+            };
+            // Refused while the disk fails: the next connection finds the replay unfinished and ends it.
+            drop(self.submit(None, &record));
+        }
+        true
+    }
+
+    /// One topic; false when it must be tried again later.
+    fn replay_topic(
+        &self,
+        handle: &SessionHandle,
+        replay: &Replay,
+        slot: &Slot,
+        encodings: &mut Encodings,
+        counters: &mut LocalCounters,
+        now_ms: u64,
+    ) -> bool {
+        let contents = slot.hold();
+        let Some(value) = contents.newest().filter(|value| value.lsn <= replay.since) else {
+            return true;
+        };
+        let bytes = match self.retained.read(slot, &value) {
+            Ok(Some(bytes)) => bytes,
+            Ok(None) => return true,
+            Err(error) => {
+                let topic = &*slot.topic;
+                tracing::error!(topic, error, "a retained message cannot be read");
+                return true;
+            }
+        };
+        let Ok(message) = Message::decode(&bytes) else {
+            tracing::error!(topic = &*slot.topic, "a retained message does not decode");
+            return true;
+        };
+        if message.is_expired(now_ms) {
+            let (vhost, topic, value) = (&*slot.vhost, &*slot.topic, value.lsn);
+            drop(self.submit(None, &Record::DropRetained { vhost, topic, value }));
+            return true;
+        }
+        let qos = message.qos.min(replay.qos);
+        if replay.journaled && qos > QoS::AtMostOnce {
+            let record = Record::Replay {
+                session: handle.session.id,
+                filter: &replay.filter,
+                after: Some(&slot.topic),
+                items: vec![ReplayItem { qos, subscription_id: replay.id, message: &bytes }],
+            };
+            return self.submit(None, &record).is_ok();
+        }
+        let to = Destination {
+            session: Arc::clone(&handle.session),
+            qos: replay.qos,
+            retain_as_published: true,
+            subscription_ids: replay.id.into_iter().collect(),
+            since: Lsn(0),
+        };
+        let limits = self.limits.load().queue;
+        let behind = 0;
+        encodings.reset(false);
+        let mut fanout = Fanout { message, now_ms, behind, limits, encodings, stored: None };
+        match handle.session.deliver(&to, &mut fanout) {
+            Fate::Delivered => counters.delivered[qos as usize] += 1,
+            Fate::Queued => {}
+            Fate::Dropped(why) => counters.drop_messages(drop_reason(why), 1),
+        }
+        true
+    }
+}

@@ -1,0 +1,172 @@
+//! Retained messages: the newest one of each topic (MQTT5-3.3.1.3).
+//!
+//! The index of topics is in memory, values that a checkpoint wrote are in redb. A publish holds the topic's
+//! slot while it takes its LSN, puts its value into the overlay, reads the route and delivers what is not
+//! durable; a replay holds it while it reads and enqueues. So a subscriber gets the newest value, live or
+//! replayed, never neither and never the older after the newer. Part of `broker`.
+//!
+//! - [`slot`] one topic
+//! - [`index`] topics by level
+
+pub mod index;
+pub mod slot;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use ahash::AHashMap;
+use bytes::Bytes;
+use parking_lot::{Mutex, RwLock};
+
+use crate::model::ids::Lsn;
+use crate::model::topic::TopicFilter;
+
+use self::index::Index;
+use self::slot::{Slot, Value};
+use super::queues::entry::Stored;
+
+/// Reads a value that a checkpoint wrote.
+pub trait RetainedRows: Send + Sync {
+    /// The encoded message of `topic`, if there is one.
+    ///
+    /// # Errors
+    /// What the database said.
+    fn read(&self, vhost: &str, topic: &str) -> Result<Option<Bytes>, String>;
+}
+
+/// All retained messages.
+pub struct Retained {
+    vhosts: RwLock<AHashMap<Arc<str>, Arc<RwLock<Index>>>>,
+    /// Topics with an applied value.
+    count: AtomicUsize,
+    rows: Arc<dyn RetainedRows>,
+    /// Topics changed since the last checkpoint.
+    dirty: Mutex<AHashMap<(Arc<str>, Arc<str>), Arc<Slot>>>,
+}
+
+impl Retained {
+    /// None yet, over `rows`.
+    #[must_use]
+    pub fn new(rows: Arc<dyn RetainedRows>) -> Self {
+        Self {
+            vhosts: RwLock::default(),
+            count: AtomicUsize::new(0),
+            rows,
+            dirty: Mutex::default(),
+        }
+    }
+
+    fn index(&self, vhost: &str) -> Arc<RwLock<Index>> {
+        if let Some(known) = self.vhosts.read().get(vhost) {
+            return Arc::clone(known);
+        }
+        let mut vhosts = self.vhosts.write();
+        Arc::clone(vhosts.entry(Arc::from(vhost)).or_default())
+    }
+
+    /// The slot of `topic`, made if there is none.
+    pub fn slot(&self, vhost: &str, topic: &str) -> Arc<Slot> {
+        let index = self.index(vhost);
+        if let Some(slot) = index.read().get(topic) {
+            return slot;
+        }
+        index.write().get_or_insert(vhost, topic)
+    }
+
+    /// The slots whose topic matches `filter`, in topic order.
+    #[must_use]
+    pub fn matching(&self, vhost: &str, filter: &TopicFilter) -> Vec<Arc<Slot>> {
+        self.index(vhost).read().matching(filter)
+    }
+
+    /// Topics that have a value.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.count.load(Ordering::Relaxed)
+    }
+
+    /// Whether no topic has one.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Applies a retained publish: `stored` is the new value, `None` ends it.
+    pub fn apply(&self, vhost: &str, topic: &str, lsn: Lsn, stored: Option<Arc<Stored>>) {
+        let slot = self.slot(vhost, topic);
+        let change = slot.apply(lsn, stored);
+        self.count_change(change);
+        self.note_dirty(&slot);
+    }
+
+    /// A record with a condition did not take effect: its value leaves the overlay.
+    pub fn withdraw(&self, vhost: &str, topic: &str, lsn: Lsn) {
+        self.slot(vhost, topic).withdraw(lsn);
+    }
+
+    /// Applies an expiry: only the value with `lsn` goes.
+    pub fn expire(&self, vhost: &str, topic: &str, lsn: Lsn) {
+        let slot = self.slot(vhost, topic);
+        let change = slot.expire(lsn);
+        if change != 0 {
+            self.count_change(change);
+            self.note_dirty(&slot);
+        }
+    }
+
+    fn count_change(&self, change: i8) {
+        match change {
+            1 => {
+                self.count.fetch_add(1, Ordering::Relaxed);
+            }
+            -1 => {
+                self.count.fetch_sub(1, Ordering::Relaxed);
+            }
+            _ => {}
+        }
+    }
+
+    fn note_dirty(&self, slot: &Arc<Slot>) {
+        let key = (Arc::clone(&slot.vhost), Arc::clone(&slot.topic));
+        self.dirty.lock().insert(key, Arc::clone(slot));
+    }
+
+    /// What changed since the last call: each topic's applied value, for the applier at a batch boundary.
+    pub fn freeze(&self) -> Vec<(Arc<Slot>, Option<Value>)> {
+        let dirty = std::mem::take(&mut *self.dirty.lock());
+        dirty
+            .into_values()
+            .map(|slot| {
+                let value = slot.applied();
+                (slot, value)
+            })
+            .collect()
+    }
+
+    /// A checkpoint wrote these values: memory is given back, emptied topics leave the index.
+    pub fn checkpointed(&self, frozen: &[(Arc<Slot>, Option<Value>)]) {
+        for (slot, value) in frozen {
+            match value {
+                Some(value) => slot.on_disk(value.lsn),
+                None => self.index(&slot.vhost).write().remove_empty(slot),
+            }
+        }
+    }
+
+    /// A value that the last checkpoint wrote (restart).
+    pub fn restore(&self, vhost: &str, topic: &str, lsn: Lsn) {
+        let change = self.slot(vhost, topic).restore(lsn);
+        self.count_change(change);
+    }
+
+    /// The encoded message of a value.
+    ///
+    /// # Errors
+    /// What the database said.
+    pub fn read(&self, slot: &Slot, value: &Value) -> Result<Option<Bytes>, String> {
+        match &value.stored {
+            Some(stored) => Ok(Some(stored.bytes.clone())),
+            None => self.rows.read(&slot.vhost, &slot.topic),
+        }
+    }
+}

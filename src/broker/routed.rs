@@ -1,0 +1,76 @@
+//! What routes add to a publish: appends to logs. Part of `broker`.
+
+use std::sync::Arc;
+
+use crate::metrics::DropReason;
+use crate::model::ids::LogId;
+
+use super::Broker;
+use super::message::Message;
+use super::publish::Publisher;
+use super::router::{PartitionChoice, Route, RouteInput};
+
+/// An append that a route asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Append {
+    /// Target log.
+    pub log: LogId,
+    /// Target partition.
+    pub partition: u32,
+    /// Record key.
+    pub key: Option<Vec<u8>>,
+}
+
+impl Broker {
+    /// The appends that `routes` make of `message`; what a route cannot place is counted and logged.
+    pub(crate) fn routed_appends(
+        &self,
+        publisher: &mut Publisher,
+        routes: &[Arc<dyn Route>],
+        message: &Message<'_>,
+    ) -> Vec<Append> {
+        let input = RouteInput {
+            topic: message.topic,
+            payload: message.payload,
+            properties: message.properties,
+            client_id: message.client_id,
+            username: message.username,
+        };
+        let mut appends = Vec::with_capacity(routes.len());
+        for route in routes {
+            match self.routed_append(&**route, &publisher.principal.vhost, &input, message.time_ms) {
+                Ok(append) => appends.push(append),
+                Err(why) => {
+                    publisher.counters.drop_messages(DropReason::RouteFailed, 1);
+                    if self.logs.may_complain(message.time_ms) {
+                        let (route, topic) = (route.name(), message.topic);
+                        tracing::warn!(route, topic, why, "a route could not place a message");
+                    }
+                }
+            }
+        }
+        appends
+    }
+
+    fn routed_append(
+        &self,
+        route: &dyn Route,
+        vhost: &str,
+        input: &RouteInput<'_>,
+        now_ms: u64,
+    ) -> Result<Append, String> {
+        let target = route.target(input)?;
+        let (log, partitions) = self
+            .log_for_route(vhost, &target.log, target.partitions, now_ms)
+            .map_err(|error| error.to_string())?;
+        let partition = match target.partition {
+            PartitionChoice::Explicit(partition) if partition < partitions => partition,
+            PartitionChoice::Explicit(partition) => {
+                return Err(format!("log {} has no partition {partition}", target.log));
+            }
+            PartitionChoice::Hash(hash) => hash % partitions,
+            PartitionChoice::Sticky => self.logs.sticky_partition(log, partitions),
+        };
+        Ok(Append { log, partition, key: target.key })
+    }
+}

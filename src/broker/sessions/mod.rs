@@ -1,0 +1,15 @@
+//! Sessions: who subscribes, what waits for them, and what their connection is doing.
+//!
+//! - [`subscription`] one subscription's options
+//! - [`session`] a session: durable state, queue, window, link to its connection
+//! - [`deliver`] synchronous delivery of what is not durable
+//! - [`pull`] what a connection's task takes from its queue
+//! - [`row`] the durable part as a checkpoint keeps it
+//! - [`registry`] all sessions, by key and by id
+
+pub mod deliver;
+pub mod pull;
+pub mod registry;
+pub mod row;
+pub mod session;
+pub mod subscription;

@@ -1,0 +1,298 @@
+//! What a connection's task takes from its queue while its window is open. Part of `broker::sessions`.
+
+use std::num::NonZeroU16;
+
+use bytes::Bytes;
+
+use super::super::consumer::{Consumer, Delivered, Encodings, Outgoing};
+use super::super::message::Message;
+use super::super::queues::entry::Body;
+use super::super::queues::queue::packet_id;
+use super::deliver::Drop;
+use super::session::{Inner, Session};
+use crate::model::qos::QoS;
+use crate::store::bodies::BodyStore;
+
+/// Messages taken under one hold of the session's lock.
+const BATCH_MESSAGES: usize = 64;
+/// Bytes of bodies taken under one hold of the lock.
+const BATCH_BYTES: u64 = 256 * 1024;
+
+/// What a pull came to.
+#[derive(Debug, Default)]
+pub struct Pulled {
+    /// Messages handed to the connection, by QoS.
+    pub delivered: [u64; 3],
+    /// Positions that were dropped unsent and must be settled by a record.
+    pub dropped: Vec<u64>,
+    /// Why messages were dropped, one by one.
+    pub reasons: Vec<Drop>,
+    /// A body could not be read; the connection should end, the message stays queued.
+    pub failed: Option<String>,
+}
+
+/// An acknowledgement's effect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Settled {
+    /// The position is done; for a durable session a record must say so.
+    Position(u64),
+    /// No such packet identifier is in flight.
+    Unknown,
+}
+
+struct Item {
+    /// `None` for a QoS 0 message.
+    position: Option<u64>,
+    qos: QoS,
+    retain: bool,
+    dup: bool,
+    release: bool,
+    subscription_ids: Vec<u32>,
+    body: Body,
+}
+
+impl Session {
+    /// Hands queued messages to `epoch`'s connection until its window or buffer is full or nothing waits.
+    /// `applied` is the highest LSN applied.
+    pub fn pull(
+        &self,
+        epoch: u64,
+        applied: u64,
+        now_ms: u64,
+        bodies: &BodyStore,
+        encodings: &mut Encodings,
+    ) -> Pulled {
+        let mut pulled = Pulled::default();
+        loop {
+            let (consumer, items) = {
+                let mut inner = self.inner.lock();
+                let Some(link) = inner.link.as_ref().filter(|link| link.epoch == epoch) else {
+                    return pulled;
+                };
+                let consumer = std::sync::Arc::clone(&link.consumer);
+                if !consumer.has_room() {
+                    return pulled;
+                }
+                let items = inner.take_items(self.durable, applied);
+                inner.pulling = !items.is_empty();
+                (consumer, items)
+            };
+            if items.is_empty() {
+                return pulled;
+            }
+            for item in items {
+                if pulled.failed.is_some() {
+                    break;
+                }
+                self.send(&item, &*consumer, now_ms, bodies, encodings, &mut pulled);
+            }
+            self.inner.lock().pulling = false;
+            if pulled.failed.is_some() {
+                return pulled;
+            }
+        }
+    }
+
+    fn send(
+        &self,
+        item: &Item,
+        consumer: &dyn Consumer,
+        now_ms: u64,
+        bodies: &BodyStore,
+        encodings: &mut Encodings,
+        pulled: &mut Pulled,
+    ) {
+        let id = item.position.map(|position| packet_id(position).get());
+        if item.release {
+            consumer.deliver_release(id.unwrap_or_default());
+            return;
+        }
+        let bytes = match read(&item.body, bodies) {
+            Ok(bytes) => bytes,
+            Err(error) => {
+                pulled.failed = Some(error);
+                return;
+            }
+        };
+        let message = match Message::decode(&bytes) {
+            Ok(message) => message,
+            Err(error) => {
+                pulled.failed = Some(format!("queued message does not decode: {error}"));
+                return;
+            }
+        };
+        // What was sent before is in the middle of its handshake and must go on [MQTT-4.4.0-1].
+        if message.is_expired(now_ms) && !item.dup {
+            self.drop_unsent(item.position, Drop::Expired, pulled);
+            return;
+        }
+        encodings.reset(false);
+        let delivered = consumer.deliver(
+            &Outgoing {
+                topic: message.topic,
+                payload: message.payload,
+                properties: message.properties,
+                qos: item.qos,
+                retain: item.retain,
+                dup: item.dup,
+                packet_id: id,
+                expiry_s: message.remaining_s(now_ms),
+                subscription_ids: &item.subscription_ids,
+                forced: true,
+            },
+            encodings,
+        );
+        match delivered {
+            Delivered::Accepted => pulled.delivered[item.qos as usize] += 1,
+            Delivered::TooLarge => self.drop_unsent(item.position, Drop::TooLarge, pulled),
+            // Offline again: what has a position stays queued.
+            Delivered::Full | Delivered::Closed => {}
+        }
+    }
+
+    fn drop_unsent(&self, position: Option<u64>, why: Drop, pulled: &mut Pulled) {
+        pulled.reasons.push(why);
+        let Some(position) = position else { return };
+        let mut inner = self.inner.lock();
+        inner.in_flight = inner.in_flight.saturating_sub(1);
+        if self.durable {
+            if let Some(entry) = inner.queue.get_volatile(position) {
+                entry.settle();
+            }
+            pulled.dropped.push(position);
+        } else {
+            inner.queue.remove(position);
+        }
+    }
+
+    /// The receiver acknowledged `id` for good: PUBACK, PUBCOMP, or a PUBREC that refuses.
+    pub fn settle(&self, epoch: u64, id: NonZeroU16) -> Settled {
+        let mut inner = self.inner.lock();
+        let Some(position) = inner.in_flight_position(epoch, id) else {
+            return Settled::Unknown;
+        };
+        inner.in_flight = inner.in_flight.saturating_sub(1);
+        if self.durable {
+            if let Some(entry) = inner.queue.get_volatile(position) {
+                entry.settle();
+            }
+        } else {
+            inner.queue.remove(position);
+        }
+        Settled::Position(position)
+    }
+
+    /// The receiver holds QoS 2 message `id` (PUBREC).
+    pub fn release(&self, epoch: u64, id: NonZeroU16) -> Settled {
+        let mut inner = self.inner.lock();
+        let Some(position) = inner.in_flight_position(epoch, id) else {
+            return Settled::Unknown;
+        };
+        let entry =
+            if self.durable { inner.queue.get(position) } else { inner.queue.get_mut(position) };
+        if entry.is_none_or(|entry| entry.qos() != QoS::ExactlyOnce) {
+            return Settled::Unknown;
+        }
+        if !self.durable
+            && let Some(entry) = inner.queue.get_mut(position)
+        {
+            entry.release();
+        }
+        Settled::Position(position)
+    }
+
+    /// Whether a pull would find something to send.
+    #[must_use]
+    pub fn has_waiting(&self) -> bool {
+        let inner = self.inner.lock();
+        !inner.volatile.is_empty() || inner.cursor < inner.queue.tail()
+    }
+}
+
+fn read(body: &Body, bodies: &BodyStore) -> Result<Bytes, String> {
+    match body {
+        Body::Memory(stored) => Ok(stored.bytes.clone()),
+        Body::Disk(reference) => bodies.read(*reference).map_err(|error| error.to_string()),
+        Body::Sent => Err("a message without a body is queued".to_owned()),
+    }
+}
+
+impl Inner {
+    fn in_flight_position(&self, epoch: u64, id: NonZeroU16) -> Option<u64> {
+        self.link.as_ref().filter(|link| link.epoch == epoch)?;
+        let position = self.queue.position_of(id)?;
+        let sent = position < self.cursor && !self.queue.get(position)?.is_settled();
+        sent.then_some(position)
+    }
+
+    fn take_items(&mut self, durable: bool, applied: u64) -> Vec<Item> {
+        let mut items = Vec::new();
+        let mut bytes = 0;
+        while items.len() < BATCH_MESSAGES && bytes < BATCH_BYTES {
+            let next = self.queue.next_live(self.cursor);
+            let order = next.and_then(|at| self.queue.get(at)).map(|entry| entry.order);
+            let item = match self.take_volatile(durable, applied, order) {
+                Some(item) => item,
+                None => match next {
+                    Some(position) => match self.take_position(position) {
+                        Some(Some(item)) => item,
+                        Some(None) => continue,
+                        None => break,
+                    },
+                    None => {
+                        self.cursor = self.queue.tail();
+                        break;
+                    }
+                },
+            };
+            bytes += item.body.len();
+            items.push(item);
+        }
+        items
+    }
+
+    /// The first QoS 0 message, when every queued one that goes before it has gone.
+    fn take_volatile(&mut self, durable: bool, applied: u64, next: Option<u64>) -> Option<Item> {
+        let first = self.volatile.front()?;
+        let waits_for_apply = durable && first.after > applied && first.after < u64::MAX >> 1;
+        if waits_for_apply || next.is_some_and(|order| order <= first.after) {
+            return None;
+        }
+        let first = self.volatile.pop_front()?;
+        self.volatile_bytes = self.volatile_bytes.saturating_sub(first.stored.bytes.len());
+        Some(Item {
+            position: None,
+            qos: QoS::AtMostOnce,
+            retain: first.retain,
+            dup: false,
+            release: false,
+            subscription_ids: first.subscription_ids,
+            body: Body::Memory(first.stored),
+        })
+    }
+
+    /// `None`: the window is shut. `Some(None)`: nothing to send at this position.
+    fn take_position(&mut self, position: u64) -> Option<Option<Item>> {
+        let entry = self.queue.get(position)?;
+        if entry.is_settled() {
+            self.cursor = position + 1;
+            return Some(None);
+        }
+        if self.in_flight >= self.window || !self.queue.has_packet_id(position) {
+            return None;
+        }
+        let item = Item {
+            position: Some(position),
+            qos: entry.qos(),
+            retain: entry.retain(),
+            dup: position < self.sent,
+            release: entry.is_released(),
+            subscription_ids: entry.subscription_ids.as_deref().unwrap_or_default().to_vec(),
+            body: entry.body.clone(),
+        };
+        self.cursor = position + 1;
+        self.sent = self.sent.max(self.cursor);
+        self.in_flight += 1;
+        Some(Some(item))
+    }
+}

@@ -1,0 +1,178 @@
+//! A session: durable state, queue, sending window, link to its connection. Part of `broker::sessions`.
+//!
+//! Everything sits under one leaf lock. What only [`super::super::apply`] changes is [`Durable`] and, for a
+//! durable session, the queue's positions; what a connection changes is the rest. A session is durable or
+//! not for its whole life: one whose expiry is 0 ends with its connection and never touches the journal.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use crate::model::ids::QueueId;
+
+use super::super::consumer::Consumer;
+use super::super::queues::entry::Stored;
+use super::super::queues::queue::Queue;
+use super::subscription::Subscription;
+
+/// Expiry interval of a session that never expires (MQTT5-3.1.2.11.2).
+pub const NEVER_EXPIRES_S: u32 = u32::MAX;
+
+/// What a session is found by.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SessionKey {
+    /// vhost / mount point.
+    pub vhost: Arc<str>,
+    /// Client identifier.
+    pub client_id: Arc<str>,
+}
+
+/// A session.
+pub struct Session {
+    /// Its queue's id, never reused.
+    pub id: QueueId,
+    /// What it is found by.
+    pub key: SessionKey,
+    /// Whether its state goes through the journal.
+    pub durable: bool,
+    /// All that changes.
+    pub inner: Mutex<Inner>,
+}
+
+/// State that only applied records change.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Durable {
+    /// An open record was applied and no end record since.
+    pub exists: bool,
+    /// Counts the connections that opened it.
+    pub epoch: u64,
+    /// A connection holds it.
+    pub connected: bool,
+    /// Session expiry interval, seconds.
+    pub expiry_s: u32,
+    /// When its last connection left, ms since the epoch.
+    pub closed_ms: u64,
+    /// How many messages its last connection took at a time.
+    pub receive_max: u16,
+    /// Positions below this were sent at least once before its last connection left.
+    pub sent: u64,
+    /// Its will.
+    pub will: Option<Will>,
+    /// Its subscriptions by filter.
+    pub subscriptions: BTreeMap<Arc<str>, Subscription>,
+    /// Inbound QoS 2 packet identifiers received and not released.
+    pub inbound: BTreeSet<u16>,
+}
+
+/// A will that waits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Will {
+    /// Will Delay Interval, seconds.
+    pub delay_s: u32,
+    /// When it is due, once the connection is gone.
+    pub due_ms: Option<u64>,
+    /// The encoded message.
+    pub message: Vec<u8>,
+}
+
+/// The connection that serves a session now.
+#[derive(Clone)]
+pub struct Link {
+    /// Which opening of the session it is.
+    pub epoch: u64,
+    /// Where messages go.
+    pub consumer: Arc<dyn Consumer>,
+}
+
+/// A QoS 0 message that waits its turn behind queued ones; memory only.
+pub struct Volatile {
+    /// It goes after every queued message whose order is not greater.
+    pub after: u64,
+    /// Retain flag towards this destination.
+    pub retain: bool,
+    /// Identifiers of the matching subscriptions.
+    pub subscription_ids: Vec<u32>,
+    /// The encoded message.
+    pub stored: Arc<Stored>,
+}
+
+/// A session's changing parts.
+#[derive(Default)]
+pub struct Inner {
+    /// Applied state.
+    pub state: Durable,
+    /// Changed since the last checkpoint.
+    pub dirty: bool,
+    /// What waits or is in flight.
+    pub queue: Queue,
+    /// The connection, from CONNACK on.
+    pub link: Option<Link>,
+    /// The connection that owns the session, from CONNECT on.
+    pub owner_epoch: u64,
+    /// Session expiry interval that the owner asked for, seconds.
+    pub expiry_s: u32,
+    /// The owner's will.
+    pub will: Option<Will>,
+    /// Every position below was sent to this link, or is gone.
+    pub cursor: u64,
+    /// Every position below was sent to some link.
+    pub sent: u64,
+    /// Messages in flight at a time.
+    pub window: u32,
+    /// Messages in flight.
+    pub in_flight: u32,
+    /// QoS 0 messages behind the queue.
+    pub volatile: VecDeque<Volatile>,
+    /// Their bytes.
+    pub volatile_bytes: usize,
+    /// A pull has taken messages that are not encoded yet.
+    pub pulling: bool,
+    /// Live subscriptions by filter; for a durable session they run ahead of `state`.
+    pub subscriptions: BTreeMap<Arc<str>, Subscription>,
+    /// The session is over; nothing more goes in.
+    pub ended: bool,
+}
+
+impl Session {
+    /// An empty session.
+    #[must_use]
+    pub fn new(id: QueueId, key: SessionKey, durable: bool) -> Arc<Self> {
+        Arc::new(Self { id, key, durable, inner: Mutex::new(Inner::default()) })
+    }
+}
+
+impl Inner {
+    /// Everything queued has been handed to the link.
+    #[must_use]
+    pub fn is_drained(&self) -> bool {
+        !self.pulling
+            && self.volatile.is_empty()
+            && (self.cursor >= self.queue.tail() || self.queue.live() == 0)
+    }
+
+    /// Begins serving a new link: what is in flight goes out again, in order.
+    pub fn attach(&mut self, link: Link, window: u16) {
+        self.cursor = self.queue.head();
+        self.in_flight = 0;
+        self.window = u32::from(window);
+        self.pulling = false;
+        self.link = Some(link);
+    }
+
+    /// Whether `epoch` is the connection that owns the session.
+    #[must_use]
+    pub fn is_owned_by(&self, epoch: u64) -> bool {
+        self.owner_epoch == epoch && !self.ended
+    }
+
+    /// Takes the link off if it is `epoch`'s.
+    pub fn detach(&mut self, epoch: u64) -> Option<Link> {
+        if self.link.as_ref().is_some_and(|link| link.epoch == epoch) {
+            self.volatile.clear();
+            self.volatile_bytes = 0;
+            return self.link.take();
+        }
+        None
+    }
+}

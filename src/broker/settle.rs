@@ -1,0 +1,115 @@
+//! Acknowledgements, both ways. Part of `broker`.
+
+use std::num::NonZeroU16;
+
+use crate::metrics::LocalCounters;
+use crate::store::journal::SubmitError;
+
+use super::Broker;
+use super::connect::SessionHandle;
+use super::consumer::{Encodings, Waiter};
+use super::publish::drop_reason;
+use super::record::Record;
+use super::sessions::pull::Settled;
+
+impl Broker {
+    /// The receiver is done with `id` (PUBACK, PUBCOMP, refusing PUBREC). Durable positions are gathered in
+    /// `settled` for one record a read batch. False when nothing of that identifier is in flight.
+    pub fn settle(
+        &self,
+        handle: &SessionHandle,
+        id: NonZeroU16,
+        settled: &mut Vec<u64>,
+    ) -> bool {
+        match handle.session.settle(handle.epoch, id) {
+            Settled::Position(position) => {
+                if handle.session.durable {
+                    settled.push(position);
+                }
+                true
+            }
+            Settled::Unknown => false,
+        }
+    }
+
+    /// Submits what was gathered; nobody waits for it.
+    pub fn submit_settled(&self, handle: &SessionHandle, settled: &mut Vec<u64>) {
+        if settled.is_empty() {
+            return;
+        }
+        let positions = std::mem::take(settled);
+        let record = Record::Settle { queue: handle.session.id, positions };
+        if self.submit(None, &record).is_err()
+            && let Record::Settle { positions, .. } = record
+        {
+            // Kept for the next read batch: without the record a restart would send these again.
+            *settled = positions;
+        }
+    }
+
+    /// The receiver holds QoS 2 message `id`. For a durable session PUBREL must wait for the waiter; says
+    /// whether it does, or `None` when nothing of that identifier is in flight.
+    ///
+    /// # Errors
+    /// The journal's refusal.
+    pub fn release(
+        &self,
+        handle: &SessionHandle,
+        id: NonZeroU16,
+        waiter: Waiter,
+    ) -> Result<Option<bool>, SubmitError> {
+        let Settled::Position(position) = handle.session.release(handle.epoch, id) else {
+            return Ok(None);
+        };
+        if !handle.session.durable {
+            return Ok(Some(false));
+        }
+        self.submit(Some(waiter), &Record::Release { queue: handle.session.id, position })?;
+        Ok(Some(true))
+    }
+
+    /// The publisher released its QoS 2 identifier `id`; PUBCOMP of a durable session waits for the waiter.
+    ///
+    /// # Errors
+    /// The journal's refusal.
+    pub fn forget_inbound(
+        &self,
+        handle: &SessionHandle,
+        id: NonZeroU16,
+        waiter: Waiter,
+    ) -> Result<(), SubmitError> {
+        let record = Record::ForgetInbound { session: handle.session.id, packet_id: id.get() };
+        self.submit(Some(waiter), &record).map(|_| ())
+    }
+
+    /// QoS 2 identifiers that a resumed session has taken and not released.
+    #[must_use]
+    pub fn inbound_ids(&self, handle: &SessionHandle) -> Vec<u16> {
+        handle.session.inner.lock().state.inbound.iter().copied().collect()
+    }
+
+    /// Hands queued messages to the connection while its window is open.
+    ///
+    /// # Errors
+    /// A body cannot be read; the connection should end, its messages stay.
+    pub fn pull(
+        &self,
+        handle: &SessionHandle,
+        encodings: &mut Encodings,
+        counters: &mut LocalCounters,
+        settled: &mut Vec<u64>,
+        now_ms: u64,
+    ) -> Result<(), String> {
+        let applied = self.applied_lsn().0;
+        let session = &handle.session;
+        let pulled = session.pull(handle.epoch, applied, now_ms, &self.bodies, encodings);
+        for (total, more) in counters.delivered.iter_mut().zip(pulled.delivered) {
+            *total += more;
+        }
+        for why in pulled.reasons {
+            counters.drop_messages(drop_reason(why), 1);
+        }
+        settled.extend(pulled.dropped);
+        pulled.failed.map_or(Ok(()), Err)
+    }
+}

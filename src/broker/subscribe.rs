@@ -1,0 +1,233 @@
+//! Subscribing and unsubscribing. Part of `broker`.
+//!
+//! A filter is in the router before its place against retained messages is noted, and the note is made under
+//! the journal's submit lock: a retained publish either took its LSN before (it comes by replay) or reads the
+//! route after (it comes live).
+
+use std::sync::Arc;
+
+use crate::auth::acl::Action;
+use crate::auth::principal::Principal;
+use crate::model::ids::Lsn;
+use crate::model::qos::QoS;
+use crate::model::topic::TopicFilter;
+use crate::store::journal::SubmitError;
+
+use super::Broker;
+use super::connect::SessionHandle;
+use super::consumer::Waiter;
+use super::record::Record;
+use super::replay::Replay;
+use super::sessions::subscription::Subscription;
+
+/// When retained messages are sent (MQTT5-3.8.3.1).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RetainedWanted {
+    /// Always.
+    #[default]
+    Always,
+    /// Only if the subscription is new.
+    IfNew,
+    /// Never.
+    Never,
+}
+
+/// One filter of a SUBSCRIBE.
+pub struct Wish {
+    /// The filter.
+    pub filter: TopicFilter,
+    /// Its options; `since` and `replay_after` are the broker's.
+    pub options: Subscription,
+    /// Whether retained messages are wanted.
+    pub retained: RetainedWanted,
+}
+
+/// Why one filter was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// The access rules say no.
+    NotAuthorized,
+    /// The session has as many subscriptions as it may.
+    QuotaExceeded,
+    /// Too many levels.
+    InvalidFilter,
+    /// Share groups are not served.
+    SharedUnsupported,
+}
+
+/// What a SUBSCRIBE came to.
+pub struct Subscribed {
+    /// Each filter's granted promise or refusal, in order.
+    pub granted: Vec<Result<QoS, Refusal>>,
+    /// The waiter will be told; until then SUBACK waits.
+    pub waits: bool,
+    /// Retained messages to be sent after SUBACK.
+    pub replays: Vec<Replay>,
+}
+
+/// Until its place is noted, a subscription leaves all retained messages to the replay.
+const NOT_NOTED: Lsn = Lsn(u64::MAX);
+
+impl Broker {
+    /// Subscribes the session to what `wishes` may have.
+    ///
+    /// # Errors
+    /// The journal's refusal: nothing was granted and SUBACK must not say otherwise.
+    pub fn subscribe(
+        &self,
+        principal: &Principal,
+        handle: &SessionHandle,
+        wishes: &[Wish],
+        waiter: Waiter,
+    ) -> Result<Subscribed, SubmitError> {
+        let session = &handle.session;
+        let router = self.router.vhost(&session.key.vhost);
+        let mut granted = Vec::with_capacity(wishes.len());
+        let mut entries = Vec::new();
+        for wish in wishes {
+            let verdict = self.may_subscribe(principal, handle, wish);
+            granted.push(verdict.map(|()| wish.options.qos));
+            if verdict.is_err() {
+                continue;
+            }
+            let mut subscription = wish.options.clone();
+            let is_new = {
+                let inner = session.inner.lock();
+                !inner.subscriptions.contains_key(wish.filter.as_str())
+            };
+            let replays = match wish.retained {
+                RetainedWanted::Always => true,
+                RetainedWanted::IfNew => is_new,
+                RetainedWanted::Never => false,
+            };
+            if replays {
+                subscription.since = NOT_NOTED;
+                let journaled = session.durable && subscription.qos > QoS::AtMostOnce;
+                subscription.replay_after = journaled.then(String::new);
+            }
+            router.subscribe(&wish.filter, session, &subscription);
+            let filter: Arc<str> = wish.filter.as_str().into();
+            let before =
+                session.inner.lock().subscriptions.insert(filter, subscription.clone());
+            if before.is_none() {
+                self.metrics.state.subscriptions.inc();
+            }
+            entries.push((wish, subscription, replays));
+        }
+        let waits = session.durable && !entries.is_empty();
+        if let Err(error) = self.note_places(handle, &mut entries, waits.then_some(waiter)) {
+            for (wish, ..) in &entries {
+                self.drop_subscription(handle, &wish.filter);
+            }
+            return Err(error);
+        }
+        let replays = entries
+            .iter()
+            .filter(|(_, _, replays)| *replays)
+            .map(|(wish, subscription, _)| self.replay_of(handle, &wish.filter, subscription))
+            .collect();
+        Ok(Subscribed { granted, waits, replays })
+    }
+
+    fn may_subscribe(
+        &self,
+        principal: &Principal,
+        handle: &SessionHandle,
+        wish: &Wish,
+    ) -> Result<(), Refusal> {
+        let limits = self.limits.load();
+        let filter = wish.filter.as_str();
+        if wish.filter.share_group().is_some() {
+            return Err(Refusal::SharedUnsupported);
+        }
+        if filter.split('/').count() > limits.topic_levels_max {
+            return Err(Refusal::InvalidFilter);
+        }
+        let session = &handle.session;
+        let (vhost, client_id) = (&session.key.vhost, &session.key.client_id);
+        let verdict =
+            self.acl.load().allows(principal, client_id, Action::Subscribe, vhost, filter);
+        if !verdict.allowed {
+            return Err(Refusal::NotAuthorized);
+        }
+        let inner = session.inner.lock();
+        let is_new = !inner.subscriptions.contains_key(filter);
+        if is_new && inner.subscriptions.len() >= limits.subscriptions_max {
+            return Err(Refusal::QuotaExceeded);
+        }
+        Ok(())
+    }
+
+    /// Notes, under the submit lock, up to where retained messages come by replay.
+    fn note_places(
+        &self,
+        handle: &SessionHandle,
+        entries: &mut [(&Wish, Subscription, bool)],
+        waiter: Option<Waiter>,
+    ) -> Result<(), SubmitError> {
+        let session = &handle.session;
+        let router = self.router.vhost(&session.key.vhost);
+        let note = |entries: &mut [(&Wish, Subscription, bool)], place: Lsn| {
+            for (wish, subscription, replays) in entries {
+                if *replays {
+                    subscription.since = place;
+                    router.set_since(&wish.filter, session.id, place);
+                }
+            }
+        };
+        let Some(waiter) = waiter else {
+            self.journal.at_last_lsn(&mut |last| note(entries, last));
+            return Ok(());
+        };
+        self.journal.submit_with(Some(waiter), &mut |lsn, out| {
+            note(entries, lsn);
+            let subscriptions = entries
+                .iter()
+                .map(|(wish, subscription, _)| (wish.filter.as_str(), subscription.clone()))
+                .collect();
+            let (id, epoch) = (session.id, handle.epoch);
+            Record::Subscribe { session: id, epoch, subscriptions }.encode(out);
+        })?;
+        Ok(())
+    }
+
+    fn drop_subscription(&self, handle: &SessionHandle, filter: &TopicFilter) -> bool {
+        let session = &handle.session;
+        self.router.vhost(&session.key.vhost).unsubscribe(filter, session.id);
+        let removed = session.inner.lock().subscriptions.remove(filter.as_str()).is_some();
+        if removed {
+            self.metrics.state.subscriptions.dec();
+        }
+        removed
+    }
+
+    /// Gives subscriptions up. Says for each filter whether there was one, and whether the waiter will be told.
+    ///
+    /// # Errors
+    /// The journal's refusal; everything is as before.
+    pub fn unsubscribe(
+        &self,
+        handle: &SessionHandle,
+        filters: &[TopicFilter],
+        waiter: Waiter,
+    ) -> Result<(Vec<bool>, bool), SubmitError> {
+        let session = &handle.session;
+        let known: Vec<bool> = {
+            let inner = session.inner.lock();
+            filters.iter().map(|filter| inner.subscriptions.contains_key(filter.as_str())).collect()
+        };
+        let waits = session.durable && known.contains(&true);
+        if waits {
+            let record = Record::Unsubscribe {
+                session: session.id,
+                epoch: handle.epoch,
+                filters: filters.iter().map(TopicFilter::as_str).collect(),
+            };
+            self.submit(Some(waiter), &record)?;
+        }
+        for filter in filters {
+            self.drop_subscription(handle, filter);
+        }
+        Ok((known, waits))
+    }
+}

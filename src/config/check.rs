@@ -1,0 +1,134 @@
+//! What no single key can say: ranges, combinations, and who may connect from where. Part of `config`.
+//!
+//! Everything is checked and every fault reported, so that a user mends a file once. Files that keys name are
+//! read by [`crate::config::live`], not here: a check of a configuration touches no disk.
+
+use crate::auth::acl::Acl;
+use crate::config::Config;
+use crate::config::address::ListenAddress;
+use crate::config::sections::{AclRule, Anonymous};
+use crate::config::source::Fault;
+
+/// Checks `config` as a whole.
+///
+/// # Errors
+/// Every fault, with its key.
+pub fn check(config: &Config) -> Result<(), Vec<Fault>> {
+    let mut faults = Vec::new();
+    check_reach(config, &mut faults);
+    check_ranges(config, &mut faults);
+    check_advertised(&config.kafka.advertised, &mut faults);
+    for (index, rule) in config.acl.iter().enumerate() {
+        check_rule(index, rule, &mut faults);
+    }
+    if faults.is_empty() { Ok(()) } else { Err(faults) }
+}
+
+/// A listener that others can reach needs a word on who may use it: a default must never open a broker to a
+/// network.
+fn check_reach(config: &Config, faults: &mut Vec<Fault>) {
+    let listeners = &config.listeners;
+    let anonymous = config.auth.anonymous;
+    let has_users = !config.auth.password_file.as_os_str().is_empty();
+    if anonymous == Anonymous::Never && !has_users {
+        let text = "`never` without auth.password_file lets nobody in";
+        faults.push(Fault::new("auth.anonymous", text));
+    }
+    if anonymous == Anonymous::Everywhere {
+        return;
+    }
+    let mut refuse = |key: &str, address: &ListenAddress, why: &str| {
+        let text = format!("{address} can be reached from other machines: {why}");
+        faults.push(Fault::new(key, text));
+    };
+    let say_who =
+        "set auth.password_file, or auth.anonymous = \"everywhere\" if anybody may connect";
+    for (key, address) in [
+        ("listeners.mqtt", &listeners.mqtt),
+        ("listeners.mqtts", &listeners.mqtts),
+        ("listeners.admin", &listeners.admin),
+    ] {
+        if !address.is_loopback() && !has_users {
+            refuse(key, address, say_who);
+        }
+    }
+    if !listeners.kafka.is_loopback() {
+        let why = "Kafka clients cannot log in yet, so this needs auth.anonymous = \"everywhere\" (and acl rules \
+                   that say what %anonymous may do)";
+        refuse("listeners.kafka", &listeners.kafka, why);
+    }
+}
+
+fn check_ranges(config: &Config, faults: &mut Vec<Fault>) {
+    let mut range = |key: &str, value: u64, min: u64, max: u64| {
+        if value < min || value > max {
+            let text = format!("{value} is outside {min} to {max}");
+            faults.push(Fault::new(key, text));
+        }
+    };
+    const KIB: u64 = 1 << 10;
+    const MIB: u64 = 1 << 20;
+    const GIB: u64 = 1 << 30;
+    let mqtt = &config.mqtt;
+    range("listeners.connections_max", config.listeners.connections_max as u64, 1, 10_000_000);
+    // A remaining length holds at most 268,435,455 [MQTT-2.2.3]; the fixed header adds at most five bytes.
+    range("mqtt.packet_bytes_max", mqtt.packet_bytes_max as u64, KIB, 256 * MIB);
+    range("mqtt.client_id_bytes_max", mqtt.client_id_bytes_max as u64, 23, 65_535);
+    range("mqtt.topic_levels_max", mqtt.topic_levels_max as u64, 1, 65_535);
+    let subscriptions = mqtt.subscriptions_per_session_max as u64;
+    range("mqtt.subscriptions_per_session_max", subscriptions, 1, 10_000_000);
+    range("mqtt.receive_max", mqtt.receive_max.into(), 1, 65_535);
+    range("mqtt.inflight_max", mqtt.inflight_max.into(), 1, 65_535);
+    range("mqtt.queued_messages_max", mqtt.queued_messages_max as u64, 1, 1_000_000_000);
+    range("mqtt.queued_bytes_max", mqtt.queued_bytes_max as u64, KIB, 1024 * GIB);
+    let outbound = mqtt.outbound_buffer_bytes_max as u64;
+    range("mqtt.outbound_buffer_bytes_max", outbound, 4 * KIB, GIB);
+    range("mqtt.connect_timeout_ms", mqtt.connect_timeout_ms, 100, 600_000);
+    range("kafka.request_bytes_max", config.kafka.request_bytes_max as u64, 64 * KIB, GIB);
+    range("kafka.batch_bytes_max", config.kafka.batch_bytes_max as u64, KIB, 256 * MIB);
+    range("kafka.fetch_bytes_max", config.kafka.fetch_bytes_max as u64, 64 * KIB, GIB);
+    let requests = config.kafka.requests_in_flight_max as u64;
+    range("kafka.requests_in_flight_max", requests, 1, 10_000);
+    range("logs.partitions_max", config.logs.partitions_max.into(), 1, 100_000);
+    let partitions_max = config.logs.partitions_max.max(1);
+    range(
+        "logs.default_partitions",
+        config.logs.default_partitions.into(),
+        1,
+        partitions_max.into(),
+    );
+    range("logs.logs_max", config.logs.logs_max as u64, 1, 1_000_000);
+    range("logs.segment_bytes", config.logs.segment_bytes, MIB, 2 * GIB - 1);
+    range("journal.segment_bytes", config.journal.segment_bytes, MIB, 4 * GIB);
+    range("journal.submit_bytes_max", config.journal.submit_bytes_max as u64, MIB, 16 * GIB);
+    range("journal.batch_bytes_max", config.journal.batch_bytes_max as u64, 64 * KIB, GIB);
+    range("checkpoint.interval_s", config.checkpoint.interval_s, 1, 86_400);
+    range("checkpoint.journal_bytes", config.checkpoint.journal_bytes, MIB, 1024 * GIB);
+    range("retained.messages_max", config.retained.messages_max as u64, 0, 1_000_000_000);
+    if mqtt.outbound_buffer_bytes_max < mqtt.packet_bytes_max {
+        let text = "smaller than mqtt.packet_bytes_max: the largest message could never be sent";
+        faults.push(Fault::new("mqtt.outbound_buffer_bytes_max", text));
+    }
+    if config.kafka.batch_bytes_max > config.kafka.request_bytes_max {
+        let text = "larger than kafka.request_bytes_max";
+        faults.push(Fault::new("kafka.batch_bytes_max", text));
+    }
+}
+
+/// Clients dial what Metadata names, so it needs a port they can dial.
+fn check_advertised(advertised: &str, faults: &mut Vec<Fault>) {
+    if advertised.is_empty() {
+        return;
+    }
+    let usable = matches!(advertised.parse(), Ok(ListenAddress::At { port, .. }) if port != 0);
+    if !usable || advertised.starts_with(':') {
+        let text = format!("`{advertised}` is no `host:port` that a client can connect to");
+        faults.push(Fault::new("kafka.advertised", text));
+    }
+}
+
+fn check_rule(index: usize, rule: &AclRule, faults: &mut Vec<Fault>) {
+    if let Err(text) = Acl::check(rule.spec()) {
+        faults.push(Fault::new(format!("acl[{index}]"), text));
+    }
+}

@@ -1,0 +1,376 @@
+//! One struct a section of the configuration, one documented field a key: effect, unit, default. Part of `config`.
+//!
+//! Numbers carry their unit, then `max` for a limit: `packet_bytes_max`, `interval_s`. An empty text means "not
+//! set", so that every key can be shown with its default. `docs/configuration.md` is the reference for users.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::auth::acl::RuleSpec;
+use crate::config::address::ListenAddress;
+use crate::config::byte_size;
+
+/// `[listeners]`: `host:port`, `:port` for loopback, `[IPv6]:port`, or `off`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ListenersSection {
+    /// MQTT over TCP. Default `127.0.0.1:1883`.
+    pub mqtt: ListenAddress,
+    /// MQTT over TLS. Default `127.0.0.1:8883`.
+    pub mqtts: ListenAddress,
+    /// Kafka protocol. Default `127.0.0.1:9092`.
+    pub kafka: ListenAddress,
+    /// HTTP: `/metrics`, `/healthz`, `/readyz`. Default `127.0.0.1:15672`.
+    pub admin: ListenAddress,
+    /// Connections open at once over all listeners; more are closed at once and counted. Default 100,000.
+    pub connections_max: usize,
+}
+
+impl Default for ListenersSection {
+    fn default() -> Self {
+        Self {
+            mqtt: ListenAddress::loopback(1883),
+            mqtts: ListenAddress::loopback(8883),
+            kafka: ListenAddress::loopback(9092),
+            admin: ListenAddress::loopback(15672),
+            connections_max: 100_000,
+        }
+    }
+}
+
+/// `[tls]`: files are relative to `certs` unless absolute.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TlsSection {
+    /// Certificate chain of the server, PEM. Default `server.crt`.
+    pub certificate: PathBuf,
+    /// Its private key, PEM. Default `server.key`.
+    pub key: PathBuf,
+    /// Authorities whose client certificates are accepted, PEM. Default `ca.crt`.
+    pub client_ca: PathBuf,
+    /// Whether clients show a certificate. Default `off`.
+    pub client_certificate: ClientCertificate,
+}
+
+impl Default for TlsSection {
+    fn default() -> Self {
+        Self {
+            certificate: PathBuf::from("server.crt"),
+            key: PathBuf::from("server.key"),
+            client_ca: PathBuf::from("ca.crt"),
+            client_certificate: ClientCertificate::Off,
+        }
+    }
+}
+
+/// Whether TLS clients are asked for a certificate.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ClientCertificate {
+    /// Not asked for.
+    #[default]
+    Off,
+    /// Asked for; a client without one may still connect, one with a bad one may not.
+    Optional,
+    /// No connection without one that `client_ca` vouches for.
+    Required,
+}
+
+/// `[auth]`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AuthSection {
+    /// Who may connect without user name and password. Default `auto`.
+    pub anonymous: Anonymous,
+    /// Users and argon2id hashes as `rialto passwd` writes them. Default empty: there are no users.
+    pub password_file: PathBuf,
+}
+
+/// Who may connect without logging in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Anonymous {
+    /// As `loopback` while there is no password file, as `never` once there is one.
+    #[default]
+    Auto,
+    /// Nobody.
+    Never,
+    /// Peers whose address is a loopback address.
+    Loopback,
+    /// Everybody who can reach a listener.
+    Everywhere,
+}
+
+/// One `[[acl]]` rule. It names exactly one of `allow` and `deny`, and exactly one of `filter` and `log`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AclRule {
+    /// The user it allows: a name, `*` for everybody, `%anonymous` for who has not logged in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allow: Option<String>,
+    /// The user it denies, in the same words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deny: Option<String>,
+    /// `publish`, `subscribe` or `all`.
+    #[serde(default)]
+    pub action: RuleAction,
+    /// MQTT topic filter; `%u` stands for the user's name, `%c` for the client identifier.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub filter: Option<String>,
+    /// Name of a log, or a prefix followed by `*`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log: Option<String>,
+    /// The vhost it speaks of, or `*` for each. Default `/`.
+    #[serde(default = "default_vhost")]
+    pub vhost: String,
+}
+
+fn default_vhost() -> String {
+    crate::model::ids::DEFAULT_VHOST.to_owned()
+}
+
+/// What an [`AclRule`] is about.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RuleAction {
+    /// Publishing to topics; producing to and creating logs.
+    Publish,
+    /// Subscribing to filters; reading and describing logs.
+    Subscribe,
+    /// Both.
+    #[default]
+    All,
+}
+
+/// `[mqtt]`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct MqttSection {
+    /// Largest control packet a client may send, bytes. Default 1 MiB.
+    #[serde(deserialize_with = "byte_size::deserialize")]
+    pub packet_bytes_max: usize,
+    /// Longest client identifier, bytes. Default 1,024.
+    #[serde(deserialize_with = "byte_size::deserialize")]
+    pub client_id_bytes_max: usize,
+    /// Most levels in a topic or filter. Default 256.
+    pub topic_levels_max: usize,
+    /// Most subscriptions of one session. Default 10,000.
+    pub subscriptions_per_session_max: usize,
+    /// QoS 1 and 2 publishes a client may have unanswered (Receive Maximum of CONNACK). Default 1,024.
+    pub receive_max: u16,
+    /// Topic aliases a client may use (Topic Alias Maximum of CONNACK); 0 for none. Default 64.
+    pub topic_alias_max: u16,
+    /// QoS 1 and 2 messages sent to a client and not yet acknowledged; a client's own Receive Maximum lowers
+    /// it. Default 1,024.
+    pub inflight_max: u16,
+    /// Messages waiting in one session; what is more is dropped and counted. Default 100,000.
+    pub queued_messages_max: usize,
+    /// Bytes waiting in one session. Default 128 MiB.
+    #[serde(deserialize_with = "byte_size::deserialize")]
+    pub queued_bytes_max: usize,
+    /// Longest session expiry granted, seconds; 4294967295 grants "never". Default 4294967295.
+    pub session_expiry_s_max: u32,
+    /// Bytes of encoded packets that wait for a slow client's socket; QoS 0 beyond it is dropped and counted.
+    /// Default 1 MiB.
+    #[serde(deserialize_with = "byte_size::deserialize")]
+    pub outbound_buffer_bytes_max: usize,
+    /// How long a connection may take to send its CONNECT, ms. Default 10,000.
+    pub connect_timeout_ms: u64,
+    /// Longest keep alive, seconds; longer ones and 0 are lowered to it for MQTT 5 clients (Server Keep Alive).
+    /// 0 leaves the client's choice. Default 0.
+    pub keep_alive_s_max: u16,
+}
+
+impl Default for MqttSection {
+    fn default() -> Self {
+        Self {
+            packet_bytes_max: 1 << 20,
+            client_id_bytes_max: 1024,
+            topic_levels_max: 256,
+            subscriptions_per_session_max: 10_000,
+            receive_max: 1024,
+            topic_alias_max: 64,
+            inflight_max: 1024,
+            queued_messages_max: 100_000,
+            queued_bytes_max: 128 << 20,
+            session_expiry_s_max: u32::MAX,
+            outbound_buffer_bytes_max: 1 << 20,
+            connect_timeout_ms: 10_000,
+            keep_alive_s_max: 0,
+        }
+    }
+}
+
+/// `[retained]`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RetainedSection {
+    /// Topics that may hold a retained message; a retained publish to one more is refused. Default 1,000,000.
+    pub messages_max: usize,
+}
+
+impl Default for RetainedSection {
+    fn default() -> Self {
+        Self { messages_max: 1_000_000 }
+    }
+}
+
+/// `[kafka]`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct KafkaSection {
+    /// `host:port` that Metadata tells clients to connect to; empty tells each the address it used. Default empty.
+    pub advertised: String,
+    /// Largest request, bytes. Default 100 MiB.
+    #[serde(deserialize_with = "byte_size::deserialize")]
+    pub request_bytes_max: usize,
+    /// Largest record batch, bytes. Default 1 MiB.
+    #[serde(deserialize_with = "byte_size::deserialize")]
+    pub batch_bytes_max: usize,
+    /// Most bytes one Fetch answers, whatever it asks for. Default 50 MiB.
+    #[serde(deserialize_with = "byte_size::deserialize")]
+    pub fetch_bytes_max: usize,
+    /// Requests of one connection being answered at once; then it is not read. Default 64.
+    pub requests_in_flight_max: usize,
+}
+
+impl Default for KafkaSection {
+    fn default() -> Self {
+        Self {
+            advertised: String::new(),
+            request_bytes_max: 100 << 20,
+            batch_bytes_max: 1 << 20,
+            fetch_bytes_max: 50 << 20,
+            requests_in_flight_max: 64,
+        }
+    }
+}
+
+/// `[logs]`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LogsSection {
+    /// Partitions of a log created without saying how many. Default 1.
+    pub default_partitions: u32,
+    /// Whether a log is created when a client first names it. Routes always create theirs. Default true.
+    pub auto_create: bool,
+    /// Most logs. Default 10,000.
+    pub logs_max: usize,
+    /// Most partitions of one log. Default 1,024.
+    pub partitions_max: u32,
+    /// A partition's file is closed and the next begun at this size, bytes. Default 128 MiB.
+    #[serde(deserialize_with = "byte_size::deserialize")]
+    pub segment_bytes: u64,
+}
+
+impl Default for LogsSection {
+    fn default() -> Self {
+        Self {
+            default_partitions: 1,
+            auto_create: true,
+            logs_max: 10_000,
+            partitions_max: 1024,
+            segment_bytes: 128 << 20,
+        }
+    }
+}
+
+/// `[journal]`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct JournalSection {
+    /// What an acknowledgement means. Default `fsync`.
+    pub durability: Durability,
+    /// Size of a journal file, allocated ahead, bytes. Default 64 MiB.
+    #[serde(deserialize_with = "byte_size::deserialize")]
+    pub segment_bytes: u64,
+    /// Bytes submitted and not yet applied; beyond it publishers are not read. Default 64 MiB.
+    #[serde(deserialize_with = "byte_size::deserialize")]
+    pub submit_bytes_max: usize,
+    /// Bytes written and synced at once. Default 8 MiB.
+    #[serde(deserialize_with = "byte_size::deserialize")]
+    pub batch_bytes_max: usize,
+}
+
+impl Default for JournalSection {
+    fn default() -> Self {
+        Self {
+            durability: Durability::Fsync,
+            segment_bytes: 64 << 20,
+            submit_bytes_max: 64 << 20,
+            batch_bytes_max: 8 << 20,
+        }
+    }
+}
+
+/// What must have happened before an acknowledgement leaves.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Durability {
+    /// Written and synced: survives a power cut.
+    #[default]
+    Fsync,
+    /// Written: survives the death of this process, not of the machine.
+    Os,
+}
+
+/// `[checkpoint]`: whichever comes first.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct CheckpointSection {
+    /// Time between checkpoints, seconds. Default 30.
+    pub interval_s: u64,
+    /// Bytes of journal between checkpoints. Default 256 MiB.
+    #[serde(deserialize_with = "byte_size::deserialize")]
+    pub journal_bytes: u64,
+}
+
+impl Default for CheckpointSection {
+    fn default() -> Self {
+        Self { interval_s: 30, journal_bytes: 256 << 20 }
+    }
+}
+
+/// `[log]`: the broker's own messages, on standard error.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LogSection {
+    /// For people or for programs. Default `human`.
+    pub format: LogFormat,
+    /// Level, or directives by module as `RUST_LOG` takes them; `RUST_LOG` wins. Default `info`.
+    pub level: String,
+}
+
+impl Default for LogSection {
+    fn default() -> Self {
+        Self { format: LogFormat::Human, level: "info".to_owned() }
+    }
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// One readable line each.
+    #[default]
+    Human,
+    /// One JSON object a line.
+    Json,
+}
+
+impl AclRule {
+    /// The rule in the words of [`crate::auth::acl`].
+    #[must_use]
+    pub fn spec(&self) -> RuleSpec<'_> {
+        RuleSpec {
+            allow: self.allow.as_deref(),
+            deny: self.deny.as_deref(),
+            publish: self.action != RuleAction::Subscribe,
+            subscribe: self.action != RuleAction::Publish,
+            filter: self.filter.as_deref(),
+            log: self.log.as_deref(),
+            vhost: &self.vhost,
+        }
+    }
+}

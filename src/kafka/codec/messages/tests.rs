@@ -1,0 +1,1 @@
+//! Every message against the crate `kafka-protocol`, at every version.

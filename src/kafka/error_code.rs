@@ -1,0 +1,91 @@
+//! Kafka's error codes, and what the broker's errors become. Part of `kafka`.
+
+use crate::broker::logs::batch::check::BatchFault;
+use crate::broker::logs::partition::FetchError;
+use crate::broker::logs::producers::SequenceFault;
+use crate::broker::logs::verbs::LogError;
+
+/// The codes that this broker answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(i16)]
+#[expect(missing_docs, reason = "the names are Kafka's and say what they mean")]
+pub enum ErrorCode {
+    None = 0,
+    OffsetOutOfRange = 1,
+    CorruptMessage = 2,
+    UnknownTopicOrPartition = 3,
+    NotEnoughReplicas = 19,
+    InvalidTopic = 17,
+    InvalidRequiredAcks = 21,
+    MessageTooLarge = 10,
+    TopicAuthorizationFailed = 29,
+    UnsupportedVersion = 35,
+    TopicAlreadyExists = 36,
+    InvalidPartitions = 37,
+    InvalidReplicationFactor = 38,
+    InvalidReplicaAssignment = 39,
+    InvalidConfig = 40,
+    InvalidRequest = 42,
+    UnsupportedForMessageFormat = 43,
+    PolicyViolation = 44,
+    OutOfOrderSequenceNumber = 45,
+    InvalidProducerEpoch = 47,
+    InvalidTxnState = 48,
+    KafkaStorageError = 56,
+    FetchSessionIdNotFound = 70,
+    FencedLeaderEpoch = 74,
+    UnknownLeaderEpoch = 75,
+    UnsupportedCompressionType = 76,
+    InvalidRecord = 87,
+    UnknownTopicId = 100,
+}
+
+impl ErrorCode {
+    /// The number on the wire.
+    #[must_use]
+    pub fn code(self) -> i16 {
+        self as i16
+    }
+}
+
+impl From<&LogError> for ErrorCode {
+    fn from(error: &LogError) -> Self {
+        match error {
+            LogError::NotAuthorized => Self::TopicAuthorizationFailed,
+            LogError::UnknownLog | LogError::UnknownPartition => Self::UnknownTopicOrPartition,
+            LogError::InvalidName => Self::InvalidTopic,
+            LogError::Exists => Self::TopicAlreadyExists,
+            LogError::InvalidPartitions => Self::InvalidPartitions,
+            LogError::InvalidSetting(_) => Self::InvalidConfig,
+            LogError::TooMany => Self::PolicyViolation,
+            LogError::Batch(fault) => Self::from(*fault),
+            LogError::Sequence(SequenceFault::OutOfOrder) => Self::OutOfOrderSequenceNumber,
+            LogError::Sequence(SequenceFault::Fenced) => Self::InvalidProducerEpoch,
+            LogError::Storage(_) => Self::KafkaStorageError,
+            // Clients take it for passing and try again. An answer in doubt is never sent.
+            LogError::Unavailable(_) | LogError::InDoubt => Self::NotEnoughReplicas,
+        }
+    }
+}
+
+impl From<BatchFault> for ErrorCode {
+    fn from(fault: BatchFault) -> Self {
+        match fault {
+            BatchFault::Corrupt => Self::CorruptMessage,
+            BatchFault::OldFormat => Self::UnsupportedForMessageFormat,
+            BatchFault::Invalid | BatchFault::NotOne => Self::InvalidRecord,
+            BatchFault::UnknownCodec => Self::UnsupportedCompressionType,
+            BatchFault::Transactional => Self::InvalidTxnState,
+            BatchFault::TooLarge => Self::MessageTooLarge,
+        }
+    }
+}
+
+impl From<&FetchError> for ErrorCode {
+    fn from(error: &FetchError) -> Self {
+        match error {
+            FetchError::OutOfRange { .. } => Self::OffsetOutOfRange,
+            FetchError::Storage(_) => Self::KafkaStorageError,
+        }
+    }
+}

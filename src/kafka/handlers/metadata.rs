@@ -1,0 +1,99 @@
+//! Answers Metadata: one broker, at the address that the client used. Part of `kafka/handlers`.
+//!
+//! A log asked for by a name that nobody has is created, if the client allows it and the configuration does; it
+//! can be appended to when the answer leaves.
+
+use crate::broker::logs::verbs::{CreateLog, LogBroker, LogDescription, LogError, LogRef};
+use crate::kafka::codec::messages::metadata::{
+    MetadataRequest, MetadataResponse, TopicMetadata, TopicRequest,
+};
+use crate::kafka::codec::primitives::{DecodeError, Reader};
+use crate::kafka::error_code::ErrorCode;
+use crate::kafka::handlers::{Context, Reply, Return};
+use crate::kafka::service::NODE_ID;
+
+pub(in crate::kafka) async fn answer<B: LogBroker>(
+    context: &Context<B>,
+    to: Return,
+    reader: Reader<'_>,
+) -> Result<Reply, DecodeError> {
+    let request = MetadataRequest::decode(reader, to.version)?;
+    let config = &context.shared.config;
+    let may_create = request.allow_auto_creation && config.auto_create;
+    let broker = &*context.shared.broker;
+    let topics = match request.topics {
+        None => broker.list(&context.principal).into_iter().map(described).collect(),
+        Some(asked) => {
+            let mut topics = Vec::with_capacity(asked.len());
+            for topic in asked {
+                let found = find(context, topic, may_create).await;
+                if matches!(found, Err(LogError::InDoubt)) {
+                    return Ok(Reply::InDoubt);
+                }
+                topics.push(found.map_or_else(|error| missing(topic, &error), described));
+            }
+            topics
+        }
+    };
+    let (host, port) = match &config.advertised {
+        Some((host, port)) => (host.clone(), *port),
+        None => (context.local.ip().to_canonical().to_string(), context.local.port()),
+    };
+    let response = MetadataResponse {
+        node_id: NODE_ID,
+        host: &host,
+        port,
+        cluster_id: &config.cluster_id,
+        topics,
+    };
+    Ok(to.answer(|writer, version| response.encode(writer, version)))
+}
+
+async fn find<B: LogBroker>(
+    context: &Context<B>,
+    topic: TopicRequest<'_>,
+    may_create: bool,
+) -> Result<LogDescription, LogError> {
+    let broker = &*context.shared.broker;
+    let principal = &context.principal;
+    let Some(name) = topic.name else {
+        return broker.describe(principal, LogRef::Uuid(topic.id));
+    };
+    let found = broker.describe(principal, LogRef::Name(name));
+    if found != Err(LogError::UnknownLog) || !may_create {
+        return found;
+    }
+    let log = CreateLog {
+        name: name.to_owned(),
+        partitions: None,
+        config: Vec::new(),
+        validate_only: false,
+    };
+    match broker.create(principal, log).await {
+        // Another connection was faster.
+        Err(LogError::Exists) => broker.describe(principal, LogRef::Name(name)),
+        created => created,
+    }
+}
+
+fn described(log: LogDescription) -> TopicMetadata {
+    TopicMetadata {
+        error_code: ErrorCode::None.code(),
+        name: Some(log.name),
+        id: log.uuid,
+        leader_epochs: log.leader_epochs,
+    }
+}
+
+fn missing(topic: TopicRequest<'_>, error: &LogError) -> TopicMetadata {
+    let code = match (error, topic.name) {
+        (LogError::UnknownLog, None) => ErrorCode::UnknownTopicId,
+        _ => ErrorCode::from(error),
+    };
+    TopicMetadata {
+        error_code: code.code(),
+        name: topic.name.map(str::to_owned),
+        id: topic.id,
+        leader_epochs: Vec::new(),
+    }
+}

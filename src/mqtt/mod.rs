@@ -1,0 +1,14 @@
+//! MQTT 3.1.1 and 5.0.
+//!
+//! - [`codec`] bytes to packets and back; pure
+//! - [`connection`] one connection's protocol rules, sans-I/O: bytes in, borrowed events out
+//! - `inbound` how much a client may send, `goodbye` how it is refused or disconnected: parts of [`connection`]
+//! - [`error`] what a peer did wrong
+//! - [`reason`] reason codes of MQTT 5 and their MQTT 3.1.1 counterparts
+
+pub mod codec;
+pub mod connection;
+pub mod error;
+mod goodbye;
+mod inbound;
+pub mod reason;

@@ -1,0 +1,253 @@
+//! A connection's outbound buffer: anyone may append whole packets, one flusher at a time writes them.
+//!
+//! This is the lower half of the connection seam (design, "Speed"): publishers encode straight into the
+//! buffers of their subscribers and flush each once. An inline flush is a plain TCP `try_write` and never
+//! waits; over TLS, and when the socket is full, the bytes stay here and the owner's task is woken.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::task::Waker;
+
+use parking_lot::Mutex;
+use tokio::net::TcpStream;
+
+/// The owner has packets to pull or completions to read.
+pub const READY: u32 = 1;
+/// A timer of this connection fired.
+pub const TIMER: u32 = 2;
+/// The connection shall end; the reason stands in the protocol's own state.
+pub const CLOSE: u32 = 4;
+/// Bytes wait that only the owner can write.
+const OWNER_FLUSH: u32 = 8;
+/// The owner wants to know when the buffer has been drained.
+const WANT_ROOM: u32 = 16;
+
+/// What came of an append.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Push {
+    /// In the buffer.
+    Accepted,
+    /// Over the limit: nothing was appended.
+    Full,
+    /// The connection is gone.
+    Closed,
+}
+
+/// Bytes on their way to one peer, with the signals that wake its task.
+pub struct Outbound {
+    state: Mutex<State>,
+    signals: AtomicU32,
+    waker: Mutex<Option<Waker>>,
+    /// Present on plain TCP: whoever appended may also write.
+    inline: Option<Arc<TcpStream>>,
+    limit_bytes: usize,
+}
+
+#[derive(Default)]
+struct State {
+    pending: Vec<u8>,
+    spare: Vec<u8>,
+    /// A flusher holds the bytes it took; others leave theirs here.
+    writing: bool,
+    /// The socket took less than it was given; only the owner goes on.
+    blocked: bool,
+    /// On somebody's list of connections to flush.
+    touched: bool,
+    closed: bool,
+    sent_bytes: u64,
+}
+
+/// Buffers that grew beyond this are given back when they run empty.
+const KEEP_BYTES: usize = 64 * 1024;
+
+impl Outbound {
+    /// An empty buffer of at most `limit_bytes`; `inline` allows others to write to the socket.
+    #[must_use]
+    pub fn new(inline: Option<Arc<TcpStream>>, limit_bytes: usize) -> Self {
+        Self {
+            state: Mutex::new(State::default()),
+            signals: AtomicU32::new(0),
+            waker: Mutex::new(None),
+            inline,
+            limit_bytes,
+        }
+    }
+
+    /// Appends what `encode` writes unless the buffer is over its limit. Whole packets only: a later flush
+    /// may send any prefix. The second value says that this append put the buffer on the caller's list.
+    pub fn push(&self, encode: impl FnOnce(&mut Vec<u8>)) -> (Push, bool) {
+        let mut state = self.state.lock();
+        if state.closed {
+            return (Push::Closed, false);
+        }
+        if state.pending.len() >= self.limit_bytes {
+            return (Push::Full, false);
+        }
+        encode(&mut state.pending);
+        let first = !state.touched;
+        state.touched = true;
+        (Push::Accepted, first)
+    }
+
+    /// Appends regardless of the limit: answers to the peer's own packets, which its windows bound.
+    pub fn push_reply(&self, encode: impl FnOnce(&mut Vec<u8>)) {
+        let mut state = self.state.lock();
+        if !state.closed {
+            encode(&mut state.pending);
+        }
+    }
+
+    /// Bytes that wait to be written.
+    #[must_use]
+    pub fn pending_bytes(&self) -> usize {
+        self.state.lock().pending.len()
+    }
+
+    /// Whether the buffer is below half of its limit; if not, the owner is signalled [`READY`] once it drains.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        let state = self.state.lock();
+        if state.closed || state.pending.len() < self.limit_bytes / 2 {
+            return true;
+        }
+        self.signals.fetch_or(WANT_ROOM, Ordering::AcqRel);
+        false
+    }
+
+    /// Whether everything appended has left, or never will.
+    #[must_use]
+    pub fn is_drained(&self) -> bool {
+        let state = self.state.lock();
+        state.closed || (state.pending.is_empty() && !state.writing)
+    }
+
+    /// Bytes handed to the transport since the last call.
+    #[must_use]
+    pub fn take_sent_bytes(&self) -> u64 {
+        std::mem::take(&mut self.state.lock().sent_bytes)
+    }
+
+    /// Writes what the socket takes now; never waits. Wakes the owner for the rest.
+    pub fn flush(&self) {
+        let Some(socket) = &self.inline else {
+            let mut state = self.state.lock();
+            state.touched = false;
+            let waits = !state.pending.is_empty();
+            drop(state);
+            if waits {
+                self.signal(OWNER_FLUSH);
+            }
+            return;
+        };
+        self.write_with(|bytes| socket.try_write(bytes));
+    }
+
+    /// Writes with the owner's `write` until it would block or nothing waits.
+    ///
+    /// Only one flusher is in `write` at a time, so bytes leave in the order they were appended.
+    pub fn write_with(&self, mut write: impl FnMut(&[u8]) -> std::io::Result<usize>) {
+        let mut state = self.state.lock();
+        state.touched = false;
+        if state.writing || state.blocked {
+            return;
+        }
+        while !state.pending.is_empty() && !state.closed {
+            state.writing = true;
+            let spare = std::mem::take(&mut state.spare);
+            let mut chunk = std::mem::replace(&mut state.pending, spare);
+            drop(state);
+            let outcome = write(&chunk);
+            state = self.state.lock();
+            state.writing = false;
+            match outcome {
+                Ok(written) if written == chunk.len() => {
+                    state.sent_bytes += written as u64;
+                    chunk.clear();
+                    if chunk.capacity() <= KEEP_BYTES {
+                        state.spare = chunk;
+                    }
+                }
+                Ok(written) => {
+                    state.sent_bytes += written as u64;
+                    chunk.drain(..written);
+                    Self::put_back(&mut state, chunk);
+                    break;
+                }
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+                    Self::put_back(&mut state, chunk);
+                    break;
+                }
+                Err(_) => Self::shut(&mut state),
+            }
+        }
+        let wake = state.blocked || state.closed;
+        if state.pending.is_empty() && state.pending.capacity() > KEEP_BYTES {
+            state.pending = Vec::new();
+        }
+        let roomy = state.pending.len() < self.limit_bytes / 2;
+        drop(state);
+        if wake {
+            self.signal(OWNER_FLUSH);
+        }
+        if roomy && self.signals.load(Ordering::Acquire) & WANT_ROOM != 0 {
+            self.signals.fetch_and(!WANT_ROOM, Ordering::AcqRel);
+            self.signal(READY);
+        }
+    }
+
+    fn put_back(state: &mut State, mut rest: Vec<u8>) {
+        rest.append(&mut state.pending);
+        state.spare = std::mem::replace(&mut state.pending, rest);
+        state.blocked = true;
+    }
+
+    fn shut(state: &mut State) {
+        state.closed = true;
+        state.pending = Vec::new();
+        state.spare = Vec::new();
+    }
+
+    /// Whether the owner must wait for the socket before it writes on.
+    #[must_use]
+    pub fn is_blocked(&self) -> bool {
+        self.state.lock().blocked
+    }
+
+    /// The owner saw the socket writable.
+    pub fn unblock(&self) {
+        self.state.lock().blocked = false;
+    }
+
+    /// Drops what waits and refuses what comes.
+    pub fn close(&self) {
+        Self::shut(&mut self.state.lock());
+    }
+
+    /// Whether [`Self::close`] was called or a write failed.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.state.lock().closed
+    }
+
+    /// Raises `signal` and wakes the owner's task if it was not raised already.
+    pub fn signal(&self, signal: u32) {
+        if self.signals.fetch_or(signal, Ordering::AcqRel) & signal == 0 {
+            let waker = self.waker.lock().clone();
+            if let Some(waker) = waker {
+                waker.wake();
+            }
+        }
+    }
+
+    /// The owner registers its waker, then takes the signals: none raised after is lost.
+    pub fn take_signals(&self, waker: &Waker) -> u32 {
+        {
+            let mut slot = self.waker.lock();
+            match &*slot {
+                Some(known) if known.will_wake(waker) => {}
+                _ => *slot = Some(waker.clone()),
+            }
+        }
+        self.signals.fetch_and(WANT_ROOM, Ordering::AcqRel) & !WANT_ROOM
+    }
+}

@@ -1,0 +1,221 @@
+//! The one connection loop: socket in, engine, socket out. Part of `server`.
+//!
+//! A worker thread has one large read buffer; only an incomplete tail stays with its connection. Everything
+//! complete is parsed before anything else happens, then whoever was written to is flushed once.
+
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::io;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use crate::net::outbound::{CLOSE, Outbound};
+use crate::net::stream::Stream;
+use crate::net::touched;
+
+use super::clock::Clock;
+use super::workers::flush_soon;
+
+/// Bytes read at once; a larger packet is gathered in its connection's own buffer.
+const READ_BUFFER_BYTES: usize = 256 * 1024;
+/// Step in which a large packet's buffer grows, so that an announced length reserves nothing.
+const LARGE_STEP_BYTES: usize = 256 * 1024;
+/// Reads in one turn before other connections get theirs.
+const READS_PER_TURN: usize = 4;
+/// Connections touched before they are flushed in the middle of a turn.
+const TOUCHED_MAX: usize = 1000;
+
+thread_local! {
+    static READ_BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; READ_BUFFER_BYTES]);
+}
+
+/// What a connection does next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Read on.
+    Continue,
+    /// Do not read until a signal changes the verdict.
+    Pause,
+    /// Write what waits, then end the connection.
+    Close,
+}
+
+/// Why a connection ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// The protocol's own verdict.
+    ByProtocol,
+    /// The peer closed or the transport failed.
+    ByPeer,
+    /// The task was dropped (shutdown).
+    Dropped,
+}
+
+/// A protocol's side of a connection: pure with regard to sockets and time.
+pub trait Protocol: Send + 'static {
+    /// Handles all complete packets of `input`; returns the bytes used and what to do next.
+    fn receive(&mut self, input: &[u8], now_ms: u64) -> (usize, Verdict);
+    /// A signal was raised: packets to pull, completions, a timer, a wish to close.
+    fn wake(&mut self, signals: u32, now_ms: u64) -> Verdict;
+    /// The connection is over; called once.
+    fn ended(&mut self, why: Ended, now_ms: u64);
+    /// Where this connection's packets wait.
+    fn outbound(&self) -> &Arc<Outbound>;
+}
+
+struct Connection<P: Protocol> {
+    stream: Stream,
+    protocol: P,
+    clock: Clock,
+    tail: Vec<u8>,
+    verdict: Verdict,
+    ended: Option<Ended>,
+}
+
+impl<P: Protocol> Drop for Connection<P> {
+    fn drop(&mut self) {
+        self.protocol.outbound().close();
+        let why = self.ended.unwrap_or(Ended::Dropped);
+        self.protocol.ended(why, self.clock.now_ms());
+        touched::flush();
+    }
+}
+
+/// Serves one connection until either side ends it.
+pub async fn drive<P: Protocol>(stream: Stream, protocol: P, clock: Clock) {
+    let mut connection = Connection {
+        stream,
+        protocol,
+        clock,
+        tail: Vec::new(),
+        verdict: Verdict::Continue,
+        ended: None,
+    };
+    poll_fn(|cx| connection.poll(cx)).await;
+    if connection.ended == Some(Ended::ByProtocol) {
+        // A failed goodbye changes nothing: the peer is gone already.
+        let _gone = poll_fn(|cx| connection.stream.poll_shutdown(cx)).await;
+    }
+}
+
+impl<P: Protocol> Connection<P> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let signals = self.protocol.outbound().take_signals(cx.waker());
+        if signals != 0 && self.verdict != Verdict::Close {
+            self.verdict = self.protocol.wake(signals, self.clock.now_ms());
+            if signals & CLOSE != 0 {
+                self.verdict = Verdict::Close;
+            }
+            if self.verdict == Verdict::Continue && !self.tail.is_empty() {
+                let tail = std::mem::take(&mut self.tail);
+                self.hand_over(&tail, tail.len());
+            }
+        }
+        let more = self.read(cx);
+        flush_soon();
+        if self.write(cx).is_err() || self.protocol.outbound().is_closed() {
+            self.ended.get_or_insert(Ended::ByPeer);
+        }
+        if self.ended.is_some() {
+            return Poll::Ready(());
+        }
+        if self.verdict == Verdict::Close && self.is_written(cx) {
+            self.ended = Some(Ended::ByProtocol);
+            return Poll::Ready(());
+        }
+        if more {
+            cx.waker().wake_by_ref();
+        }
+        Poll::Pending
+    }
+
+    /// Reads and parses; true when the turn ended before the socket was empty.
+    fn read(&mut self, cx: &mut Context<'_>) -> bool {
+        for _ in 0..READS_PER_TURN {
+            if self.verdict != Verdict::Continue || self.ended.is_some() {
+                return false;
+            }
+            match self.read_once(cx) {
+                Poll::Pending => return false,
+                Poll::Ready(Ok(0) | Err(_)) => {
+                    self.ended = Some(Ended::ByPeer);
+                    return false;
+                }
+                Poll::Ready(Ok(_)) => {}
+            }
+            if touched::count() >= TOUCHED_MAX {
+                touched::flush();
+            }
+        }
+        true
+    }
+
+    fn read_once(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        READ_BUFFER.with_borrow_mut(|buffer| {
+            let have = self.tail.len();
+            if have > READ_BUFFER_BYTES / 2 {
+                return self.read_large(cx);
+            }
+            let (head, room) = buffer.split_at_mut(have);
+            head.copy_from_slice(&self.tail);
+            let outcome = self.stream.poll_read(cx, room);
+            if let Poll::Ready(Ok(count)) = outcome
+                && count > 0
+            {
+                self.tail.clear();
+                if self.tail.capacity() > READ_BUFFER_BYTES {
+                    self.tail = Vec::new();
+                }
+                self.hand_over(buffer, have + count);
+            }
+            outcome
+        })
+    }
+
+    fn read_large(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let have = self.tail.len();
+        self.tail.resize(have + LARGE_STEP_BYTES, 0);
+        let outcome = self.stream.poll_read(cx, self.tail.get_mut(have..).unwrap_or_default());
+        let count = if let Poll::Ready(Ok(count)) = outcome { count } else { 0 };
+        self.tail.truncate(have + count);
+        if count > 0 {
+            let tail = std::mem::take(&mut self.tail);
+            let (used, verdict) = self.protocol.receive(&tail, self.clock.now_ms());
+            self.verdict = verdict;
+            self.tail = tail;
+            self.tail.drain(..used.min(have + count));
+        }
+        outcome
+    }
+
+    /// Gives the first `filled` bytes to the protocol and keeps what it leaves.
+    fn hand_over(&mut self, buffer: &[u8], filled: usize) {
+        let input = buffer.get(..filled).unwrap_or_default();
+        let (used, verdict) = self.protocol.receive(input, self.clock.now_ms());
+        self.verdict = verdict;
+        if let Some(rest) = input.get(used..) {
+            self.tail.extend_from_slice(rest);
+        }
+    }
+
+    fn write(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        let outbound = Arc::clone(self.protocol.outbound());
+        if outbound.is_blocked() {
+            match self.stream.poll_writable(cx) {
+                Poll::Ready(Ok(())) => outbound.unblock(),
+                Poll::Ready(Err(error)) => return Err(error),
+                Poll::Pending => return Ok(()),
+            }
+        }
+        outbound.write_with(|bytes| self.stream.write_now(cx, bytes));
+        match self.stream.poll_flush(cx) {
+            Poll::Ready(Err(error)) => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    fn is_written(&mut self, cx: &mut Context<'_>) -> bool {
+        self.protocol.outbound().is_drained()
+            && !matches!(self.stream.poll_flush(cx), Poll::Pending)
+    }
+}
