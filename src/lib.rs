@@ -16,13 +16,12 @@
 
 pub mod auth;
 pub mod bridge;
-pub mod config;
-pub mod metrics;
 pub mod broker;
+pub mod config;
 pub mod kafka;
+pub mod metrics;
 pub mod model;
+pub mod mqtt;
 pub mod net;
 pub mod server;
-pub mod mqtt;
 pub mod store;
-pub mod net;

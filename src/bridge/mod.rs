@@ -4,8 +4,6 @@
 //! - [`route`] one compiled route: from a message to log name, key and partition
 //! - [`template`] texts with places to fill in, compiled against the route's filter
 //! - [`json_pointer`] one scalar out of a payload, without building the rest
-//! - [`property`] the property block of a message, read
-//! - [`record`] what of a message a log's record carries, and under which names
 //! - [`partitioner`] which partition a key belongs to: the Java client's own hash
 //!
 //! Everything but [`file`] is pure. `docs/bridges.md` is the user's side.
@@ -13,7 +11,5 @@
 pub mod file;
 pub mod json_pointer;
 pub mod partitioner;
-pub mod property;
-pub mod record;
 pub mod route;
 pub mod template;

@@ -15,7 +15,7 @@
 //! place and nothing is captured per message.
 
 use crate::bridge::json_pointer::{JsonPointer, PointerError};
-use crate::bridge::property::user_property;
+use crate::model::property::user_property;
 use crate::metrics::label::RouteFailure;
 use crate::model::topic::TopicFilter;
 
@@ -228,7 +228,7 @@ fn unknown(name: &str) -> String {
 mod tests {
     use super::{RENDERED_BYTES_MAX, RenderError, RouteContext, Template};
     use crate::bridge::json_pointer::PointerError;
-    use crate::bridge::property::{Property, tests::block};
+    use crate::model::property::{Property, tests::block};
     use crate::model::topic::TopicFilter;
 
     fn template(text: &str, filter: &str) -> Result<Template, String> {

@@ -4,8 +4,10 @@
 //! - [`qos`] the three delivery promises
 //! - [`topic`] MQTT topic names and filters
 //! - [`message`] what is sent, and its property block
+//! - [`property`] a property block, read
 
 pub mod ids;
 pub mod message;
+pub mod property;
 pub mod qos;
 pub mod topic;

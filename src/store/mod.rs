@@ -10,11 +10,13 @@
 //! Nothing outside this folder holds a path, a file handle or calls fsync. Every format is drawn in
 //! `docs/storage.md`.
 
+pub mod bodies;
 pub mod codec;
 pub mod disk;
 pub mod error;
 pub mod journal;
 pub mod lock;
+pub mod partition;
 pub mod tables;
 
 pub use crate::store::lock::{DirLock, lock_dir};

@@ -5,6 +5,7 @@
 //! - [`settings`] what can be set on a log
 //! - [`producers`] sequences of idempotent producers
 //! - [`partition`] the state of one partition; [`lookup`] finds offsets by time in it
+//! - [`carried`] what of a message a record carries, and under which names
 //! - [`files`] the segments beneath a partition, as it sees them
 //! - [`waiters`] who waits for appends; woken once a sync
 //! - [`gather`] the routes' messages of one sync, one batch a partition
@@ -15,6 +16,7 @@
 //! Only the applier changes state here, in the journal's order; any thread reads. Nothing here asks a clock.
 
 pub mod batch;
+pub mod carried;
 pub mod files;
 pub mod gather;
 pub mod log;

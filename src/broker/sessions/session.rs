@@ -104,6 +104,8 @@ pub struct Inner {
     pub state: Durable,
     /// Changed since the last checkpoint.
     pub dirty: bool,
+    /// Numbers of the queue's pages that a checkpoint wrote.
+    pub persisted: BTreeSet<u64>,
     /// What waits or is in flight.
     pub queue: Queue,
     /// The connection, from CONNACK on.

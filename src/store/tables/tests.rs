@@ -1,7 +1,5 @@
 //! Tables: rows come back as written, a checkpoint is all or nothing. Part of `store::tables`.
 
-use std::hint::black_box;
-
 use bytes::Bytes;
 use proptest::prelude::*;
 use redb::{Database, TableDefinition};
@@ -159,10 +157,10 @@ proptest! {
 
     #[test]
     fn arbitrary_rows_and_keys_never_panic(bytes: Vec<u8>) {
-        black_box(Logs::decode_row(&bytes));
-        black_box(Partitions::decode_row(&bytes));
-        black_box(CheckpointRow::decode(&bytes));
-        black_box(Retained::decode_key(&bytes));
-        black_box(Partitions::decode_key(&bytes));
+        assert!(matches!(Logs::decode_row(&bytes), Ok(_) | Err(_)));
+        assert!(matches!(Partitions::decode_row(&bytes), Ok(_) | Err(_)));
+        assert!(matches!(CheckpointRow::decode(&bytes), Ok(_) | Err(_)));
+        assert!(matches!(Retained::decode_key(&bytes), Ok(_) | Err(_)));
+        assert!(matches!(Partitions::decode_key(&bytes), Ok(_) | Err(_)));
     }
 }

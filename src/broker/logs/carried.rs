@@ -1,4 +1,4 @@
-//! What of a message a log's record carries, and under which names. Part of `bridge`; pure.
+//! What of a message a log's record carries, and under which names. Part of `broker/logs`; pure.
 //!
 //! The value is the payload, byte for byte. Headers, in this order:
 //!
@@ -16,7 +16,7 @@
 
 use std::borrow::Cow;
 
-use crate::bridge::property::{Property, properties};
+use crate::model::property::{Property, properties};
 use crate::model::message::Publication;
 
 /// The prefix of headers that the broker writes.
@@ -68,7 +68,7 @@ fn user_header(name: &str) -> Cow<'_, str> {
 #[cfg(test)]
 mod tests {
     use super::headers;
-    use crate::bridge::property::{Property, tests::block};
+    use crate::model::property::{Property, tests::block};
     use crate::model::message::Publication;
     use crate::model::qos::QoS;
 

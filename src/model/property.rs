@@ -1,4 +1,4 @@
-//! The property block of a message, read (the encoding: `model::message`, MQTT5-2.2.2). Part of `bridge`; pure.
+//! The property block of a message, read (the encoding: `model::message`, MQTT5-2.2.2). Part of `model`; pure.
 
 use crate::model::message::PropertyId;
 

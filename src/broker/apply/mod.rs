@@ -1,0 +1,318 @@
+//! Applying records: one thread, in LSN order, only after their sync. Part of `broker`.
+//!
+//! What a record does depends on the record and on applied state alone: no clock, no dice. A replay therefore
+//! gives the very state that was lost. Effects on the world outside (connections woken, acks released) follow
+//! once a batch, when everything in it is applied.
+//!
+//! - [`publish`] messages into queues, logs, retained
+//! - [`session`] sessions, subscriptions, acknowledgements
+//! - [`log`] logs and batches
+
+mod log;
+mod publish;
+mod session;
+
+use std::sync::Arc;
+
+use ahash::{AHashMap, AHashSet};
+use bytes::Bytes;
+
+use crate::model::ids::{LogId, Lsn, QueueId, SetId};
+use crate::store::journal::Position;
+use crate::store::journal::batch::Batch;
+
+use super::Broker;
+use super::consumer::{Completer, Outcome, Waiter};
+use super::logs::gather::RouteGather;
+use super::logs::waiters::Touched;
+use super::queues::entry::Body;
+use super::record::{Record, SetMember};
+use super::sessions::session::{Inner, Session};
+
+/// A journal record that cannot be applied: it was not written by a build that this one understands.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("journal record {lsn} cannot be applied: {reason}")]
+pub struct ApplyError {
+    /// The record.
+    pub lsn: Lsn,
+    /// What is wrong with it.
+    pub reason: String,
+}
+
+/// Bounds of a durable queue, from the journal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AppliedLimits {
+    /// Messages.
+    pub messages_max: u64,
+    /// Bytes.
+    pub bytes_max: u64,
+}
+
+/// What changed since the last checkpoint.
+#[derive(Default)]
+pub struct Delta {
+    /// Sessions.
+    pub sessions: Vec<Arc<Session>>,
+    /// Sessions that ended, with the pages a checkpoint wrote of them.
+    pub ended: Vec<(QueueId, Vec<u64>)>,
+    /// Partitions that got batches.
+    pub partitions: AHashSet<(LogId, u32)>,
+    /// Logs that were created.
+    pub logs: Vec<LogId>,
+    /// Sets defined (`Some`) and retired (`None`).
+    pub sets: AHashMap<SetId, Option<Arc<[SetMember]>>>,
+    /// References to body segments that came (+) or went (-).
+    pub references: AHashMap<u32, i64>,
+}
+
+/// The applier's own state.
+pub struct Applier {
+    broker: Arc<Broker>,
+    sets: AHashMap<SetId, Arc<[SetMember]>>,
+    limits: AppliedLimits,
+    gather: RouteGather,
+    touched: Touched,
+    /// Time of the newest record that carries one.
+    time_ms: u64,
+    next: Position,
+    delta: Delta,
+    woken: AHashSet<QueueId>,
+    to_wake: Vec<Arc<Session>>,
+    completers: Vec<Arc<dyn Completer>>,
+}
+
+impl Applier {
+    /// An applier whose next batch is `next`, over restored state.
+    #[must_use]
+    pub fn new(
+        broker: Arc<Broker>,
+        next: Position,
+        sets: AHashMap<SetId, Arc<[SetMember]>>,
+        limits: AppliedLimits,
+    ) -> Self {
+        Self {
+            broker,
+            sets,
+            limits,
+            gather: RouteGather::default(),
+            touched: Touched::default(),
+            time_ms: 0,
+            next,
+            delta: Delta::default(),
+            woken: AHashSet::new(),
+            to_wake: Vec::new(),
+            completers: Vec::new(),
+        }
+    }
+
+    /// The batch after the last one applied: where a checkpoint taken now would begin.
+    #[must_use]
+    pub fn next(&self) -> Position {
+        self.next
+    }
+
+    /// Limits in force.
+    #[must_use]
+    pub fn limits(&self) -> AppliedLimits {
+        self.limits
+    }
+
+    /// What changed since the last call.
+    pub fn take_delta(&mut self) -> Delta {
+        std::mem::take(&mut self.delta)
+    }
+
+    /// Puts back what a failed checkpoint had taken.
+    pub fn restore_delta(&mut self, delta: Delta) {
+        let newer = std::mem::replace(&mut self.delta, delta);
+        self.delta.sessions.extend(newer.sessions);
+        self.delta.ended.extend(newer.ended);
+        self.delta.partitions.extend(newer.partitions);
+        self.delta.logs.extend(newer.logs);
+        self.delta.sets.extend(newer.sets);
+        for (segment, change) in newer.references {
+            *self.delta.references.entry(segment).or_default() += change;
+        }
+    }
+
+    /// References that changed outside of a record: bodies written for messages that were gone by then.
+    pub fn unreference(&mut self, segment: u32) {
+        *self.delta.references.entry(segment).or_default() -= 1;
+    }
+
+    /// The sets in use.
+    #[must_use]
+    pub fn sets(&self) -> &AHashMap<SetId, Arc<[SetMember]>> {
+        &self.sets
+    }
+
+    /// Applies a batch and tells everyone who waits for it.
+    ///
+    /// # Errors
+    /// The first record that cannot be applied; those before it are.
+    pub fn apply_batch(&mut self, batch: Batch<Waiter>) -> Result<(), ApplyError> {
+        let submitted = batch.submitted_bytes();
+        let next = Position { batch: batch.number + 1, lsn: batch.next_lsn() };
+        let mut told = Told { waiters: batch.waiters.into_iter().peekable() };
+        let reader = Batch::<Waiter> { waiters: Vec::new(), ..batch };
+        for record in reader.iter() {
+            let (lsn, bytes) = record
+                .map_err(|error| ApplyError { lsn: error.lsn, reason: error.to_string() })?;
+            let decoded = Record::decode(&bytes)
+                .map_err(|error| ApplyError { lsn, reason: error.to_string() })?;
+            let outcome = self.apply(lsn, decoded, &bytes);
+            if let Some(waiter) = told.take(lsn) {
+                self.tell(waiter, outcome);
+            }
+        }
+        self.gather.flush(self.time_ms, &mut self.touched);
+        self.next = next;
+        self.broker.set_applied(Lsn(next.lsn.0.saturating_sub(1)));
+        self.broker.journal.applied(submitted);
+        self.touched.publish();
+        self.wake();
+        Ok(())
+    }
+
+    fn tell(&mut self, waiter: Waiter, outcome: Outcome) {
+        match waiter {
+            Waiter::Connection(completer, token) => {
+                if completer.complete(token, outcome) {
+                    self.completers.push(completer);
+                }
+            }
+            // Whoever gave up waiting needs no news.
+            Waiter::Call(sender) => drop(sender.send(outcome)),
+        }
+    }
+
+    fn wake(&mut self) {
+        for completer in self.completers.drain(..) {
+            completer.wake();
+        }
+        for session in self.to_wake.drain(..) {
+            let consumer =
+                session.inner.lock().link.as_ref().map(|link| Arc::clone(&link.consumer));
+            if let Some(consumer) = consumer {
+                consumer.ready();
+            }
+        }
+        self.woken.clear();
+    }
+
+    /// Applies one record; `bytes` are its own.
+    fn apply(&mut self, lsn: Lsn, record: Record<'_>, bytes: &Bytes) -> Outcome {
+        match record {
+            Record::Publish { vhost, condition, set, members, retained, appends, message } => {
+                let message = bytes.slice_ref(message);
+                let durable = publish::DurablePublish {
+                    vhost,
+                    condition,
+                    set,
+                    members: &members,
+                    retained,
+                    appends: &appends,
+                    message,
+                };
+                self.publish(lsn, durable)
+            }
+            Record::DefineSet { id, members } => {
+                let members: Arc<[SetMember]> = members.into();
+                self.sets.insert(id, Arc::clone(&members));
+                self.delta.sets.insert(id, Some(members));
+                Outcome::Done
+            }
+            Record::RetireSet { id } => {
+                self.sets.remove(&id);
+                self.delta.sets.insert(id, None);
+                Outcome::Done
+            }
+            Record::OpenSession(open) => self.open_session(&open),
+            Record::CloseSession { session, epoch, time_ms, expiry_s, sent, will_due_ms } => {
+                self.time_ms = self.time_ms.max(time_ms);
+                self.change_session(session, Some(epoch), |inner| {
+                    inner.close(time_ms, expiry_s, sent, will_due_ms);
+                })
+            }
+            Record::EndSession { session, epoch } => self.end_session(session, Some(epoch)),
+            Record::Subscribe { session, epoch, subscriptions } => {
+                self.change_session(session, Some(epoch), |inner| {
+                    for (filter, subscription) in subscriptions {
+                        inner.state.subscriptions.insert(filter.into(), subscription);
+                    }
+                })
+            }
+            Record::Replay { session, filter, after, items } => {
+                self.replay(lsn, session, filter, after, &items, bytes)
+            }
+            Record::Unsubscribe { session, epoch, filters } => {
+                self.change_session(session, Some(epoch), |inner| {
+                    for filter in filters {
+                        inner.state.subscriptions.remove(filter);
+                    }
+                })
+            }
+            Record::Settle { queue, positions } => self.settle(queue, &positions),
+            Record::Release { queue, position } => self.change_session(queue, None, |inner| {
+                if let Some(entry) = inner.queue.get_mut(position) {
+                    entry.release();
+                }
+            }),
+            Record::ForgetInbound { session, packet_id } => {
+                self.change_session(session, None, |inner| {
+                    inner.state.inbound.remove(&packet_id);
+                })
+            }
+            Record::CreateLog { .. } => self.create_log(&record),
+            Record::Append { log, partition, time_ms, batch } => {
+                self.append(log, partition, time_ms, batch)
+            }
+            Record::Limits { queued_messages_max, queued_bytes_max } => {
+                self.limits = AppliedLimits {
+                    messages_max: queued_messages_max,
+                    bytes_max: queued_bytes_max,
+                };
+                Outcome::Done
+            }
+            Record::DropRetained { vhost, topic, value } => {
+                self.broker.retained.expire(vhost, topic, value);
+                Outcome::Done
+            }
+        }
+    }
+
+    /// A session changed: the next checkpoint writes it.
+    fn mark(&mut self, session: &Arc<Session>, inner: &mut Inner) {
+        if !inner.dirty {
+            inner.dirty = true;
+            self.delta.sessions.push(Arc::clone(session));
+        }
+    }
+
+    /// A body left a queue; if a checkpoint had written it, its segment loses a reference.
+    fn released(&mut self, body: &Body) {
+        if let Body::Disk(reference) = body {
+            self.unreference(reference.segment);
+        }
+    }
+
+    fn wake_later(&mut self, session: &Arc<Session>) {
+        if self.woken.insert(session.id) {
+            self.to_wake.push(Arc::clone(session));
+        }
+    }
+}
+
+/// Waiters by LSN, taken in order.
+struct Told {
+    waiters: std::iter::Peekable<std::vec::IntoIter<(Lsn, Waiter)>>,
+}
+
+impl Told {
+    fn take(&mut self, lsn: Lsn) -> Option<Waiter> {
+        self.waiters.next_if(|(at, _)| *at == lsn).map(|(_, waiter)| waiter)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,184 @@
+//! Messages into queues, logs and retained slots. Part of `broker::apply`.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::metrics::DropReason;
+use crate::model::ids::{Lsn, QueueId, SetId};
+use crate::model::message::Publication;
+use crate::model::qos::QoS;
+
+use super::super::consumer::Outcome;
+use super::super::logs::batch::build::NewRecord;
+use super::super::logs::carried;
+use super::super::message::Message;
+use super::super::queues::entry::{Body, Entry, Stored};
+use super::super::record::{Condition, ReplayItem, RoutedAppend, SetMember};
+use super::Applier;
+
+/// The fields of a publish record.
+pub(super) struct DurablePublish<'a> {
+    pub(super) vhost: &'a str,
+    pub(super) condition: Condition,
+    pub(super) set: Option<SetId>,
+    pub(super) members: &'a [SetMember],
+    pub(super) retained: bool,
+    pub(super) appends: &'a [RoutedAppend<'a>],
+    pub(super) message: Bytes,
+}
+
+/// What of a queued message depends on its destination.
+struct Place<'a> {
+    queue: QueueId,
+    qos: QoS,
+    retain: bool,
+    subscription_ids: &'a [u32],
+}
+
+impl Applier {
+    /// One verdict from whoever owns the condition; then every destination, or none (rule 6).
+    pub(super) fn publish(&mut self, lsn: Lsn, publish: DurablePublish<'_>) -> Outcome {
+        let bytes = publish.message.clone();
+        let Ok(message) = Message::decode(&bytes) else {
+            tracing::error!(%lsn, "a journaled message does not decode");
+            return Outcome::Stale;
+        };
+        self.time_ms = self.time_ms.max(message.time_ms);
+        let verdict = self.judge(publish.condition);
+        if verdict != Outcome::Done {
+            if publish.retained {
+                self.broker.retained.withdraw(publish.vhost, message.topic, lsn);
+            }
+            return verdict;
+        }
+        let stored = Stored::new(publish.message);
+        let interned = publish.set.and_then(|set| self.sets.get(&set).map(Arc::clone));
+        let members = interned.iter().flat_map(|members| members.iter());
+        for member in members.chain(publish.members) {
+            let place = Place {
+                queue: member.queue,
+                qos: member.qos.min(message.qos),
+                retain: member.retain_as_published && message.retain,
+                subscription_ids: &member.subscription_ids,
+            };
+            self.enqueue(lsn, &stored, &place);
+        }
+        for append in publish.appends {
+            self.carry(append, &message);
+        }
+        if publish.retained {
+            let value = (!message.payload.is_empty()).then_some(stored);
+            self.broker.retained.apply(publish.vhost, message.topic, lsn, value);
+        }
+        Outcome::Done
+    }
+
+    fn judge(&mut self, condition: Condition) -> Outcome {
+        let (Condition::Inbound { session: id, epoch, .. }
+        | Condition::Will { session: id, epoch }) = condition
+        else {
+            return Outcome::Done;
+        };
+        let Some(session) = self.broker.sessions.by_id(id) else { return Outcome::Stale };
+        let mut inner = session.inner.lock();
+        if !inner.state.exists || inner.state.epoch != epoch {
+            return Outcome::Stale;
+        }
+        let verdict = match condition {
+            Condition::Inbound { packet_id, .. } if !inner.state.inbound.insert(packet_id) => {
+                Outcome::Duplicate
+            }
+            Condition::Will { .. } if inner.state.will.take().is_none() => Outcome::Stale,
+            Condition::Inbound { .. } | Condition::Will { .. } | Condition::None => Outcome::Done,
+        };
+        self.mark(&session, &mut inner);
+        verdict
+    }
+
+    fn enqueue(&mut self, lsn: Lsn, stored: &Arc<Stored>, place: &Place<'_>) {
+        let Some(session) = self.broker.sessions.by_id(place.queue) else { return };
+        let mut inner = session.inner.lock();
+        if !inner.state.exists {
+            return;
+        }
+        if inner.queue.live() >= self.limits.messages_max
+            || inner.queue.bytes() >= self.limits.bytes_max
+        {
+            drop(inner);
+            self.broker.metrics.messages.dropped.of(DropReason::QueueFull).inc();
+            return;
+        }
+        let body = Body::Memory(Arc::clone(stored));
+        let mut entry = Entry::new(lsn.0, body, place.qos, place.retain);
+        if !place.subscription_ids.is_empty() {
+            entry.subscription_ids = Some(place.subscription_ids.into());
+        }
+        inner.queue.push(entry);
+        self.mark(&session, &mut inner);
+        let linked = inner.link.is_some();
+        drop(inner);
+        self.broker.metrics.state.queued.inc();
+        if linked {
+            self.wake_later(&session);
+        }
+    }
+
+    /// A retained message for a subscription that just came.
+    pub(super) fn replay(
+        &mut self,
+        lsn: Lsn,
+        session: QueueId,
+        filter: &str,
+        after: Option<&str>,
+        items: &[ReplayItem<'_>],
+        bytes: &Bytes,
+    ) -> Outcome {
+        let subscribed = self.change_session(session, None, |inner| {
+            if let Some(subscription) = inner.state.subscriptions.get_mut(filter) {
+                subscription.replay_after = after.map(str::to_owned);
+            }
+        });
+        if subscribed != Outcome::Done {
+            return subscribed;
+        }
+        for item in items {
+            let stored = Stored::new(bytes.slice_ref(item.message));
+            let ids: Vec<u32> = item.subscription_id.into_iter().collect();
+            let place =
+                Place { queue: session, qos: item.qos, retain: true, subscription_ids: &ids };
+            self.enqueue(lsn, &stored, &place);
+        }
+        Outcome::Done
+    }
+
+    /// Gathers a message for a partition; one batch a partition and sync.
+    fn carry(&mut self, append: &RoutedAppend<'_>, message: &Message<'_>) {
+        let log = self.broker.logs.table.by_id(append.log);
+        let Some(partition) = log.as_ref().and_then(|log| log.partition(append.partition)) else {
+            return;
+        };
+        let publication = Publication {
+            topic: message.topic,
+            payload: message.payload,
+            properties: message.properties,
+            qos: message.qos,
+            retain: message.retain,
+            expiry_s: message.remaining_s(message.time_ms),
+        };
+        let mut owned: Vec<(String, Vec<u8>)> = Vec::with_capacity(4);
+        carried::headers(&publication, message.client_id, |name, value| {
+            owned.push((name.to_owned(), value.to_vec()));
+        });
+        let headers: Vec<(&str, &[u8])> =
+            owned.iter().map(|(name, value)| (&**name, &**value)).collect();
+        let record = NewRecord {
+            timestamp_ms: i64::try_from(message.time_ms).unwrap_or(i64::MAX),
+            key: append.key,
+            value: Some(message.payload),
+            headers: &headers,
+        };
+        self.gather.push(partition, message.time_ms, &record, &mut self.touched);
+        self.delta.partitions.insert((append.log, append.partition));
+    }
+}

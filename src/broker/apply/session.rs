@@ -1,0 +1,111 @@
+//! Sessions, subscriptions and acknowledgements. Part of `broker::apply`.
+
+use crate::model::ids::QueueId;
+
+use super::super::consumer::Outcome;
+use super::super::queues::queue::Queue;
+use super::super::record::OpenSession;
+use super::super::sessions::session::{Durable, Inner, SessionKey, Will};
+use super::Applier;
+
+impl Inner {
+    pub(super) fn close(
+        &mut self,
+        time_ms: u64,
+        expiry_s: u32,
+        sent: u64,
+        will_due_ms: Option<u64>,
+    ) {
+        let state = &mut self.state;
+        state.connected = false;
+        state.closed_ms = time_ms;
+        state.expiry_s = expiry_s;
+        state.sent = state.sent.max(sent);
+        match (will_due_ms, &mut state.will) {
+            (Some(due_ms), Some(will)) => will.due_ms = Some(due_ms),
+            _ => state.will = None,
+        }
+    }
+}
+
+impl Applier {
+    /// Changes an existing session; `epoch` must be its connection's if given.
+    pub(super) fn change_session(
+        &mut self,
+        id: QueueId,
+        epoch: Option<u64>,
+        change: impl FnOnce(&mut Inner),
+    ) -> Outcome {
+        let Some(session) = self.broker.sessions.by_id(id) else { return Outcome::Stale };
+        let mut inner = session.inner.lock();
+        let holds = inner.state.exists && epoch.is_none_or(|epoch| epoch == inner.state.epoch);
+        if !holds {
+            return Outcome::Stale;
+        }
+        change(&mut inner);
+        self.mark(&session, &mut inner);
+        Outcome::Done
+    }
+
+    pub(super) fn open_session(&mut self, open: &OpenSession<'_>) -> Outcome {
+        self.time_ms = self.time_ms.max(open.time_ms);
+        if let Some(replaced) = open.replaces {
+            self.end_session(replaced, None);
+        }
+        let key = || SessionKey { vhost: open.vhost.into(), client_id: open.client_id.into() };
+        let session = self.broker.sessions.by_id_or_new(open.session, key);
+        let mut inner = session.inner.lock();
+        let state = &mut inner.state;
+        if state.exists && open.epoch <= state.epoch {
+            return Outcome::Stale;
+        }
+        let present = state.exists;
+        state.exists = true;
+        state.epoch = open.epoch;
+        state.connected = true;
+        state.expiry_s = open.expiry_s;
+        state.receive_max = open.receive_max;
+        state.will = open.will.map(|(delay_s, message)| Will {
+            delay_s,
+            due_ms: None,
+            message: message.to_vec(),
+        });
+        self.mark(&session, &mut inner);
+        Outcome::Opened { present }
+    }
+
+    pub(super) fn end_session(&mut self, id: QueueId, epoch: Option<u64>) -> Outcome {
+        let Some(session) = self.broker.sessions.by_id(id) else { return Outcome::Stale };
+        let mut inner = session.inner.lock();
+        let holds = inner.state.exists && epoch.is_none_or(|epoch| epoch == inner.state.epoch);
+        if !holds {
+            return Outcome::Stale;
+        }
+        inner.ended = true;
+        inner.state = Durable::default();
+        let queue = std::mem::replace(&mut inner.queue, Queue::default());
+        let pages = std::mem::take(&mut inner.persisted).into_iter().collect();
+        drop(inner);
+        for (_, entry) in queue.iter() {
+            self.released(&entry.body);
+        }
+        let gone = i64::try_from(queue.live()).unwrap_or(0);
+        self.broker.metrics.state.queued.sub(gone);
+        self.delta.ended.push((id, pages));
+        self.broker.sessions.forget(id);
+        Outcome::Done
+    }
+
+    pub(super) fn settle(&mut self, id: QueueId, positions: &[u64]) -> Outcome {
+        let Some(session) = self.broker.sessions.by_id(id) else { return Outcome::Stale };
+        let mut inner = session.inner.lock();
+        for position in positions {
+            if let Some(entry) = inner.queue.remove(*position) {
+                self.released(&entry.body);
+                self.broker.metrics.state.queued.dec();
+            }
+        }
+        self.mark(&session, &mut inner);
+        Outcome::Done
+    }
+}
