@@ -188,6 +188,28 @@ fn imports_are_plain() {
     assert_none(&faults);
 }
 
+#[test]
+fn documents_link_to_files_that_exist() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut documents: Vec<PathBuf> = Vec::new();
+    for folder in [root.to_owned(), root.join("docs"), root.join("certs")] {
+        let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        documents.extend(entries.filter(|path| path.extension().is_some_and(|e| e == "md")));
+    }
+    let mut faults = Vec::new();
+    for document in &documents {
+        let text = fs::read_to_string(document).unwrap();
+        for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            let path = link.split('#').next().unwrap();
+            let local = !path.is_empty() && !path.contains("://");
+            if local && !document.parent().unwrap().join(path).exists() {
+                faults.push(format!("{}: {link} leads nowhere", document.display()));
+            }
+        }
+    }
+    assert_none(&faults);
+}
+
 fn import_faults(source: &Source) -> Vec<String> {
     let own = top(&source.module);
     let Some((_, allowed)) = LAYERS.iter().find(|(layer, _)| *layer == own) else {
