@@ -24,3 +24,6 @@ pub mod producers;
 pub mod settings;
 pub mod verbs;
 pub mod waiters;
+
+#[cfg(test)]
+mod tests;

@@ -287,7 +287,7 @@ impl Partition {
     }
 
     /// Whole batches from the one that holds `offset`, at most `bytes_max` bytes but always one if there is
-    /// one. Nothing at the end.
+    /// one. Nothing at the end, and nothing if `bytes_max` is 0.
     ///
     /// # Errors
     /// If there is no such offset, or the disk fails.
@@ -300,7 +300,9 @@ impl Partition {
             }
             let mut records = Bytes::new();
             let mut from_files_to = high_watermark;
-            if let Some(tail) = &state.tail {
+            if bytes_max == 0 {
+                from_files_to = offset;
+            } else if let Some(tail) = &state.tail {
                 from_files_to = tail.first_offset;
                 if offset >= tail.first_offset {
                     records = tail.read(offset, bytes_max);
