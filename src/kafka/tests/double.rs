@@ -21,13 +21,15 @@ use crate::kafka::service::Timer;
 use crate::model::ids::LogId;
 
 type Answer = Result<Appended, LogError>;
+/// An answer and who waits for it.
+type Held = (oneshot::Sender<Answer>, Answer);
 
 /// Applies at once what is submitted.
 #[derive(Default)]
 pub(super) struct MemoryBroker {
     logs: LogTable,
     holds: bool,
-    held: Mutex<Vec<Option<(oneshot::Sender<Answer>, Answer)>>>,
+    held: Mutex<Vec<Option<Held>>>,
     appended: Notify,
 }
 
