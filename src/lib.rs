@@ -18,3 +18,4 @@ pub mod auth;
 pub mod broker;
 pub mod kafka;
 pub mod model;
+pub mod store;

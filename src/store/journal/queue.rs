@@ -1,0 +1,249 @@
+//! Where records wait for the writer. Part of `store::journal`.
+//!
+//! One lock gives a record its place: the LSN, and its bytes at the end of the batch being filled. The bound
+//! in bytes is soft: a record is never refused for it, but who submits is told to stop reading.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use parking_lot::{Condvar, Mutex};
+
+use crate::model::ids::Lsn;
+use crate::store::journal::batch::{HEADER, RECORD_PREFIX};
+use crate::store::journal::{JournalState, OnRoom, RECORD_BYTES_MAX, SubmitError};
+
+/// Smallest and largest buffer that a batch starts with; between them the last batch's length decides.
+const BUFFER_BYTES: (usize, usize) = (4 * 1024, 1024 * 1024);
+
+/// Records that will be written as one batch.
+pub(super) struct Chunk<W> {
+    /// Room for the header, then the records.
+    pub(super) buffer: Vec<u8>,
+    pub(super) first_lsn: u64,
+    pub(super) count: u32,
+    pub(super) waiters: Vec<(Lsn, W)>,
+    /// Bytes of `buffer` that hold whole records; more than that is left of a `fill` that panicked.
+    whole: usize,
+}
+
+impl<W> Chunk<W> {
+    fn new(first_lsn: u64, capacity: usize) -> Self {
+        let mut buffer = Vec::with_capacity(capacity.clamp(BUFFER_BYTES.0, BUFFER_BYTES.1));
+        buffer.resize(HEADER, 0);
+        Self { buffer, first_lsn, count: 0, waiters: Vec::new(), whole: HEADER }
+    }
+}
+
+pub(super) struct Queue<W> {
+    next_lsn: u64,
+    open: Chunk<W>,
+    /// Full batches before the open one.
+    closed: VecDeque<Chunk<W>>,
+    /// The writer sleeps.
+    idle: bool,
+    /// No more submissions; the writer ends when all is written.
+    ended: bool,
+    failing: Option<(u32, Arc<str>)>,
+}
+
+/// Shared between submitters, the writer and the applier.
+pub(super) struct Shared<W> {
+    queue: Mutex<Queue<W>>,
+    work: Condvar,
+    durable: AtomicU64,
+    pending_bytes: AtomicUsize,
+    full: AtomicBool,
+    on_room: OnceLock<OnRoom>,
+    submit_bytes_max: usize,
+    batch_bytes_max: usize,
+}
+
+impl<W> Shared<W> {
+    pub(super) fn new(next_lsn: Lsn, submit_bytes_max: usize, batch_bytes_max: usize) -> Self {
+        Self {
+            queue: Mutex::new(Queue {
+                next_lsn: next_lsn.0,
+                open: Chunk::new(next_lsn.0, 0),
+                closed: VecDeque::new(),
+                idle: false,
+                ended: false,
+                failing: None,
+            }),
+            work: Condvar::new(),
+            durable: AtomicU64::new(next_lsn.0.saturating_sub(1)),
+            pending_bytes: AtomicUsize::new(0),
+            full: AtomicBool::new(false),
+            on_room: OnceLock::new(),
+            submit_bytes_max,
+            batch_bytes_max,
+        }
+    }
+
+    pub(super) fn submit(
+        &self,
+        waiter: Option<W>,
+        fill: impl FnOnce(Lsn, &mut Vec<u8>),
+    ) -> Result<Lsn, SubmitError> {
+        let mut queue = self.queue.lock();
+        if queue.ended {
+            return Err(SubmitError::Closed);
+        }
+        if let Some((_, reason)) = &queue.failing {
+            return Err(SubmitError::Unavailable { reason: reason.clone() });
+        }
+        let lsn = Lsn(queue.next_lsn);
+        let bytes = queue.append(lsn, fill, self.batch_bytes_max)?;
+        if let Some(waiter) = waiter {
+            queue.open.waiters.push((lsn, waiter));
+        }
+        queue.next_lsn += 1;
+        // Counted before the writer can see the record, so that the applier never gives back more than there is.
+        let pending = self.pending_bytes.fetch_add(bytes, Ordering::AcqRel) + bytes;
+        if pending > self.submit_bytes_max {
+            self.full.store(true, Ordering::SeqCst);
+        }
+        let wake = std::mem::take(&mut queue.idle);
+        drop(queue);
+        if wake {
+            self.work.notify_one();
+        }
+        Ok(lsn)
+    }
+
+    pub(super) fn last_lsn(&self) -> Lsn {
+        Lsn(self.queue.lock().next_lsn - 1)
+    }
+
+    pub(super) fn durable_lsn(&self) -> Lsn {
+        Lsn(self.durable.load(Ordering::Acquire))
+    }
+
+    pub(super) fn set_durable(&self, lsn: Lsn) {
+        self.durable.store(lsn.0, Ordering::Release);
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.full.load(Ordering::SeqCst)
+    }
+
+    pub(super) fn on_room(&self, callback: OnRoom) {
+        if self.on_room.set(callback).is_err() {
+            tracing::debug!("a second on_room callback was ignored");
+        }
+    }
+
+    pub(super) fn applied(&self, bytes: usize) {
+        let before = self.pending_bytes.fetch_sub(bytes, Ordering::AcqRel);
+        debug_assert!(before >= bytes, "more applied than submitted");
+        // Room returns at three quarters, so that it does not flicker with every batch.
+        let low = self.submit_bytes_max / 4 * 3;
+        if before.saturating_sub(bytes) <= low
+            && self.full.swap(false, Ordering::SeqCst)
+            && let Some(callback) = self.on_room.get()
+        {
+            callback();
+        }
+    }
+
+    pub(super) fn state(&self) -> JournalState {
+        match &self.queue.lock().failing {
+            None => JournalState::Ok,
+            Some((attempts, reason)) => {
+                JournalState::Failing { attempts: *attempts, reason: reason.clone() }
+            }
+        }
+    }
+
+    /// Refuses further submissions; the writer goes on until all is written.
+    pub(super) fn end(&self) {
+        self.queue.lock().ended = true;
+        self.work.notify_all();
+    }
+
+    /// What is to be written next; waits for it, `None` when there will be nothing more.
+    pub(super) fn take(&self) -> Option<Chunk<W>> {
+        let mut queue = self.queue.lock();
+        loop {
+            if let Some(chunk) = queue.closed.pop_front() {
+                return Some(chunk);
+            }
+            if queue.open.count > 0 {
+                return Some(queue.replace_open());
+            }
+            if queue.ended {
+                return None;
+            }
+            queue.idle = true;
+            self.work.wait(&mut queue);
+            queue.idle = false;
+        }
+    }
+
+    /// Records written but not by this writer's last batch: still waiting when the journal gives up.
+    pub(super) fn waiting(&self) -> u64 {
+        let queue = self.queue.lock();
+        let closed: u64 = queue.closed.iter().map(|chunk| u64::from(chunk.count)).sum();
+        closed + u64::from(queue.open.count)
+    }
+
+    /// Refuses submissions until [`Shared::recovered`]; waits a while. True when the journal is being closed.
+    pub(super) fn failed(&self, attempts: u32, reason: &str, pause: Duration) -> bool {
+        let mut queue = self.queue.lock();
+        queue.failing = Some((attempts, reason.into()));
+        if !queue.ended {
+            // Woken early by `end` only: nobody else notifies while submissions are refused.
+            self.work.wait_for(&mut queue, pause);
+            return false;
+        }
+        true
+    }
+
+    pub(super) fn recovered(&self) {
+        self.queue.lock().failing = None;
+    }
+}
+
+impl<W> Queue<W> {
+    /// Appends a record to the open batch, or to a new one when it no longer fits. Returns its bytes.
+    fn append(
+        &mut self,
+        lsn: Lsn,
+        fill: impl FnOnce(Lsn, &mut Vec<u8>),
+        batch_bytes_max: usize,
+    ) -> Result<usize, SubmitError> {
+        let chunk = &mut self.open;
+        let start = chunk.whole;
+        chunk.buffer.truncate(start);
+        chunk.buffer.extend_from_slice(&[0; RECORD_PREFIX]);
+        fill(lsn, &mut chunk.buffer);
+        let length = chunk.buffer.len().saturating_sub(start + RECORD_PREFIX);
+        if length > RECORD_BYTES_MAX {
+            chunk.buffer.truncate(start);
+            return Err(SubmitError::TooLarge { bytes: length });
+        }
+        let prefix = (length as u32).to_le_bytes();
+        if let Some(room) = chunk.buffer.get_mut(start..start + RECORD_PREFIX) {
+            room.copy_from_slice(&prefix);
+        }
+        if chunk.count > 0 && chunk.buffer.len() - HEADER > batch_bytes_max {
+            let record = chunk.buffer.split_off(start);
+            let full = self.replace_open();
+            self.closed.push_back(full);
+            self.open.first_lsn = lsn.0;
+            self.open.buffer.extend_from_slice(&record);
+        }
+        self.open.count += 1;
+        self.open.whole = self.open.buffer.len();
+        Ok(RECORD_PREFIX + length)
+    }
+
+    fn replace_open(&mut self) -> Chunk<W> {
+        let capacity = self.open.buffer.len();
+        let mut chunk = std::mem::replace(&mut self.open, Chunk::new(self.next_lsn, capacity));
+        chunk.buffer.truncate(chunk.whole);
+        chunk
+    }
+}

@@ -1,0 +1,296 @@
+//! The files of one partition. Part of `store::partition`.
+//!
+//! The applier appends, checkpoints sync, consumers read. A failed write or sync takes the partition out of
+//! use: from then on it counts up to its last checkpoint only, and nothing is appended until a restart, or
+//! whoever replays the journal, brings the rest again (design §2, rule 4).
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use bytes::Bytes;
+use parking_lot::RwLock;
+
+use crate::store::disk::Disk;
+use crate::store::error::StoreError;
+use crate::store::partition::PartitionOptions;
+use crate::store::partition::header::BatchInfo;
+use crate::store::partition::segment::{Segment, SegmentInfo, index_name, log_name};
+
+/// One partition's files.
+#[derive(Debug)]
+pub struct PartitionFiles {
+    disk: Arc<dyn Disk>,
+    options: PartitionOptions,
+    /// In order; the last one is appended to.
+    segments: RwLock<Vec<Arc<Segment>>>,
+    /// A file was created since the folder was synced.
+    created: AtomicBool,
+    failed: OnceLock<String>,
+}
+
+impl PartitionFiles {
+    /// Opens what the checkpoint names: base offset and valid length of each segment. When all of it is there,
+    /// longer files are cut back and files that are not listed go.
+    ///
+    /// # Errors
+    /// [`StoreError::Missing`] for a missing or short file, [`StoreError::Corrupt`] for one that does not consist
+    /// of batches, [`StoreError::Io`]; nothing was changed unless it is the last.
+    pub fn open(
+        disk: Arc<dyn Disk>,
+        options: PartitionOptions,
+        valid_lengths: &[(i64, u64)],
+    ) -> Result<Self, StoreError> {
+        let valid: BTreeMap<i64, u64> = valid_lengths.iter().copied().collect();
+        let mut segments = Vec::with_capacity(valid.len());
+        let mut longer = Vec::new();
+        for (&base_offset, &valid_len) in &valid {
+            let name = log_name(base_offset);
+            let path = disk.path(&name);
+            let file = disk.open(&name).map_err(|source| match source.kind() {
+                std::io::ErrorKind::NotFound => StoreError::Missing {
+                    file: path.clone(),
+                    expected: format!("a log segment of {valid_len} bytes"),
+                },
+                _ => StoreError::Io { file: path.clone(), doing: "open", source },
+            })?;
+            let length = file.length().map_err(StoreError::io(&path, "read the length of"))?;
+            if length < valid_len {
+                return Err(StoreError::Missing {
+                    file: path,
+                    expected: format!("{valid_len} bytes, but it has {length}"),
+                });
+            }
+            let interval = options.index_interval_bytes;
+            segments.push(Arc::new(Segment::open(disk.clone(), base_offset, valid_len, interval)?));
+            if length > valid_len {
+                longer.push((path, file, valid_len));
+            }
+        }
+        for (path, file, valid_len) in longer {
+            file.set_len(valid_len).map_err(StoreError::io(&path, "cut back"))?;
+        }
+        let files = Self {
+            disk,
+            options,
+            segments: RwLock::new(segments),
+            created: AtomicBool::new(false),
+            failed: OnceLock::new(),
+        };
+        let listed = |name: &String| {
+            valid.keys().any(|base| *name == log_name(*base) || *name == index_name(*base))
+        };
+        files.remove_files(|name| !listed(name))?;
+        Ok(files)
+    }
+
+    /// Appends whole batches, `base_offset` to `last_offset`; readers see them when this returns. For one thread.
+    ///
+    /// # Errors
+    /// [`StoreError::Refused`] for offsets that do not follow, [`StoreError::Io`] when the write fails, and
+    /// [`StoreError::Failed`] ever after.
+    pub fn append(
+        &self,
+        base_offset: i64,
+        last_offset: i64,
+        max_timestamp: i64,
+        bytes: &[u8],
+    ) -> Result<(), StoreError> {
+        self.check()?;
+        let last = self.segments.read().last().cloned();
+        let info = last.as_ref().map(|segment| segment.info());
+        if last_offset < base_offset || info.is_some_and(|info| base_offset < info.next_offset) {
+            return Err(StoreError::Refused {
+                file: self.disk.path(""),
+                reason: format!("offsets {base_offset} to {last_offset} do not follow {info:?}"),
+            });
+        }
+        let limit = self.options.segment_bytes;
+        let fits =
+            info.is_some_and(|info| info.bytes == 0 || info.bytes + bytes.len() as u64 <= limit);
+        let segment = match last.filter(|_| fits) {
+            Some(segment) => segment,
+            None => self.begin(base_offset).inspect_err(|error| self.fail(error))?,
+        };
+        segment
+            .append(
+                self.options.index_interval_bytes,
+                base_offset,
+                last_offset,
+                max_timestamp,
+                bytes,
+            )
+            .inspect_err(|error| self.fail(error))
+    }
+
+    fn begin(&self, base_offset: i64) -> Result<Arc<Segment>, StoreError> {
+        let path = self.disk.path(&log_name(base_offset));
+        let segment = Segment::create(self.disk.clone(), base_offset)
+            .map_err(StoreError::io(&path, "create"))?;
+        let segment = Arc::new(segment);
+        self.created.store(true, Ordering::Release);
+        self.segments.write().push(segment.clone());
+        Ok(segment)
+    }
+
+    /// Whole batches from the one that holds `offset` on (or the first one after it), as many as fit `max_bytes`
+    /// but at least one; none that reaches `up_to` or beyond. Empty when there is nothing to read below `up_to`.
+    /// Ends with a segment: ask again for the rest.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`], [`StoreError::Corrupt`].
+    pub fn read(&self, offset: i64, max_bytes: usize, up_to: i64) -> Result<Bytes, StoreError> {
+        if offset >= up_to {
+            return Ok(Bytes::new());
+        }
+        let mut at = {
+            let segments = self.segments.read();
+            let after = segments.partition_point(|segment| segment.base_offset <= offset);
+            after.saturating_sub(1)
+        };
+        loop {
+            let Some(segment) = self.segments.read().get(at).cloned() else {
+                return Ok(Bytes::new());
+            };
+            if segment.info().next_offset > offset {
+                let bytes = segment.read(offset, max_bytes, up_to)?;
+                if !bytes.is_empty() {
+                    return Ok(bytes);
+                }
+            }
+            at += 1;
+        }
+    }
+
+    /// The first batch that holds a record with at least this timestamp (milliseconds since the Unix epoch);
+    /// which record that is, its bytes say.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`], [`StoreError::Corrupt`].
+    pub fn lookup_timestamp(&self, timestamp: i64) -> Result<Option<BatchInfo>, StoreError> {
+        let segments = self.segments.read().clone();
+        for segment in segments {
+            if let Some(batch) = segment.find_time(timestamp)? {
+                return Ok(Some(batch));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Base offset and length of each segment at this moment, for the checkpoint; [`PartitionFiles::sync`] after
+    /// it makes at least these durable.
+    #[must_use]
+    pub fn valid_lengths(&self) -> Vec<(i64, u64)> {
+        self.segments().iter().map(|info| (info.base_offset, info.bytes)).collect()
+    }
+
+    /// The segments, in order.
+    #[must_use]
+    pub fn segments(&self) -> Vec<SegmentInfo> {
+        self.segments.read().iter().map(|segment| segment.info()).collect()
+    }
+
+    /// Bytes of all segments.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.segments().iter().map(|info| info.bytes).sum()
+    }
+
+    /// Offset after the last appended record; `None` when there is no segment.
+    #[must_use]
+    pub fn next_offset(&self) -> Option<i64> {
+        self.segments.read().last().map(|segment| segment.info().next_offset)
+    }
+
+    /// Makes everything appended before this call durable. Runs beside appends.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`] when a sync fails, [`StoreError::Failed`] ever after: the partition then counts up to its
+    /// last checkpoint.
+    pub fn sync(&self) -> Result<(), StoreError> {
+        self.check()?;
+        // Before the folder's sync, so that a file created meanwhile keeps its mark.
+        let created = self.created.swap(false, Ordering::AcqRel);
+        let segments = self.segments.read().clone();
+        let result = (|| {
+            let last = segments.len().saturating_sub(1);
+            for (at, segment) in segments.iter().enumerate() {
+                segment.sync(at < last)?;
+            }
+            if created {
+                let path = self.disk.path("");
+                self.disk.sync_dir().map_err(StoreError::io(&path, "sync"))?;
+            }
+            Ok(())
+        })();
+        result.inspect_err(|error| self.fail(error))
+    }
+
+    /// Forgets the segments whose every record lies before `offset`, never the last one. Returns their files, to
+    /// be given to [`PartitionFiles::unlink`] once a checkpoint no longer names them.
+    #[must_use]
+    pub fn remove_before(&self, offset: i64) -> Vec<String> {
+        let mut segments = self.segments.write();
+        let count = segments
+            .windows(2)
+            .take_while(|pair| pair.first().is_some_and(|s| s.info().next_offset <= offset))
+            .count();
+        segments
+            .drain(..count)
+            .flat_map(|segment| [log_name(segment.base_offset), index_name(segment.base_offset)])
+            .collect()
+    }
+
+    /// Removes files that [`PartitionFiles::remove_before`] returned; those that are not there are no error.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`]; the next start removes what is left.
+    pub fn unlink(&self, names: &[String]) -> Result<(), StoreError> {
+        for name in names {
+            match self.disk.remove(name) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    let file = self.disk.path(name);
+                    return Err(StoreError::Io { file, doing: "remove", source: error });
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes every file; the partition is empty afterwards.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`].
+    pub fn delete_all(&self) -> Result<(), StoreError> {
+        self.segments.write().clear();
+        self.remove_files(|_| true)
+    }
+
+    /// Why nothing can be appended any more, if so.
+    #[must_use]
+    pub fn failure(&self) -> Option<&str> {
+        self.failed.get().map(String::as_str)
+    }
+
+    fn check(&self) -> Result<(), StoreError> {
+        match self.failed.get() {
+            None => Ok(()),
+            Some(reason) => {
+                Err(StoreError::Failed { file: self.disk.path(""), reason: reason.clone() })
+            }
+        }
+    }
+
+    fn fail(&self, error: &StoreError) {
+        let reason = self.failed.get_or_init(|| error.to_string());
+        tracing::error!(partition = %self.disk.path("").display(), reason, "partition out of use");
+    }
+
+    fn remove_files(&self, unwanted: impl Fn(&String) -> bool) -> Result<(), StoreError> {
+        let names = self.disk.list().map_err(StoreError::io(&self.disk.path(""), "list"))?;
+        let names: Vec<String> = names.into_iter().filter(unwanted).collect();
+        self.unlink(&names)
+    }
+}

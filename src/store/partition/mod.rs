@@ -1,0 +1,33 @@
+//! Files of the partition logs: Kafka v2 record batches byte for byte (KIP-98). Part of `store`.
+//!
+//! - [`files`] one partition: append, read, look up by time, sync, retention
+//! - [`folders`] where partitions live
+//! - [`header`] the little of a record batch that a file needs to know
+//! - [`index`] from offset to place, sparse; [`segment`] one file and its index
+//!
+//! A segment holds nothing but batches; its format version is in its name. What counts is what the checkpoint
+//! says: a longer file is cut back at start, and the journal brings the rest again.
+
+pub mod files;
+pub mod folders;
+pub mod header;
+mod index;
+mod segment;
+#[cfg(test)]
+mod tests;
+
+/// Limits of a partition's files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PartitionOptions {
+    /// Length at which a segment is full; a longer append gets one of its own.
+    pub segment_bytes: u64,
+    /// Bytes between two entries of the index in memory. An entry takes 24 bytes, so the default costs
+    /// 375 MB for a terabyte of log.
+    pub index_interval_bytes: u64,
+}
+
+impl Default for PartitionOptions {
+    fn default() -> Self {
+        Self { segment_bytes: 128 * 1024 * 1024, index_interval_bytes: 64 * 1024 }
+    }
+}

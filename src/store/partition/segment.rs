@@ -1,0 +1,319 @@
+//! One file of a partition, with its index. Part of `store::partition`.
+//!
+//! One thread appends, another syncs, any number reads. A reader takes the length under the lock and then reads
+//! without it: bytes below the length never change.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use parking_lot::RwLock;
+
+use crate::store::disk::{Disk, DiskFile, read_full};
+use crate::store::error::StoreError;
+use crate::store::partition::header::{BATCH_HEADER_BYTES, BatchInfo};
+use crate::store::partition::index::Index;
+
+/// Suffix of a segment; the format version is part of it.
+pub(super) const LOG_SUFFIX: &str = ".v1.log";
+/// Suffix of its index.
+pub(super) const INDEX_SUFFIX: &str = ".v1.index";
+/// Suffix of an index being written.
+pub(super) const UNFINISHED: &str = ".new";
+/// Bytes read at once when stepping from batch to batch.
+const SCAN_BYTES: usize = 64 * 1024;
+
+#[derive(Debug)]
+pub(super) struct Segment {
+    disk: Arc<dyn Disk>,
+    pub(super) base_offset: i64,
+    state: RwLock<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    index: Index,
+    /// Kept while the segment is appended to or holds unsynced bytes; a quiet segment is opened to read.
+    file: Option<Arc<dyn DiskFile>>,
+    unsynced: bool,
+    /// Bytes that the index file covers.
+    index_saved: u64,
+}
+
+/// A segment as retention sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SegmentInfo {
+    /// Offset that its name says.
+    pub base_offset: i64,
+    /// Offset after its last record.
+    pub next_offset: i64,
+    /// Its length in bytes.
+    pub bytes: u64,
+    /// Latest timestamp in it, milliseconds since the Unix epoch; -1 for none.
+    pub max_timestamp: i64,
+}
+
+pub(super) fn log_name(base_offset: i64) -> String {
+    format!("{base_offset:020}{LOG_SUFFIX}")
+}
+
+pub(super) fn index_name(base_offset: i64) -> String {
+    format!("{base_offset:020}{INDEX_SUFFIX}")
+}
+
+impl Segment {
+    /// Creates an empty segment.
+    pub(super) fn create(disk: Arc<dyn Disk>, base_offset: i64) -> io::Result<Self> {
+        let file = Some(disk.create(&log_name(base_offset))?);
+        let index = Index::new(base_offset);
+        let state = State { index, file, unsynced: true, index_saved: 0 };
+        Ok(Self { disk, base_offset, state: RwLock::new(state) })
+    }
+
+    /// Takes over a file of at least `valid_len` bytes, of which so many count. Changes nothing on disk.
+    pub(super) fn open(
+        disk: Arc<dyn Disk>,
+        base_offset: i64,
+        valid_len: u64,
+        interval: u64,
+    ) -> Result<Self, StoreError> {
+        let mut index = load_index(disk.as_ref(), base_offset).unwrap_or(Index::new(base_offset));
+        index.cut(base_offset, valid_len);
+        let index_saved = index.covered;
+        let state = State { index, file: None, unsynced: false, index_saved };
+        let segment = Self { disk, base_offset, state: RwLock::new(state) };
+        segment.catch_up(valid_len, interval)?;
+        Ok(segment)
+    }
+
+    /// Reads the batches that the index does not cover yet.
+    fn catch_up(&self, valid_len: u64, interval: u64) -> Result<(), StoreError> {
+        let mut index = self.state.read().index.clone();
+        if index.covered == valid_len {
+            return Ok(());
+        }
+        let file = self.file()?;
+        let mut scan = Scan::new(self, file.as_ref(), index.covered, valid_len);
+        while let Some((_, batch)) = scan.next()? {
+            index.extend(
+                interval,
+                batch.base_offset,
+                batch.last_offset,
+                batch.max_timestamp,
+                batch.bytes,
+            );
+        }
+        self.state.write().index = index;
+        Ok(())
+    }
+
+    pub(super) fn info(&self) -> SegmentInfo {
+        let state = self.state.read();
+        SegmentInfo {
+            base_offset: self.base_offset,
+            next_offset: state.index.next_offset,
+            bytes: state.index.covered,
+            max_timestamp: state.index.max_timestamp,
+        }
+    }
+
+    pub(super) fn path(&self) -> PathBuf {
+        self.disk.path(&log_name(self.base_offset))
+    }
+
+    /// Appends whole batches; readers see them when this returns. After an error the file beyond its old length
+    /// is unknown, and nothing must be appended any more.
+    pub(super) fn append(
+        &self,
+        interval: u64,
+        base_offset: i64,
+        last_offset: i64,
+        max_timestamp: i64,
+        bytes: &[u8],
+    ) -> Result<(), StoreError> {
+        let file = self.file()?;
+        let position = self.state.read().index.covered;
+        file.write_at(position, bytes).map_err(StoreError::io(&self.path(), "append to"))?;
+        let mut state = self.state.write();
+        let length = bytes.len() as u64;
+        state.index.extend(interval, base_offset, last_offset, max_timestamp, length);
+        state.unsynced = true;
+        state.file = Some(file);
+        Ok(())
+    }
+
+    /// Makes what was appended durable, then saves the index. `sealed`: nothing will be appended any more.
+    pub(super) fn sync(&self, sealed: bool) -> Result<(), StoreError> {
+        let (file, index, index_saved) = {
+            let mut state = self.state.write();
+            let unsynced = std::mem::take(&mut state.unsynced);
+            match state.file.clone().filter(|_| unsynced) {
+                Some(file) => (file, state.index.clone(), state.index_saved),
+                None => {
+                    if sealed {
+                        state.file = None;
+                    }
+                    return Ok(());
+                }
+            }
+        };
+        file.sync_data().map_err(StoreError::io(&self.path(), "sync"))?;
+        if index.covered > index_saved {
+            match self.save_index(&index) {
+                Ok(()) => self.state.write().index_saved = index.covered,
+                // The next start scans instead.
+                Err(error) => {
+                    tracing::warn!(file = %self.path().display(), %error, "index not saved");
+                }
+            }
+        }
+        let mut state = self.state.write();
+        if sealed && !state.unsynced {
+            state.file = None;
+        }
+        Ok(())
+    }
+
+    fn save_index(&self, index: &Index) -> io::Result<()> {
+        let name = index_name(self.base_offset);
+        let unfinished = format!("{name}{UNFINISHED}");
+        let file = match self.disk.create(&unfinished) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                self.disk.remove(&unfinished)?;
+                self.disk.create(&unfinished)?
+            }
+            other => other?,
+        };
+        file.write_at(0, &index.encode())?;
+        self.disk.rename(&unfinished, &name)
+    }
+
+    /// Whole batches from the one that holds `offset` on, or from the first after it; at least one when there is
+    /// one, else as many as fit `max_bytes`. Only batches that lie below `up_to` entirely. Empty when there is
+    /// none in this segment.
+    pub(super) fn read(
+        &self,
+        offset: i64,
+        max_bytes: usize,
+        up_to: i64,
+    ) -> Result<Bytes, StoreError> {
+        let (start, length) = {
+            let state = self.state.read();
+            (state.index.position_of(offset), state.index.covered)
+        };
+        let file = self.file()?;
+        let mut scan = Scan::new(self, file.as_ref(), start, length);
+        let (position, first) = loop {
+            match scan.next()? {
+                Some((position, batch)) if batch.last_offset >= offset => break (position, batch),
+                Some(_) => {}
+                None => return Ok(Bytes::new()),
+            }
+        };
+        if first.last_offset >= up_to {
+            return Ok(Bytes::new());
+        }
+        let wanted = (max_bytes as u64).max(first.bytes).min(length - position);
+        let mut bytes = vec![0; wanted as usize];
+        let count = read_full(file.as_ref(), position, &mut bytes)
+            .map_err(StoreError::io(&self.path(), "read"))?;
+        bytes.truncate(count);
+        let mut end = 0;
+        while let Some(batch) = bytes.get(end..).and_then(BatchInfo::parse) {
+            let next = end as u64 + batch.bytes;
+            if next > count as u64 || batch.last_offset >= up_to {
+                break;
+            }
+            end = next as usize;
+        }
+        bytes.truncate(end);
+        Ok(bytes.into())
+    }
+
+    /// The first batch with a record of at least `timestamp`.
+    pub(super) fn find_time(&self, timestamp: i64) -> Result<Option<BatchInfo>, StoreError> {
+        let (start, length, latest) = {
+            let state = self.state.read();
+            let index = &state.index;
+            (index.position_of_time(timestamp), index.covered, index.max_timestamp)
+        };
+        if latest < timestamp {
+            return Ok(None);
+        }
+        let file = self.file()?;
+        let mut scan = Scan::new(self, file.as_ref(), start, length);
+        while let Some((_, batch)) = scan.next()? {
+            if batch.max_timestamp >= timestamp {
+                return Ok(Some(batch));
+            }
+        }
+        Ok(None)
+    }
+
+    fn file(&self) -> Result<Arc<dyn DiskFile>, StoreError> {
+        if let Some(file) = &self.state.read().file {
+            return Ok(file.clone());
+        }
+        let name = log_name(self.base_offset);
+        self.disk.open(&name).map_err(StoreError::io(&self.path(), "open"))
+    }
+}
+
+fn load_index(disk: &dyn Disk, base_offset: i64) -> Option<Index> {
+    let file = disk.open(&index_name(base_offset)).ok()?;
+    let mut bytes = vec![0; usize::try_from(file.length().ok()?).ok()?];
+    let count = read_full(file.as_ref(), 0, &mut bytes).ok()?;
+    let index = Index::decode(bytes.get(..count)?)?;
+    let ordered = index.entries.is_sorted_by(|a, b| a.position < b.position && a.offset < b.offset);
+    let within = index.entries.last().is_none_or(|last| last.position < index.covered);
+    let anchored = index.entries.first().is_none_or(|first| first.position == 0);
+    (ordered && within && anchored).then_some(index)
+}
+
+/// Steps from batch to batch.
+struct Scan<'a> {
+    segment: &'a Segment,
+    file: &'a dyn DiskFile,
+    position: u64,
+    end: u64,
+    window: Vec<u8>,
+    /// Where in the file the window begins.
+    window_at: u64,
+}
+
+impl<'a> Scan<'a> {
+    fn new(segment: &'a Segment, file: &'a dyn DiskFile, position: u64, end: u64) -> Self {
+        Self { segment, file, position, end, window: Vec::new(), window_at: position }
+    }
+
+    /// The next batch with its place; `None` at the end.
+    fn next(&mut self) -> Result<Option<(u64, BatchInfo)>, StoreError> {
+        if self.position >= self.end {
+            return Ok(None);
+        }
+        let mut skip = self.position - self.window_at;
+        if skip + BATCH_HEADER_BYTES as u64 > self.window.len() as u64 {
+            let wanted = (self.end - self.position).min(SCAN_BYTES as u64);
+            self.window.resize(wanted as usize, 0);
+            let count = read_full(self.file, self.position, &mut self.window)
+                .map_err(StoreError::io(&self.segment.path(), "read"))?;
+            self.window.truncate(count);
+            self.window_at = self.position;
+            skip = 0;
+        }
+        let left = self.end - self.position;
+        let batch = self.window.get(skip as usize..).and_then(BatchInfo::parse);
+        let Some(batch) = batch.filter(|batch| batch.bytes <= left) else {
+            return Err(StoreError::corrupt(
+                &self.segment.path(),
+                self.position,
+                format!("a record batch within the {left} bytes that the checkpoint counts"),
+                "no such batch",
+            ));
+        };
+        let position = self.position;
+        self.position += batch.bytes;
+        Ok(Some((position, batch)))
+    }
+}

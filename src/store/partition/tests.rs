@@ -1,0 +1,278 @@
+//! Partition files against a model, crashes and failures. Part of `store::partition`.
+
+use std::collections::BTreeSet;
+
+use proptest::prelude::*;
+
+use crate::model::ids::LogId;
+use crate::store::disk::Disk;
+use crate::store::disk::simulated::SimulatedDisk;
+use crate::store::error::StoreError;
+use crate::store::partition::PartitionOptions;
+use crate::store::partition::files::PartitionFiles;
+use crate::store::partition::folders::LogFolders;
+use crate::store::partition::header::BatchInfo;
+
+const OPTIONS: PartitionOptions =
+    PartitionOptions { segment_bytes: 2000, index_interval_bytes: 300 };
+
+/// A batch as far as files look into one.
+fn batch(base_offset: i64, records: i32, max_timestamp: i64, body: usize) -> Vec<u8> {
+    let mut bytes = vec![base_offset as u8; 61 + body];
+    bytes[..8].copy_from_slice(&base_offset.to_be_bytes());
+    bytes[8..12].copy_from_slice(&(49 + body as i32).to_be_bytes());
+    bytes[16] = 2;
+    bytes[23..27].copy_from_slice(&(records - 1).to_be_bytes());
+    bytes[35..43].copy_from_slice(&max_timestamp.to_be_bytes());
+    bytes
+}
+
+fn open(disk: &SimulatedDisk, valid: &[(i64, u64)]) -> PartitionFiles {
+    PartitionFiles::open(disk.shared(), OPTIONS, valid).unwrap()
+}
+
+/// Appends `count` batches of two records; the timestamp is ten times the offset.
+fn fill(files: &PartitionFiles, from: i64, count: i64) {
+    for index in 0..count {
+        let offset = from + index * 2;
+        let bytes = batch(offset, 2, offset * 10, 100 + index as usize % 50);
+        files.append(offset, offset + 1, offset * 10, &bytes).unwrap();
+    }
+}
+
+fn offsets(mut bytes: &[u8]) -> Vec<i64> {
+    let mut found = Vec::new();
+    while let Some(info) = BatchInfo::parse(bytes) {
+        found.push(info.base_offset);
+        bytes = &bytes[info.bytes as usize..];
+    }
+    assert!(bytes.is_empty(), "a partial batch was returned");
+    found
+}
+
+#[test]
+fn a_read_begins_with_the_batch_that_holds_the_offset() {
+    let disk = SimulatedDisk::default();
+    let files = open(&disk, &[]);
+    fill(&files, 0, 40);
+    assert!(files.segments().len() > 2);
+    for offset in 0..80 {
+        let found = offsets(&files.read(offset, 1, 80).unwrap());
+        assert_eq!(found, [offset / 2 * 2], "offset {offset}");
+    }
+    assert!(files.read(80, 1000, 80).unwrap().is_empty());
+    assert_eq!(offsets(&files.read(0, 500, 80).unwrap()), [0, 2, 4]);
+    assert_eq!(offsets(&files.read(0, 5000, 3).unwrap()), [0]);
+    assert!(files.read(0, 5000, 1).unwrap().is_empty());
+}
+
+#[test]
+fn gaps_in_the_offsets_are_stepped_over() {
+    let disk = SimulatedDisk::default();
+    let files = open(&disk, &[]);
+    for offset in [0, 100, 200, 300] {
+        files.append(offset, offset + 1, 5, &batch(offset, 2, 5, 800)).unwrap();
+    }
+    assert_eq!(offsets(&files.read(50, 1, 1000).unwrap()), [100]);
+    assert_eq!(offsets(&files.read(102, 1, 1000).unwrap()), [200]);
+    assert_eq!(offsets(&files.read(202, 1, 1000).unwrap()), [300]);
+}
+
+#[test]
+fn a_timestamp_finds_the_first_batch_that_reaches_it() {
+    let disk = SimulatedDisk::default();
+    let files = open(&disk, &[]);
+    fill(&files, 0, 40);
+    let found = |timestamp| files.lookup_timestamp(timestamp).unwrap().map(|b| b.base_offset);
+    for offset in (0..80).step_by(2) {
+        assert_eq!(found(offset * 10), Some(offset));
+        assert_eq!(found(offset * 10 - 3), Some(offset));
+    }
+    assert_eq!(found(781), None);
+    // A late record with an early time does not hide what comes after it.
+    files.append(80, 80, 5, &batch(80, 1, 5, 10)).unwrap();
+    files.append(81, 81, 900, &batch(81, 1, 900, 10)).unwrap();
+    assert_eq!(found(790), Some(81));
+}
+
+#[test]
+fn offsets_that_do_not_follow_are_refused() {
+    let disk = SimulatedDisk::default();
+    let files = open(&disk, &[]);
+    fill(&files, 10, 2);
+    let result = files.append(13, 13, 0, &batch(13, 1, 0, 0));
+    assert!(matches!(result, Err(StoreError::Refused { .. })));
+    assert_eq!(files.next_offset(), Some(14));
+    assert!(files.failure().is_none());
+}
+
+#[test]
+fn a_failed_sync_takes_the_partition_out_of_use() {
+    let disk = SimulatedDisk::default();
+    let files = open(&disk, &[]);
+    fill(&files, 0, 3);
+    let valid = files.valid_lengths();
+    files.sync().unwrap();
+    fill(&files, 6, 3);
+    disk.inject(|faults| faults.syncs = 1);
+    assert!(matches!(files.sync(), Err(StoreError::Io { .. })));
+    assert!(matches!(files.sync(), Err(StoreError::Failed { .. })));
+    let result = files.append(12, 12, 0, &batch(12, 1, 0, 0));
+    assert!(matches!(result, Err(StoreError::Failed { .. })));
+    // What was visible can still be read; after a restart the checkpoint counts.
+    assert_eq!(offsets(&files.read(10, 1, 12).unwrap()), [10]);
+    let files = open(&disk.crash(&mut |_, _| 0), &valid);
+    assert_eq!(files.next_offset(), Some(6));
+}
+
+#[test]
+fn a_failed_write_is_not_visible() {
+    let disk = SimulatedDisk::default();
+    let files = open(&disk, &[]);
+    fill(&files, 0, 2);
+    disk.inject(|faults| faults.writes = 1);
+    assert!(files.append(4, 5, 0, &batch(4, 2, 0, 50)).is_err());
+    assert_eq!(files.next_offset(), Some(4));
+    assert_eq!(offsets(&files.read(0, 9999, 100).unwrap()), [0, 2]);
+    assert!(files.failure().is_some());
+}
+
+#[test]
+fn retention_removes_whole_segments_and_unlinks_later() {
+    let disk = SimulatedDisk::default();
+    let files = open(&disk, &[]);
+    fill(&files, 0, 40);
+    files.sync().unwrap();
+    let segments = files.segments();
+    let second = segments[1];
+    assert!(files.remove_before(second.next_offset - 1).len() == 2);
+    assert_eq!(files.segments()[0], second);
+    let names = files.remove_before(i64::MAX);
+    assert_eq!(files.segments(), segments[segments.len() - 1..]);
+    let before = disk.everything().len();
+    files.unlink(&names).unwrap();
+    files.unlink(&names).unwrap();
+    assert_eq!(disk.everything().len(), before - names.len());
+    files.delete_all().unwrap();
+    assert!(disk.everything().is_empty());
+}
+
+#[test]
+fn short_missing_and_foreign_files_are_told_and_left_untouched() {
+    let disk = SimulatedDisk::default();
+    let files = open(&disk, &[]);
+    fill(&files, 0, 40);
+    files.sync().unwrap();
+    let valid = files.valid_lengths();
+    let before = disk.everything();
+    let mut longer = valid.clone();
+    longer[1].1 += 1;
+    let mut more = valid.clone();
+    more.push((500, 10));
+    for wrong in [longer, more] {
+        let result = PartitionFiles::open(disk.shared(), OPTIONS, &wrong);
+        assert!(matches!(result, Err(StoreError::Missing { .. })));
+    }
+    // Half a batch at the end of what counts; without an index, so that it is looked at.
+    let hurt = disk.crash(&mut |_, _| 0);
+    for name in before.keys().filter(|name| name.ends_with(".index")) {
+        hurt.remove(name).unwrap();
+    }
+    let cut: Vec<_> = valid.iter().map(|(base, len)| (*base, len - 1)).collect();
+    let result = PartitionFiles::open(hurt.shared(), OPTIONS, &cut);
+    assert!(matches!(result, Err(StoreError::Corrupt { .. })));
+    assert_eq!(disk.everything(), before);
+}
+
+#[test]
+fn folders_are_found_by_id_and_removed_when_unlisted() {
+    let disk = SimulatedDisk::default();
+    let folders = LogFolders::new(disk.shared());
+    folders.partition(LogId(1), "a/b ü", 0).unwrap().create("x").unwrap();
+    folders.partition(LogId(2), "other", 3).unwrap();
+    assert_eq!(disk.list_folders().unwrap(), ["1-a_b__", "2-other"]);
+    assert_eq!(folders.partition(LogId(1), "a/b ü", 0).unwrap().list().unwrap(), ["x"]);
+    folders.remove_unlisted(&BTreeSet::from([LogId(2)])).unwrap();
+    assert_eq!(disk.list_folders().unwrap(), ["2-other"]);
+    folders.remove(LogId(2)).unwrap();
+    folders.remove(LogId(2)).unwrap();
+    assert!(disk.list_folders().unwrap().is_empty());
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    Append { records: i32, gap: i64, timestamp: i64, body: usize },
+    Checkpoint,
+    Crash(u8),
+    DropIndex,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        8 => (1i32..5, 0i64..3, 0i64..1000, 0usize..400).prop_map(
+            |(records, gap, timestamp, body)| Step::Append { records, gap, timestamp, body }
+        ),
+        2 => Just(Step::Checkpoint),
+        1 => any::<u8>().prop_map(Step::Crash),
+        1 => Just(Step::DropIndex),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn files_hold_what_the_model_holds(steps in proptest::collection::vec(step(), 1..80)) {
+        let mut disk = SimulatedDisk::default();
+        let mut files = open(&disk, &[]);
+        let mut model: Vec<(BatchInfo, Vec<u8>)> = Vec::new();
+        let mut checkpoint = (Vec::new(), 0);
+        for step in steps {
+            match step {
+                Step::Append { records, gap, timestamp, body } => {
+                    let next = model.last().map_or(0, |(info, _)| info.last_offset + 1);
+                    let bytes = batch(next + gap, records, timestamp, body);
+                    let info = BatchInfo::parse(&bytes).unwrap();
+                    files.append(info.base_offset, info.last_offset, timestamp, &bytes).unwrap();
+                    model.push((info, bytes));
+                }
+                Step::Checkpoint => {
+                    checkpoint = (files.valid_lengths(), model.len());
+                    files.sync().unwrap();
+                }
+                Step::Crash(share) => {
+                    disk = disk.crash(&mut |_, unsynced| unsynced * usize::from(share) / 255);
+                    files = open(&disk, &checkpoint.0);
+                    model.truncate(checkpoint.1);
+                }
+                Step::DropIndex => {
+                    for name in disk.everything().keys().filter(|name| name.ends_with(".index")) {
+                        disk.remove(name).unwrap();
+                    }
+                }
+            }
+        }
+        let end = model.last().map_or(0, |(info, _)| info.last_offset + 1);
+        prop_assert_eq!(files.next_offset().unwrap_or(0), end);
+        let mut offset = 0;
+        let mut read = Vec::new();
+        while offset < end {
+            let bytes = files.read(offset, 700, end).unwrap();
+            offset = BatchInfo::parse(&bytes[..]).unwrap().base_offset;
+            read.extend_from_slice(&bytes);
+            offset = offsets(&bytes).last().map_or(offset, |last| {
+                model.iter().find(|(info, _)| info.base_offset == *last).unwrap().0.last_offset + 1
+            });
+        }
+        prop_assert_eq!(read, model.iter().flat_map(|(_, bytes)| bytes.clone()).collect::<Vec<_>>());
+        for timestamp in [0, 250, 500, 999, 1000] {
+            let expected = model.iter().map(|(info, _)| *info).find(|i| i.max_timestamp >= timestamp);
+            prop_assert_eq!(files.lookup_timestamp(timestamp).unwrap(), expected);
+        }
+    }
+
+    #[test]
+    fn arbitrary_headers_never_panic(bytes: Vec<u8>) {
+        if let Some(info) = BatchInfo::parse(&bytes) {
+            prop_assert!(info.last_offset >= info.base_offset);
+        }
+    }
+}

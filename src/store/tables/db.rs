@@ -1,0 +1,269 @@
+//! The database file. Part of `store::tables`.
+//!
+//! Reads see the last committed checkpoint and run beside a commit. Nothing is written but whole checkpoints.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use redb::{
+    Builder, Database, Durability, ReadableDatabase, ReadableTable, TableDefinition, TableError,
+    WriteTransaction,
+};
+
+use crate::model::ids::ShardId;
+use crate::store::error::StoreError;
+use crate::store::tables::bodies::Bodies;
+use crate::store::tables::logs::Logs;
+use crate::store::tables::meta::{CHECKPOINT_KEY, CheckpointRow, FORMAT, FORMAT_KEY, NAME};
+use crate::store::tables::partitions::Partitions;
+use crate::store::tables::queue_pages::QueuePages;
+use crate::store::tables::retained::{self, Retained};
+use crate::store::tables::sessions::Sessions;
+use crate::store::tables::sets::Sets;
+use crate::store::tables::{Changes, CheckpointWrite, Table};
+
+const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new(NAME);
+
+fn definition<T: Table>() -> TableDefinition<'static, &'static [u8], &'static [u8]> {
+    TableDefinition::new(T::NAME)
+}
+
+/// The metadata of one data directory. Shared freely: reads run beside each other and beside one commit.
+#[derive(Debug)]
+pub struct Db {
+    database: Database,
+    path: PathBuf,
+}
+
+impl Db {
+    /// Opens the database file, creating it when missing. `cache_bytes` bounds redb's page cache.
+    ///
+    /// # Errors
+    /// [`StoreError::Version`] for a newer format, [`StoreError::Table`] for what redb refuses.
+    pub fn open(path: &Path, cache_bytes: usize) -> Result<Self, StoreError> {
+        let fresh = !path.exists();
+        let database = Builder::new()
+            .set_cache_size(cache_bytes)
+            .create(path)
+            .map_err(failure(path, "open"))?;
+        let db = Self { database, path: path.to_owned() };
+        match db.format()? {
+            None => db.create_tables()?,
+            Some(FORMAT) => {}
+            Some(found) => {
+                return Err(StoreError::Version { file: db.path, found, known: FORMAT });
+            }
+        }
+        if fresh && let Some(folder) = path.parent() {
+            File::open(folder)
+                .and_then(|folder| folder.sync_all())
+                .map_err(StoreError::io(folder, "sync"))?;
+        }
+        Ok(db)
+    }
+
+    fn format(&self) -> Result<Option<u32>, StoreError> {
+        let Some(bytes) = self.meta(FORMAT_KEY)? else { return Ok(None) };
+        match bytes.first_chunk().filter(|_| bytes.len() == 4) {
+            Some(format) => Ok(Some(u32::from_le_bytes(*format))),
+            None => Err(StoreError::corrupt(
+                &self.path,
+                0,
+                "a format number of 4 bytes",
+                format!("{} bytes", bytes.len()),
+            )),
+        }
+    }
+
+    /// Creates every table, so that no reader ever meets a missing one.
+    fn create_tables(&self) -> Result<(), StoreError> {
+        let transaction = self.database.begin_write().map_err(self.failed("create tables"))?;
+        {
+            let mut meta = transaction.open_table(META).map_err(self.failed("create tables"))?;
+            let format = FORMAT.to_le_bytes();
+            meta.insert(FORMAT_KEY, format.as_slice()).map_err(self.failed("create tables"))?;
+        }
+        for name in [
+            Sessions::NAME,
+            QueuePages::NAME,
+            Sets::NAME,
+            Bodies::NAME,
+            Logs::NAME,
+            Partitions::NAME,
+            Retained::NAME,
+        ] {
+            let table: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new(name);
+            transaction.open_table(table).map_err(self.failed("create tables"))?;
+        }
+        transaction.commit().map_err(self.failed("create tables"))
+    }
+
+    fn meta(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        let transaction = self.database.begin_read().map_err(self.failed("read"))?;
+        let table = match transaction.open_table(META) {
+            Ok(table) => table,
+            Err(TableError::TableDoesNotExist(_)) => return Ok(None),
+            Err(error) => return Err(self.failed("read meta")(error)),
+        };
+        let value = table.get(key).map_err(self.failed("read meta"))?;
+        Ok(value.map(|value| value.value().to_vec()))
+    }
+
+    /// The current checkpoint; `None` before the first.
+    ///
+    /// # Errors
+    /// [`StoreError::Row`] for a row of a newer build or a damaged one, [`StoreError::Table`].
+    pub fn checkpoint(&self) -> Result<Option<CheckpointRow>, StoreError> {
+        let Some(bytes) = self.meta(CHECKPOINT_KEY)? else { return Ok(None) };
+        let row = CheckpointRow::decode(&bytes).map_err(|source| StoreError::Row {
+            table: NAME,
+            key: CHECKPOINT_KEY.into(),
+            source,
+        })?;
+        Ok(Some(row))
+    }
+
+    /// Calls `each` with every row of a table, in key order. Stops at its first error.
+    ///
+    /// # Errors
+    /// What `each` returns, [`StoreError::Row`], [`StoreError::Table`].
+    pub fn for_each<T: Table>(
+        &self,
+        mut each: impl FnMut(T::Key, T::Row) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        self.for_each_raw::<T>(|key, bytes| {
+            let row = T::decode_row(bytes).map_err(|source| row_error::<T>(&key, source))?;
+            each(key, row)
+        })
+    }
+
+    /// [`Db::for_each`] with the row's bytes as they lie in the page: for who needs their length only.
+    ///
+    /// # Errors
+    /// See there.
+    pub fn for_each_raw<T: Table>(
+        &self,
+        mut each: impl FnMut(T::Key, &[u8]) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        let transaction = self.database.begin_read().map_err(self.failed("read"))?;
+        let table =
+            transaction.open_table(definition::<T>()).map_err(self.failed("open a table"))?;
+        for entry in table.iter().map_err(self.failed("read a table"))? {
+            let (key, row) = entry.map_err(self.failed("read a table"))?;
+            let key = T::decode_key(key.value()).map_err(|source| StoreError::Row {
+                table: T::NAME,
+                key: format!("{:02x?}", key.value()),
+                source,
+            })?;
+            each(key, row.value())?;
+        }
+        Ok(())
+    }
+
+    /// One row by its key.
+    ///
+    /// # Errors
+    /// [`StoreError::Row`], [`StoreError::Table`].
+    pub fn read<T: Table>(&self, key: &T::Key) -> Result<Option<T::Row>, StoreError> {
+        let mut bytes = Vec::with_capacity(32);
+        T::encode_key(key, &mut bytes);
+        self.read_with::<T, _>(&bytes, |row| {
+            T::decode_row(row).map_err(|source| row_error::<T>(key, source))
+        })?
+        .transpose()
+    }
+
+    /// A retained message as of the last checkpoint.
+    ///
+    /// # Errors
+    /// [`StoreError::Table`].
+    pub fn retained(
+        &self,
+        shard: ShardId,
+        vhost: &str,
+        topic: &str,
+    ) -> Result<Option<Bytes>, StoreError> {
+        let mut key = Vec::with_capacity(4 + vhost.len() + topic.len());
+        retained::encode_key(shard, vhost, topic, &mut key);
+        self.read_with::<Retained, _>(&key, Bytes::copy_from_slice)
+    }
+
+    fn read_with<T: Table, R>(
+        &self,
+        key: &[u8],
+        decode: impl FnOnce(&[u8]) -> R,
+    ) -> Result<Option<R>, StoreError> {
+        let transaction = self.database.begin_read().map_err(self.failed("read"))?;
+        let table =
+            transaction.open_table(definition::<T>()).map_err(self.failed("open a table"))?;
+        let row = table.get(key).map_err(self.failed("read a row"))?;
+        Ok(row.map(|row| decode(row.value())))
+    }
+
+    /// Makes a checkpoint current: all of it, on disk, or none.
+    ///
+    /// # Errors
+    /// [`StoreError::Table`]; the checkpoint before stays current.
+    pub fn commit(&self, write: &CheckpointWrite) -> Result<(), StoreError> {
+        let mut transaction =
+            self.database.begin_write().map_err(self.failed("begin a checkpoint"))?;
+        transaction
+            .set_durability(Durability::Immediate)
+            .map_err(self.failed("begin a checkpoint"))?;
+        self.change(&transaction, &write.sessions)?;
+        self.change(&transaction, &write.queue_pages)?;
+        self.change(&transaction, &write.sets)?;
+        self.change(&transaction, &write.bodies)?;
+        self.change(&transaction, &write.logs)?;
+        self.change(&transaction, &write.partitions)?;
+        self.change(&transaction, &write.retained)?;
+        {
+            let mut meta =
+                transaction.open_table(META).map_err(self.failed("write a checkpoint"))?;
+            let mut row = Vec::new();
+            write.checkpoint.encode(&mut row);
+            meta.insert(CHECKPOINT_KEY, row.as_slice())
+                .map_err(self.failed("write a checkpoint"))?;
+        }
+        transaction.commit().map_err(self.failed("commit a checkpoint"))
+    }
+
+    fn failed<E: Into<redb::Error>>(&self, doing: &'static str) -> impl FnOnce(E) -> StoreError {
+        failure(&self.path, doing)
+    }
+
+    fn change<T: Table>(
+        &self,
+        transaction: &WriteTransaction,
+        changes: &Changes<T>,
+    ) -> Result<(), StoreError> {
+        if changes.puts.is_empty() && changes.deletes.is_empty() {
+            return Ok(());
+        }
+        let mut table =
+            transaction.open_table(definition::<T>()).map_err(self.failed("open a table"))?;
+        let (mut key, mut row) = (Vec::new(), Vec::new());
+        for deleted in &changes.deletes {
+            key.clear();
+            T::encode_key(deleted, &mut key);
+            table.remove(key.as_slice()).map_err(self.failed("delete a row"))?;
+        }
+        for (put, value) in &changes.puts {
+            key.clear();
+            row.clear();
+            T::encode_key(put, &mut key);
+            T::encode_row(value, &mut row);
+            table.insert(key.as_slice(), row.as_slice()).map_err(self.failed("write a row"))?;
+        }
+        Ok(())
+    }
+}
+
+fn failure<E: Into<redb::Error>>(path: &Path, doing: &'static str) -> impl FnOnce(E) -> StoreError {
+    move |error| StoreError::Table { file: path.to_owned(), doing, source: Box::new(error.into()) }
+}
+
+fn row_error<T: Table>(key: &T::Key, source: crate::store::codec::CodecError) -> StoreError {
+    StoreError::Row { table: T::NAME, key: format!("{key:?}"), source }
+}

@@ -1,0 +1,153 @@
+//! Checkpointed metadata in redb. Part of `store`.
+//!
+//! One file a table; each says its key, its row and their bytes. Keys are byte strings in big endian, so that
+//! they sort as their values do, and begin with the shard. Rows begin with a format version; rows that belong to
+//! the broker (sessions, pages, sets, retained) are opaque here and carry a version of their own.
+//!
+//! - [`db`] the database: start-up reads, one value by key, and the one commit that makes a checkpoint current
+//! - [`meta`] format and checkpoint position
+//! - [`sessions`], [`queue_pages`], [`sets`], [`retained`] the broker's own rows
+//! - [`bodies`] body segments, [`logs`], [`partitions`] partition logs
+
+pub mod bodies;
+pub mod db;
+pub mod logs;
+pub mod meta;
+pub mod partitions;
+pub mod queue_pages;
+pub mod retained;
+pub mod sessions;
+pub mod sets;
+#[cfg(test)]
+mod tests;
+
+use crate::store::codec::CodecError;
+
+/// What a table holds and how it lies in the file.
+pub trait Table {
+    /// Name in the database.
+    const NAME: &'static str;
+    /// What a row is found by.
+    type Key: std::fmt::Debug;
+    /// What is found.
+    type Row;
+
+    /// Appends the key's bytes.
+    fn encode_key(key: &Self::Key, out: &mut Vec<u8>);
+    /// Reads a key; all bytes must be used.
+    fn decode_key(bytes: &[u8]) -> Result<Self::Key, CodecError>;
+    /// Appends the row's bytes.
+    fn encode_row(row: &Self::Row, out: &mut Vec<u8>);
+    /// Reads a row; all bytes must be used.
+    fn decode_row(bytes: &[u8]) -> Result<Self::Row, CodecError>;
+}
+
+/// What a checkpoint changes in one table. Deletes come before puts.
+pub struct Changes<T: Table> {
+    /// Rows to write, new or not.
+    pub puts: Vec<(T::Key, T::Row)>,
+    /// Rows to remove; those that are missing are no error.
+    pub deletes: Vec<T::Key>,
+}
+
+impl<T: Table> Changes<T> {
+    /// Writes a row.
+    pub fn put(&mut self, key: T::Key, row: T::Row) {
+        self.puts.push((key, row));
+    }
+
+    /// Removes a row.
+    pub fn delete(&mut self, key: T::Key) {
+        self.deletes.push(key);
+    }
+}
+
+impl<T: Table> Default for Changes<T> {
+    fn default() -> Self {
+        Self { puts: Vec::new(), deletes: Vec::new() }
+    }
+}
+
+impl<T: Table> std::fmt::Debug for Changes<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {} puts, {} deletes", T::NAME, self.puts.len(), self.deletes.len())
+    }
+}
+
+/// A checkpoint's metadata, made current as one.
+#[derive(Debug)]
+pub struct CheckpointWrite {
+    /// Where replay begins from now on.
+    pub checkpoint: meta::CheckpointRow,
+    /// Sessions and other queues.
+    pub sessions: Changes<sessions::Sessions>,
+    /// Pages of long queues.
+    pub queue_pages: Changes<queue_pages::QueuePages>,
+    /// Interned destination sets.
+    pub sets: Changes<sets::Sets>,
+    /// Body segments.
+    pub bodies: Changes<bodies::Bodies>,
+    /// Logs.
+    pub logs: Changes<logs::Logs>,
+    /// Their partitions.
+    pub partitions: Changes<partitions::Partitions>,
+    /// Retained messages.
+    pub retained: Changes<retained::Retained>,
+}
+
+impl CheckpointWrite {
+    /// A checkpoint that changes nothing but the position.
+    #[must_use]
+    pub fn new(checkpoint: meta::CheckpointRow) -> Self {
+        Self {
+            checkpoint,
+            sessions: Changes::default(),
+            queue_pages: Changes::default(),
+            sets: Changes::default(),
+            bodies: Changes::default(),
+            logs: Changes::default(),
+            partitions: Changes::default(),
+            retained: Changes::default(),
+        }
+    }
+}
+
+/// Takes big-endian values off a key.
+struct KeyReader<'a>(&'a [u8]);
+
+impl<'a> KeyReader<'a> {
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], CodecError> {
+        let Some((taken, rest)) = self.0.split_first_chunk::<N>() else {
+            return Err(CodecError::Truncated { at: 0, wanted: N, left: self.0.len() });
+        };
+        self.0 = rest;
+        Ok(*taken)
+    }
+
+    fn u16(&mut self) -> Result<u16, CodecError> {
+        self.array().map(u16::from_be_bytes)
+    }
+
+    fn u32(&mut self) -> Result<u32, CodecError> {
+        self.array().map(u32::from_be_bytes)
+    }
+
+    fn u64(&mut self) -> Result<u64, CodecError> {
+        self.array().map(u64::from_be_bytes)
+    }
+
+    fn text(&mut self, length: usize) -> Result<&'a str, CodecError> {
+        let Some((taken, rest)) = self.0.split_at_checked(length) else {
+            return Err(CodecError::Truncated { at: 0, wanted: length, left: self.0.len() });
+        };
+        self.0 = rest;
+        std::str::from_utf8(taken).map_err(|_| CodecError::Utf8 { at: 0 })
+    }
+
+    fn finish(self) -> Result<(), CodecError> {
+        match self.0.len() {
+            0 => Ok(()),
+            left => Err(CodecError::Trailing { at: 0, left }),
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! Tables: rows come back as written, a checkpoint is all or nothing. Part of `store::tables`.
+
+use bytes::Bytes;
+use proptest::prelude::*;
+use redb::{Database, TableDefinition};
+
+use crate::model::ids::{LogId, Lsn, QueueId, SHARD, SetId, ShardId};
+use crate::store::error::StoreError;
+use crate::store::tables::bodies::{Bodies, BodyKey, BodyRow};
+use crate::store::tables::db::Db;
+use crate::store::tables::logs::{LogKey, LogRow, Logs};
+use crate::store::tables::meta::CheckpointRow;
+use crate::store::tables::partitions::{PartitionKey, PartitionRow, Partitions};
+use crate::store::tables::queue_pages::{PageKey, QueuePages};
+use crate::store::tables::retained::{Retained, RetainedKey};
+use crate::store::tables::sessions::{SessionKey, Sessions};
+use crate::store::tables::sets::{SetKey, Sets};
+use crate::store::tables::{CheckpointWrite, Table};
+
+const CACHE: usize = 1 << 20;
+
+fn position(next_lsn: u64) -> CheckpointRow {
+    CheckpointRow {
+        next_lsn: Lsn(next_lsn),
+        next_batch: 3,
+        next_queue_id: QueueId(4),
+        next_log_id: LogId(5),
+        next_set_id: SetId(6),
+        next_producer_id: 7,
+        broker_uuid: [8; 16],
+        written_ms: 9,
+    }
+}
+
+fn round_trip<T: Table>(key: &T::Key, row: &T::Row) -> (T::Key, T::Row) {
+    let mut bytes = Vec::new();
+    T::encode_row(row, &mut bytes);
+    let row = T::decode_row(&bytes).unwrap();
+    let mut bytes = Vec::new();
+    T::encode_key(key, &mut bytes);
+    (T::decode_key(&bytes).unwrap(), row)
+}
+
+#[test]
+fn a_checkpoint_comes_back_after_reopening() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("meta.redb");
+    let db = Db::open(&path, CACHE).unwrap();
+    assert_eq!(db.checkpoint().unwrap(), None);
+    assert_eq!(db.retained(SHARD, "/", "a/b").unwrap(), None);
+    let mut write = CheckpointWrite::new(position(10));
+    for queue in [3, 1, 2] {
+        let key = SessionKey { shard: SHARD, queue: QueueId(queue) };
+        write.sessions.put(key, Bytes::from(vec![queue as u8]));
+    }
+    let retained =
+        |topic: &str| RetainedKey { shard: SHARD, vhost: "/".into(), topic: topic.into() };
+    write.retained.put(retained("a/b"), Bytes::from("value"));
+    write.retained.put(retained("a/c"), Bytes::from("other"));
+    db.commit(&write).unwrap();
+    drop(db);
+
+    let db = Db::open(&path, CACHE).unwrap();
+    assert_eq!(db.checkpoint().unwrap(), Some(position(10)));
+    assert_eq!(db.retained(SHARD, "/", "a/b").unwrap(), Some(Bytes::from("value")));
+    assert_eq!(db.retained(SHARD, "", "/a/b").unwrap(), None);
+    let mut queues = Vec::new();
+    db.for_each::<Sessions>(|key, _| {
+        queues.push(key.queue.0);
+        Ok(())
+    })
+    .unwrap();
+    assert_eq!(queues, [1, 2, 3]);
+
+    let mut write = CheckpointWrite::new(position(11));
+    write.retained.delete(retained("a/b"));
+    write.retained.delete(retained("never"));
+    db.commit(&write).unwrap();
+    let mut lengths = Vec::new();
+    db.for_each_raw::<Retained>(|key, row| {
+        lengths.push((key.topic, row.len()));
+        Ok(())
+    })
+    .unwrap();
+    assert_eq!(lengths, [("a/c".to_owned(), 5)]);
+    let queue = SessionKey { shard: SHARD, queue: QueueId(2) };
+    assert_eq!(db.read::<Sessions>(&queue).unwrap(), Some(Bytes::from(vec![2])));
+}
+
+#[test]
+fn a_newer_format_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("meta.redb");
+    drop(Db::open(&path, CACHE).unwrap());
+    let database = Database::create(&path).unwrap();
+    let transaction = database.begin_write().unwrap();
+    let meta: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
+    transaction.open_table(meta).unwrap().insert("format", 2u32.to_le_bytes().as_slice()).unwrap();
+    transaction.commit().unwrap();
+    drop(database);
+    assert!(matches!(Db::open(&path, CACHE), Err(StoreError::Version { found: 2, known: 1, .. })));
+}
+
+#[test]
+fn a_row_of_a_newer_version_or_with_more_bytes_is_refused() {
+    let mut row = Vec::new();
+    Bodies::encode_row(&BodyRow { valid_len: 1, live_refs: 2 }, &mut row);
+    row.push(0);
+    assert!(Bodies::decode_row(&row).is_err());
+    row.pop();
+    row[0] = 2;
+    assert!(Bodies::decode_row(&row).is_err());
+}
+
+proptest! {
+    #[test]
+    fn opaque_rows_round_trip(shard: u16, id: u64, page: u64, row: Vec<u8>, vhost: String, topic: String) {
+        let shard = ShardId(shard);
+        let row = Bytes::from(row);
+        let key = SessionKey { shard, queue: QueueId(id) };
+        prop_assert_eq!(round_trip::<Sessions>(&key, &row), (key, row.clone()));
+        let key = SetKey { shard, set: SetId(id) };
+        prop_assert_eq!(round_trip::<Sets>(&key, &row), (key, row.clone()));
+        let key = PageKey { shard, queue: QueueId(id), page };
+        prop_assert_eq!(round_trip::<QueuePages>(&key, &row), (key, row.clone()));
+        let key = RetainedKey { shard, vhost, topic };
+        prop_assert_eq!(round_trip::<Retained>(&key, &row), (key.clone(), row.clone()));
+    }
+
+    #[test]
+    fn typed_rows_round_trip(
+        shard: u16, log: u32, partition: u32, a: u64, b: u64, uuid: [u8; 16],
+        name: String, config: Vec<(String, String)>, segments: Vec<(i64, u64)>,
+        next_offset: i64, log_start: i64, leader_epoch: i32, producers: Vec<u8>,
+    ) {
+        let shard = ShardId(shard);
+        let key = BodyKey { shard, segment: partition };
+        let row = BodyRow { valid_len: a, live_refs: b };
+        prop_assert_eq!(round_trip::<Bodies>(&key, &row), (key, row));
+        let key = LogKey { shard, log: LogId(log) };
+        let row = LogRow {
+            vhost: "/".into(), name, uuid, created_ms: a, partitions: partition, config,
+        };
+        prop_assert_eq!(round_trip::<Logs>(&key, &row), (key, row.clone()));
+        let key = PartitionKey { shard, log: LogId(log), partition };
+        let row = PartitionRow {
+            segments, next_offset, log_start, leader_epoch, producers: producers.into(),
+        };
+        prop_assert_eq!(round_trip::<Partitions>(&key, &row), (key, row.clone()));
+        let mut row = position(a);
+        row.broker_uuid = uuid;
+        row.next_producer_id = next_offset;
+        let mut bytes = Vec::new();
+        row.encode(&mut bytes);
+        prop_assert_eq!(CheckpointRow::decode(&bytes)?, row);
+    }
+
+    #[test]
+    fn arbitrary_rows_and_keys_never_panic(bytes: Vec<u8>) {
+        assert!(matches!(Logs::decode_row(&bytes), Ok(_) | Err(_)));
+        assert!(matches!(Partitions::decode_row(&bytes), Ok(_) | Err(_)));
+        assert!(matches!(CheckpointRow::decode(&bytes), Ok(_) | Err(_)));
+        assert!(matches!(Retained::decode_key(&bytes), Ok(_) | Err(_)));
+        assert!(matches!(Partitions::decode_key(&bytes), Ok(_) | Err(_)));
+    }
+}
