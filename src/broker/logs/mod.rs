@@ -5,7 +5,7 @@
 //! - [`settings`] what can be set on a log
 //! - [`producers`] sequences of idempotent producers
 //! - [`partition`] the state of one partition; [`lookup`] finds offsets by time in it
-//! - [`files`] the segments beneath a partition, as it sees them
+//! - [`files`] the segments beneath a partition, as it sees them; [`stored`] those on disk
 //! - [`waiters`] who waits for appends; woken once a sync
 //! - [`gather`] the routes' messages of one sync, one batch a partition
 //! - [`log`] a log and the table of all logs
@@ -22,6 +22,7 @@ pub mod name;
 pub mod partition;
 pub mod producers;
 pub mod settings;
+pub mod stored;
 pub mod verbs;
 pub mod waiters;
 

@@ -11,9 +11,14 @@ use crate::broker::logs::batch::records::{batches, records};
 use crate::broker::logs::files::{MemorySegments, SegmentFiles};
 use crate::broker::logs::gather::RouteGather;
 use crate::broker::logs::lookup::{FoundOffset, OffsetQuery};
-use crate::broker::logs::partition::{AppendOutcome, FetchError, FrozenPartition, Partition};
+use crate::broker::logs::partition::{AppendOutcome, FetchError, Partition};
+use crate::broker::logs::settings::LogSettings;
+use crate::broker::logs::stored;
 use crate::broker::logs::waiters::{Registrations, Touched, Waiter};
 use crate::model::ids::LogId;
+use crate::store::disk::folder::Folder;
+use crate::store::partition::folders::LogFolders;
+use crate::store::tables::partitions::PartitionRow;
 
 fn partition() -> Arc<Partition> {
     Arc::new(Partition::new(LogId(1), 0, false, Box::<MemorySegments>::default()))
@@ -173,10 +178,10 @@ fn a_restored_partition_goes_on_where_it_was_frozen() {
 fn a_malformed_row_is_an_error() {
     let good = partition().freeze().unwrap();
     let rows = [
-        FrozenPartition::default(),
-        FrozenPartition { log_start: 5, ..good.clone() },
-        FrozenPartition { log_start: -1, ..good.clone() },
-        FrozenPartition { producers: good.producers[..20].to_vec(), ..good },
+        PartitionRow { producers: Bytes::new(), ..good.clone() },
+        PartitionRow { log_start: 5, ..good.clone() },
+        PartitionRow { log_start: -1, ..good.clone() },
+        PartitionRow { producers: good.producers.slice(..20), ..good },
     ];
     for row in rows {
         let files = Box::<MemorySegments>::default();
@@ -203,6 +208,9 @@ impl SegmentFiles for Failing {
     }
     fn lengths(&self) -> Vec<(i64, u64)> {
         self.0.lengths()
+    }
+    fn sync(&self) -> io::Result<()> {
+        Ok(())
     }
 }
 
@@ -266,4 +274,36 @@ async fn a_waiter_is_woken_when_enough_bytes_are_published() {
 fn futures_ready(future: impl Future<Output = ()>) -> bool {
     let mut task = std::task::Context::from_waker(std::task::Waker::noop());
     std::pin::pin!(future).poll(&mut task).is_ready()
+}
+
+#[test]
+fn files_cut_back_to_a_checkpoint_and_a_replay_give_the_same_log() {
+    let folder = tempfile::tempdir().unwrap();
+    let folders = LogFolders::new(Folder::open(folder.path()).unwrap());
+    let settings = LogSettings { segment_bytes: 200, ..LogSettings::default() };
+    let open = |lengths: &[(i64, u64)]| {
+        stored::open(&folders, (LogId(7), "telemetry"), 2, &settings, lengths).unwrap()
+    };
+    let partition = Partition::new(LogId(7), 2, false, open(&[]));
+    for time in 0..10 {
+        append(&partition, &[time * 10, time * 10 + 1]);
+    }
+    let row = partition.freeze().unwrap();
+    assert!(row.segments.len() > 2, "segments are rolled");
+    partition.sync().unwrap();
+    for time in 10..15 {
+        append(&partition, &[time * 10, time * 10 + 1]);
+    }
+    let before = consume(&partition, 0, 200);
+    let found = partition.find(OffsetQuery::AtOrAfter(121)).unwrap();
+    drop(partition);
+    let restored = Partition::restore(LogId(7), 2, false, open(&row.segments), &row).unwrap();
+    assert_eq!(restored.end(), 20);
+    assert_eq!(consume(&restored, 0, 200)[..], before[..20]);
+    for time in 10..15 {
+        append(&restored, &[time * 10, time * 10 + 1]);
+    }
+    assert_eq!(consume(&restored, 3, 200)[..], before[3..]);
+    assert_eq!(restored.find(OffsetQuery::AtOrAfter(121)).unwrap(), found);
+    assert_eq!(found, Some(FoundOffset { offset: 25, timestamp_ms: Some(121) }));
 }
