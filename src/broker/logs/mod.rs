@@ -1,11 +1,12 @@
 //! Logs: messages kept by offset, log → partitions → segments (design §2, §3).
 //!
 //! - [`batch`] the format: Kafka's record batch v2, checked, patched, built and read
+//! - [`stored`] segments on disk
 //! - [`name`] which names a log may have
 //! - [`settings`] what can be set on a log
 //! - [`producers`] sequences of idempotent producers
 //! - [`partition`] the state of one partition; [`lookup`] finds offsets by time in it
-//! - [`files`] the segments beneath a partition, as it sees them; [`stored`] those on disk
+//! - [`files`] the segments beneath a partition, as it sees them
 //! - [`waiters`] who waits for appends; woken once a sync
 //! - [`gather`] the routes' messages of one sync, one batch a partition
 //! - [`log`] a log and the table of all logs
