@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::{Notify, oneshot, watch};
 
 use crate::auth::Principal;
 use crate::broker::logs::files::MemorySegments;
@@ -31,11 +31,20 @@ pub(super) struct MemoryBroker {
     holds: bool,
     held: Mutex<Vec<Option<Held>>>,
     appended: Notify,
+    full: watch::Sender<bool>,
 }
 
 impl MemoryBroker {
     pub(super) fn holding_acks() -> Self {
         Self { holds: true, ..Self::default() }
+    }
+
+    pub(super) fn set_full(&self, full: bool) {
+        self.full.send_replace(full);
+    }
+
+    pub(super) fn end(&self, log: &str) -> i64 {
+        self.logs.by_name("/", log).unwrap().partition(0).unwrap().end()
     }
 
     pub(super) fn release(&self, index: usize) {
@@ -156,10 +165,13 @@ impl LogBroker for MemoryBroker {
     }
 
     fn is_full(&self) -> bool {
-        false
+        *self.full.borrow()
     }
 
-    async fn room(&self) {}
+    async fn room(&self) {
+        let mut full = self.full.subscribe();
+        full.wait_for(|full| !full).await.expect("the sender is ours");
+    }
 }
 
 /// Time that stands still.

@@ -276,6 +276,36 @@ async fn a_shutdown_answers_what_was_submitted_and_drops_a_waiting_fetch() {
 }
 
 #[tokio::test]
+async fn a_full_journal_holds_requests_back_and_loses_none() {
+    let mut client = connect(MemoryBroker::default());
+    client.metadata("t", true).await;
+    client.broker.set_full(true);
+    let large = batch(&[1; 100_000]);
+    for id in 0..4 {
+        client.send(ApiKey::Produce, 8, id, &produce("t", -1, large.clone())).await;
+    }
+    tokio::task::yield_now().await;
+    assert_eq!(client.broker.end("t"), 0);
+    client.broker.set_full(false);
+    for id in 0..4 {
+        let (answered, response) = client.receive::<theirs::ProduceResponse>(8).await;
+        assert_eq!((answered, produced(&response)), (id, (0, i64::from(id))));
+    }
+}
+
+#[tokio::test]
+async fn a_peer_that_does_not_read_its_answers_is_not_read_either() {
+    let mut client = connect(MemoryBroker::default());
+    client.metadata("t", true).await;
+    client.broker.append_now("t", &batch(&[1; 900_000]));
+    // Far more than all buffers hold: sending ends only if the service stops reading.
+    let fetches = request(ApiKey::Fetch, 11, 2, &fetch("t", 0, 1)).repeat(40_000);
+    let sending = client.stream.write_all(&fetches);
+    let sent = tokio::time::timeout(Duration::from_millis(300), sending).await;
+    assert!(sent.is_err(), "40,000 fetches were taken of a peer that reads nothing");
+}
+
+#[tokio::test]
 async fn a_peer_that_leaves_ends_a_waiting_fetch() {
     let mut client = connect(MemoryBroker::default());
     client.metadata("t", true).await;
@@ -319,4 +349,34 @@ async fn logs_are_created_as_asked_or_refused_with_a_reason() {
     client.send(ApiKey::CreateTopics, 7, 2, &again).await;
     let (_, response) = client.receive::<theirs::CreateTopicsResponse>(7).await;
     assert_eq!(response.topics[0].error_code, 36);
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn requests_with_any_byte_changed_never_panic_the_service(
+        at in 0_usize..200,
+        byte: u8,
+        which in 0_usize..3,
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        runtime.block_on(async {
+            let mut client = connect(MemoryBroker::default());
+            client.metadata("t", true).await;
+            let mut bytes = match which {
+                0 => request(ApiKey::Produce, 9, 1, &produce("t", 1, batch(b"v"))),
+                1 => request(ApiKey::Fetch, 12, 1, &fetch("t", 0, 0)),
+                _ => request(ApiKey::Metadata, 9, 1, &theirs::MetadataRequest::default()),
+            };
+            let place = at % bytes.len();
+            bytes[place] = byte;
+            client.stream.write_all(&bytes).await.unwrap();
+            client.stream.shutdown().await.unwrap();
+            let mut answer = Vec::new();
+            client.stream.read_to_end(&mut answer).await.unwrap();
+            // A panic would be a join error; any end of the connection is well.
+            drop(client.served.await.unwrap());
+        });
+    }
 }
