@@ -188,7 +188,8 @@ mod tests {
             Ok(Step::FutureApiVersions { correlation_id: 7, .. })
         ));
         for (key, version) in [(0, 2), (10, 0), (-1, 0), (3, 14), (18, -1)] {
-            let end = connection.next(&request(key, version, &[]));
+            let frame = request(key, version, &[]);
+            let end = connection.next(&frame);
             let future = key == 18;
             assert!(
                 future || matches!(end, Err(ConnectionFault::Unserved { .. })),

@@ -12,3 +12,6 @@ pub mod error_code;
 mod handlers;
 mod outbound;
 pub mod service;
+
+#[cfg(test)]
+mod tests;

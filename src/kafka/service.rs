@@ -21,7 +21,7 @@ use tokio::sync::watch;
 use crate::auth::Principal;
 use crate::broker::logs::verbs::{LogBroker, LogError};
 use crate::kafka::codec::api::Api;
-use crate::kafka::codec::primitives::{DecodeError, Frame};
+use crate::kafka::codec::primitives::DecodeError;
 use crate::kafka::connection::{Connection, ConnectionFault, Request, Step};
 use crate::kafka::handlers::{self, Context, Pending, Reply, Return, api_versions, produce};
 use crate::kafka::outbound::Outbound;
@@ -143,7 +143,6 @@ where
         writer,
         connection,
         input: BytesMut::new(),
-        wanted: READ_BYTES,
         waiting: VecDeque::new(),
         waiting_bytes: 0,
         alone: false,
@@ -158,14 +157,22 @@ where
     session.finish().await
 }
 
+/// Why no further request was taken off the input.
+enum Taken {
+    /// The next one is not whole before the input has `total` bytes.
+    AllBut { total: usize },
+    /// Answers have to be made or sent first. There are some in `waiting` or `outbound`.
+    Busy,
+    /// The journal takes nothing now.
+    BrokerFull,
+}
+
 struct Session<S, B> {
     context: Arc<Context<B>>,
     reader: ReadHalf<S>,
     writer: WriteHalf<S>,
     connection: Connection,
     input: BytesMut,
-    /// Bytes that `input` must hold before a request can be whole.
-    wanted: usize,
     waiting: VecDeque<(usize, Pending)>,
     waiting_bytes: usize,
     /// Whether a request other than Produce is under way, the last in `waiting`.
@@ -180,13 +187,9 @@ where
 {
     async fn run(&mut self) -> Result<(), ServeError> {
         loop {
-            let blocked = self.take_requests()?;
-            let full = blocked && self.context.shared.broker.is_full();
-            let bound = if blocked { READ_AHEAD_BYTES } else { self.wanted.max(READ_BYTES) };
-            let may_read = self.input.len() < bound;
-            if may_read && self.input.capacity() - self.input.len() < READ_BYTES / 2 {
-                self.input.reserve(self.input.len().max(READ_BYTES));
-            }
+            let taken = self.take_requests()?;
+            let may_read = self.make_room(&taken);
+            let is_full = matches!(taken, Taken::BrokerFull);
             let may_answer = self.outbound.len() < UNSENT_BYTES_MAX;
             tokio::select! {
                 biased;
@@ -199,28 +202,29 @@ where
                         return Ok(());
                     }
                 }
-                () = self.context.shared.broker.room(), if full => {}
+                () = self.context.shared.broker.room(), if is_full => {}
             }
         }
     }
 
-    /// Takes requests off the input until it holds no whole one, or none may be taken: then true.
-    fn take_requests(&mut self) -> Result<bool, ServeError> {
+    /// Takes requests off the input until it holds no whole one, or none may be taken.
+    fn take_requests(&mut self) -> Result<Taken, ServeError> {
         loop {
             let config = &self.context.shared.config;
-            let blocked = self.alone
+            let busy = self.alone
                 || self.waiting.len() >= config.produce_waiting_max
                 || self.waiting_bytes >= config.produce_waiting_bytes_max
-                || self.outbound.len() >= UNSENT_BYTES_MAX
-                || self.context.shared.broker.is_full();
-            if blocked {
-                return Ok(true);
+                || self.outbound.len() >= UNSENT_BYTES_MAX;
+            if busy {
+                return Ok(Taken::Busy);
+            }
+            if self.context.shared.broker.is_full() {
+                return Ok(Taken::BrokerFull);
             }
             let consumed = match self.connection.next(&self.input)? {
                 Step::More { total } => {
-                    self.wanted = total;
                     self.shrink();
-                    return Ok(false);
+                    return Ok(Taken::AllBut { total });
                 }
                 Step::FutureApiVersions { correlation_id, consumed } => {
                     let frame = api_versions::answer_future(correlation_id);
@@ -240,6 +244,23 @@ where
         }
     }
 
+    /// Makes room for the next read; false if enough is read ahead. The buffer doubles as bytes arrive, up to
+    /// what the request under way announced.
+    fn make_room(&mut self, taken: &Taken) -> bool {
+        let length = self.input.len();
+        let bound = match taken {
+            Taken::AllBut { total } => (*total).max(READ_BYTES),
+            Taken::Busy | Taken::BrokerFull => READ_AHEAD_BYTES,
+        };
+        if length >= bound {
+            return false;
+        }
+        if self.input.capacity() - length < READ_BYTES / 2 {
+            self.input.reserve((bound - length).min(length).max(READ_BYTES));
+        }
+        true
+    }
+
     fn shrink(&mut self) {
         if self.input.is_empty() && self.input.capacity() > KEEP_BYTES {
             self.input = BytesMut::new();
@@ -255,17 +276,13 @@ where
             self.alone = false;
         }
         match reply {
-            Reply::Answer(frame) => self.push(frame),
+            Reply::Answer(frame) => self.outbound.push(frame),
             Reply::Silent => {}
             Reply::Malformed(error) => return Err(error.into()),
             Reply::InDoubt => return Err(ServeError::InDoubt),
             Reply::Refused(error) => return Err(ServeError::Refused(error)),
         }
         Ok(())
-    }
-
-    fn push(&mut self, frame: Frame) {
-        self.outbound.push(frame);
     }
 
     /// Answers what was submitted, takes nothing more. A fetch that waits is dropped.

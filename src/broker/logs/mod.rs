@@ -1,6 +1,7 @@
 //! Logs: messages kept by offset, log → partitions → segments (design §2, §3).
 //!
 //! - [`batch`] the format: Kafka's record batch v2, checked, patched, built and read
+//! - [`stored`] segments on disk
 //! - [`name`] which names a log may have
 //! - [`settings`] what can be set on a log
 //! - [`producers`] sequences of idempotent producers
@@ -26,5 +27,9 @@ pub mod partition;
 pub mod producers;
 pub mod registry;
 pub mod settings;
+pub mod stored;
 pub mod verbs;
 pub mod waiters;
+
+#[cfg(test)]
+mod tests;

@@ -18,6 +18,7 @@ use crate::broker::logs::files::SegmentFiles;
 use crate::broker::logs::producers::{Producers, SequenceFault, Verdict};
 use crate::broker::logs::waiters::{Waiter, Waiters};
 use crate::model::ids::LogId;
+use crate::store::tables::partitions::PartitionRow;
 
 /// Batches by offset, from the log's start to its end.
 pub struct Partition {
@@ -104,22 +105,6 @@ pub enum FetchError {
     Storage(#[from] io::Error),
 }
 
-/// What a checkpoint keeps of a partition.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct FrozenPartition {
-    /// Every segment: base offset, bytes.
-    pub segments: Vec<(i64, u64)>,
-    /// The end.
-    pub next_offset: i64,
-    /// First offset still there.
-    pub log_start: i64,
-    /// See [`FetchSlice::leader_epoch`].
-    pub leader_epoch: i32,
-    /// Highest timestamp (`i64`, `i64::MIN` for none) and its batch's offset (`i64`), little-endian, then
-    /// [`Producers::encode`].
-    pub producers: Vec<u8>,
-}
-
 /// A checkpointed row that cannot be restored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("the checkpointed state of partition {partition} of log {log} is malformed")]
@@ -159,7 +144,7 @@ impl Partition {
         index: u32,
         append_time: bool,
         files: Box<dyn SegmentFiles>,
-        row: &FrozenPartition,
+        row: &PartitionRow,
     ) -> Result<Self, RestoreError> {
         let fault = RestoreError { log, partition: index };
         let (newest, producers) = row.producers.split_first_chunk::<16>().ok_or(fault)?;
@@ -287,7 +272,7 @@ impl Partition {
     }
 
     /// Whole batches from the one that holds `offset`, at most `bytes_max` bytes but always one if there is
-    /// one. Nothing at the end.
+    /// one. Nothing at the end, and nothing if `bytes_max` is 0.
     ///
     /// # Errors
     /// If there is no such offset, or the disk fails.
@@ -300,7 +285,9 @@ impl Partition {
             }
             let mut records = Bytes::new();
             let mut from_files_to = high_watermark;
-            if let Some(tail) = &state.tail {
+            if bytes_max == 0 {
+                from_files_to = offset;
+            } else if let Some(tail) = &state.tail {
                 from_files_to = tail.first_offset;
                 if offset >= tail.first_offset {
                     records = tail.read(offset, bytes_max);
@@ -316,9 +303,12 @@ impl Partition {
     }
 
     /// What a checkpoint keeps, or `None` if the files failed and the checkpoint must do without. Called on a
-    /// batch boundary.
+    /// batch boundary; the row counts once [`Self::sync`], called after it, succeeds.
+    ///
+    /// `producers` holds the highest timestamp (`i64`, `i64::MIN` for none) and its batch's offset (`i64`),
+    /// little-endian, then [`Producers::encode`].
     #[must_use]
-    pub fn freeze(&self) -> Option<FrozenPartition> {
+    pub fn freeze(&self) -> Option<PartitionRow> {
         let state = self.state.lock();
         if state.tail.is_some() {
             return None;
@@ -327,12 +317,28 @@ impl Partition {
         let mut producers = timestamp.to_le_bytes().to_vec();
         producers.extend_from_slice(&offset.to_le_bytes());
         state.producers.encode(&mut producers);
-        Some(FrozenPartition {
+        Some(PartitionRow {
             segments: self.files.lengths(),
             next_offset: state.next_offset,
             log_start: state.log_start,
             leader_epoch: state.leader_epoch,
-            producers,
+            producers: producers.into(),
+        })
+    }
+
+    /// Makes durable what was appended before the call. For the checkpoint's thread.
+    ///
+    /// # Errors
+    /// If the files fail; the checkpoint then keeps the partition's former row.
+    pub fn sync(&self) -> io::Result<()> {
+        self.files.sync().inspect_err(|error| {
+            let mut state = self.state.lock();
+            let first_offset = state.next_offset;
+            state.tail.get_or_insert_with(|| Tail {
+                first_offset,
+                error: error.to_string(),
+                batches: Vec::new(),
+            });
         })
     }
 

@@ -29,7 +29,8 @@ struct Target<'a> {
 struct Reading {
     topics: Vec<TopicRecords>,
     bytes: usize,
-    failed: bool,
+    /// Whether waiting would bring nothing: a partition failed, or what it has does not fit.
+    is_final: bool,
 }
 
 pub(in crate::kafka) async fn answer<B: LogBroker>(
@@ -86,7 +87,7 @@ async fn wait_and_read<B: LogBroker>(
     let mut late = wait_ms == 0;
     loop {
         let reading = read(targets, bytes_max);
-        if late || reading.failed || reading.bytes >= wanted {
+        if late || reading.is_final || reading.bytes >= wanted {
             return reading;
         }
         let waiter = Waiter::new(wanted - reading.bytes);
@@ -112,7 +113,7 @@ fn register(registrations: &mut Registrations, targets: &[Target<'_>], reading: 
 
 fn read(targets: &[Target<'_>], bytes_max: usize) -> Reading {
     let mut reading =
-        Reading { topics: Vec::with_capacity(targets.len()), bytes: 0, failed: false };
+        Reading { topics: Vec::with_capacity(targets.len()), bytes: 0, is_final: false };
     for target in targets {
         let mut partitions = Vec::with_capacity(target.partitions.len());
         for (wanted, found) in &target.partitions {
@@ -121,11 +122,10 @@ fn read(targets: &[Target<'_>], bytes_max: usize) -> Reading {
                 Ok(partition) => read_one(wanted, partition, left, reading.bytes == 0),
                 Err(code) => Err(*code),
             };
-            partitions.push(read.unwrap_or_else(|code| {
-                reading.failed = true;
-                failed(wanted.index, code)
-            }));
-            reading.bytes += partitions.last().map_or(0, |read| read.records.len());
+            let (read, is_cut) = read.unwrap_or_else(|code| (failed(wanted.index, code), true));
+            reading.is_final |= is_cut;
+            reading.bytes += read.records.len();
+            partitions.push(read);
         }
         let (name, id) = (target.topic.name.to_owned(), target.topic.id);
         reading.topics.push(TopicRecords { name, id, partitions });
@@ -133,14 +133,16 @@ fn read(targets: &[Target<'_>], bytes_max: usize) -> Reading {
     reading
 }
 
-/// Reads one partition. Only the answer's first batch may exceed what is left (KIP-74).
+/// Reads one partition; true if what it has does not fit. Only the answer's first batch may exceed what is
+/// left (KIP-74).
 fn read_one(
     wanted: &FetchPartition,
     partition: &Partition,
     left: usize,
     is_first: bool,
-) -> Result<PartitionRecords, ErrorCode> {
+) -> Result<(PartitionRecords, bool), ErrorCode> {
     let bytes_max = usize::try_from(wanted.max_bytes).unwrap_or(0).min(left);
+    let bytes_max = if is_first { bytes_max.max(1) } else { bytes_max };
     let slice = partition.read(wanted.offset, bytes_max).map_err(|error| {
         if let FetchError::Storage(error) = &error {
             let (log, index) = (partition.log(), partition.index());
@@ -149,13 +151,14 @@ fn read_one(
         ErrorCode::from(&error)
     })?;
     let fits = is_first || slice.records.len() <= bytes_max;
-    Ok(PartitionRecords {
+    let records = PartitionRecords {
         index: wanted.index,
         error_code: ErrorCode::None.code(),
         high_watermark: slice.high_watermark,
         log_start_offset: slice.log_start,
         records: if fits { slice.records } else { Bytes::new() },
-    })
+    };
+    Ok((records, !fits))
 }
 
 fn failed(index: i32, code: ErrorCode) -> PartitionRecords {

@@ -27,10 +27,11 @@ pub(in crate::kafka) async fn answer<B: LogBroker>(
             let mut topics = Vec::with_capacity(asked.len());
             for topic in asked {
                 let found = find(context, topic, may_create).await;
-                if matches!(found, Err(LogError::InDoubt)) {
-                    return Ok(Reply::InDoubt);
-                }
-                topics.push(found.map_or_else(|error| missing(topic, &error), described));
+                topics.push(match found {
+                    Ok(log) => described(log),
+                    Err(Miss::InDoubt) => return Ok(Reply::InDoubt),
+                    Err(Miss::Code(code)) => missing(topic, code),
+                });
             }
             topics
         }
@@ -49,19 +50,40 @@ pub(in crate::kafka) async fn answer<B: LogBroker>(
     Ok(to.answer(|writer, version| response.encode(writer, version)))
 }
 
+/// Why a log is not described.
+enum Miss {
+    /// Its creation may or may not be durable.
+    InDoubt,
+    /// Anything else.
+    Code(ErrorCode),
+}
+
+impl From<LogError> for Miss {
+    fn from(error: LogError) -> Self {
+        match error {
+            LogError::InDoubt => Self::InDoubt,
+            other => Self::Code(ErrorCode::from(&other)),
+        }
+    }
+}
+
 async fn find<B: LogBroker>(
     context: &Context<B>,
     topic: TopicRequest<'_>,
     may_create: bool,
-) -> Result<LogDescription, LogError> {
+) -> Result<LogDescription, Miss> {
     let broker = &*context.shared.broker;
     let principal = &context.principal;
     let Some(name) = topic.name else {
-        return broker.describe(principal, LogRef::Uuid(topic.id));
+        let found = broker.describe(principal, LogRef::Uuid(topic.id));
+        return found.map_err(|error| match error {
+            LogError::UnknownLog => Miss::Code(ErrorCode::UnknownTopicId),
+            other => other.into(),
+        });
     };
     let found = broker.describe(principal, LogRef::Name(name));
     if found != Err(LogError::UnknownLog) || !may_create {
-        return found;
+        return Ok(found?);
     }
     let log = CreateLog {
         name: name.to_owned(),
@@ -70,9 +92,12 @@ async fn find<B: LogBroker>(
         validate_only: false,
     };
     match broker.create(principal, log).await {
-        // Another connection was faster.
-        Err(LogError::Exists) => broker.describe(principal, LogRef::Name(name)),
-        created => created,
+        // Another connection was faster; if its creation is not applied yet, the client asks again.
+        Err(LogError::Exists) => match broker.describe(principal, LogRef::Name(name)) {
+            Err(LogError::UnknownLog) => Err(Miss::Code(ErrorCode::LeaderNotAvailable)),
+            found => Ok(found?),
+        },
+        created => Ok(created?),
     }
 }
 
@@ -85,11 +110,7 @@ fn described(log: LogDescription) -> TopicMetadata {
     }
 }
 
-fn missing(topic: TopicRequest<'_>, error: &LogError) -> TopicMetadata {
-    let code = match (error, topic.name) {
-        (LogError::UnknownLog, None) => ErrorCode::UnknownTopicId,
-        _ => ErrorCode::from(error),
-    };
+fn missing(topic: TopicRequest<'_>, code: ErrorCode) -> TopicMetadata {
     TopicMetadata {
         error_code: code.code(),
         name: topic.name.map(str::to_owned),

@@ -135,7 +135,7 @@ pub fn stamp(batch: &mut [u8], append_ms: i64) {
 }
 
 /// Writes the CRC that the batch's bytes ask for.
-pub(super) fn renew_crc(batch: &mut [u8]) {
+pub(in crate::broker::logs) fn renew_crc(batch: &mut [u8]) {
     let crc = crc32c::crc32c(batch.get(ATTRIBUTES_AT..).unwrap_or_default());
     write(batch, CRC_AT, &crc.to_be_bytes());
 }

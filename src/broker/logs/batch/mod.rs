@@ -32,3 +32,6 @@ pub mod check;
 pub mod header;
 pub mod records;
 pub mod varint;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,60 @@
+//! Segments on disk: the store's partition files, as a partition sees them. Part of `broker/logs`.
+
+use std::io;
+
+use bytes::Bytes;
+
+use crate::broker::logs::files::SegmentFiles;
+use crate::broker::logs::settings::LogSettings;
+use crate::model::ids::LogId;
+use crate::store::error::StoreError;
+use crate::store::partition::PartitionOptions;
+use crate::store::partition::files::PartitionFiles;
+use crate::store::partition::folders::LogFolders;
+
+impl SegmentFiles for PartitionFiles {
+    fn append(
+        &self,
+        base_offset: i64,
+        last_offset: i64,
+        max_timestamp: i64,
+        batch: &[u8],
+    ) -> io::Result<()> {
+        Self::append(self, base_offset, last_offset, max_timestamp, batch).map_err(io::Error::other)
+    }
+
+    fn read(&self, offset: i64, bytes_max: usize, up_to: i64) -> io::Result<Bytes> {
+        Self::read(self, offset, bytes_max, up_to).map_err(io::Error::other)
+    }
+
+    fn first_at_or_after(&self, timestamp: i64) -> io::Result<Option<i64>> {
+        let found = self.lookup_timestamp(timestamp).map_err(io::Error::other)?;
+        Ok(found.map(|batch| batch.base_offset))
+    }
+
+    fn lengths(&self) -> Vec<(i64, u64)> {
+        self.valid_lengths()
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        Self::sync(self).map_err(io::Error::other)
+    }
+}
+
+/// The files of partition `partition` of log `log`, cut back to `lengths`; a new partition has none, and whatever
+/// lies at its place from before a crash is removed.
+///
+/// # Errors
+/// Those of [`PartitionFiles::open`].
+pub fn open(
+    folders: &LogFolders,
+    (log, name): (LogId, &str),
+    partition: u32,
+    settings: &LogSettings,
+    lengths: &[(i64, u64)],
+) -> Result<Box<dyn SegmentFiles>, StoreError> {
+    let options =
+        PartitionOptions { segment_bytes: settings.segment_bytes, ..PartitionOptions::default() };
+    let folder = folders.partition(log, name, partition)?;
+    Ok(Box::new(PartitionFiles::open(folder, options, lengths)?))
+}
