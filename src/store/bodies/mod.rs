@@ -8,11 +8,13 @@
 //! checkpointed rows hold. Who counts the references and moves what is left of a mostly dead segment is the
 //! checkpoint. `docs/storage.md` draws the bytes.
 
-pub mod segments;
+mod segments;
 #[cfg(test)]
 mod tests;
-pub mod writer;
+mod writer;
 
+pub use crate::store::bodies::segments::BodyStore;
+pub use crate::store::bodies::writer::BodyWriter;
 use crate::store::codec::{CodecError, Reader, Writer};
 use crate::store::disk::{Disk, DiskFile, read_full};
 use crate::store::error::StoreError;

@@ -2,8 +2,7 @@
 
 use proptest::prelude::*;
 
-use crate::store::bodies::segments::BodyStore;
-use crate::store::bodies::{BodyOptions, BodyRef};
+use crate::store::bodies::{BodyOptions, BodyRef, BodyStore};
 use crate::store::codec::{Reader, Writer};
 use crate::store::disk::simulated::SimulatedDisk;
 use crate::store::error::StoreError;

@@ -32,6 +32,8 @@ pub struct PartitionFiles {
     segments: RwLock<Vec<Arc<Segment>>>,
     /// A file was created since the folder was synced.
     created: AtomicBool,
+    /// The next append begins a segment.
+    sealed: AtomicBool,
     failed: OnceLock<String>,
 }
 
@@ -78,6 +80,7 @@ impl PartitionFiles {
             options,
             segments: RwLock::new(segments),
             created: AtomicBool::new(false),
+            sealed: AtomicBool::new(false),
             failed: OnceLock::new(),
         };
         let listed = |name: &String| {
@@ -126,8 +129,10 @@ impl PartitionFiles {
             });
         }
         let limit = self.options.segment_bytes;
-        let fits =
-            info.is_some_and(|info| info.bytes == 0 || info.bytes + bytes.len() as u64 <= limit);
+        let sealed = self.sealed.swap(false, Ordering::AcqRel);
+        let fits = info.is_some_and(|info| {
+            info.bytes == 0 || (!sealed && info.bytes + bytes.len() as u64 <= limit)
+        });
         let segment = match last.filter(|_| fits) {
             Some(segment) => segment,
             None => self.begin(base_offset).inspect_err(|error| self.fail(error))?,
@@ -141,6 +146,12 @@ impl PartitionFiles {
                 bytes,
             )
             .inspect_err(|error| self.fail(error))
+    }
+
+    /// Makes the next append begin a new segment: when files are opened again after a failure, what the journal
+    /// brings back goes into a file that never failed.
+    pub fn seal(&self) {
+        self.sealed.store(true, Ordering::Release);
     }
 
     fn begin(&self, base_offset: i64) -> Result<Arc<Segment>, StoreError> {
