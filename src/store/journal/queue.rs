@@ -141,8 +141,13 @@ impl<W> Shared<W> {
     }
 
     pub(super) fn applied(&self, bytes: usize) {
-        let before = self.pending_bytes.fetch_sub(bytes, Ordering::AcqRel);
-        debug_assert!(before >= bytes, "more applied than submitted");
+        // Saturating: a replayed batch given back by mistake must not look like a full journal.
+        let before = self
+            .pending_bytes
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |pending| {
+                Some(pending.saturating_sub(bytes))
+            })
+            .unwrap_or_default();
         // Room returns at three quarters, so that it does not flicker with every batch.
         let low = self.submit_bytes_max / 4 * 3;
         if before.saturating_sub(bytes) <= low

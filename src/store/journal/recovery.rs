@@ -63,6 +63,7 @@ pub(super) fn recover(disk: &dyn Disk, from: Position) -> Result<Recovery, Store
             name: candidate.name.clone(),
             first_batch: candidate.header.first_batch,
             file_bytes: candidate.header.file_bytes,
+            prepared: candidate.header.prepared,
         })
         .collect();
     let next_generation = found.last().map_or(1, |last| last.header.generation + 1);

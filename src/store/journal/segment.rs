@@ -17,13 +17,16 @@ pub(super) const SEGMENT_HEADER: u64 = BLOCK as u64;
 
 const MAGIC: [u8; 8] = *b"RIALTOJS";
 const VERSION: u16 = 1;
-const FLAG_OS: u16 = 1;
+const FLAG_UNSYNCED: u16 = 1;
+const FLAG_PREPARED: u16 = 2;
 
 /// The first block of a segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct SegmentHeader {
     /// Written without syncs: after a power cut pages may be missing in any order.
     pub(super) unsynced: bool,
+    /// Every byte was written before: syncing a batch changes no file metadata.
+    pub(super) prepared: bool,
     /// Random; every batch of this use of the file repeats it.
     pub(super) salt: u64,
     /// Rises with every segment; a higher one overrides a lower one from its first batch on.
@@ -39,7 +42,9 @@ impl SegmentHeader {
         let mut out = Vec::with_capacity(BLOCK);
         out.extend_from_slice(&MAGIC);
         out.extend_from_slice(&VERSION.to_le_bytes());
-        out.extend_from_slice(&(if self.unsynced { FLAG_OS } else { 0 }).to_le_bytes());
+        let unsynced = if self.unsynced { FLAG_UNSYNCED } else { 0 };
+        let prepared = if self.prepared { FLAG_PREPARED } else { 0 };
+        out.extend_from_slice(&(unsynced | prepared).to_le_bytes());
         out.extend_from_slice(&(SEGMENT_HEADER as u32).to_le_bytes());
         for value in [self.salt, self.generation, self.first_batch, self.first_lsn, self.file_bytes]
         {
@@ -84,11 +89,13 @@ impl SegmentHeader {
                 format!("{stored:08x}"),
             ));
         }
+        let flags = u16::from_le_bytes([bytes[10], bytes[11]]);
         let field = |at: usize| {
             bytes.get(at..).and_then(|r| r.first_chunk()).map_or(0, |b| u64::from_le_bytes(*b))
         };
         let header = Self {
-            unsynced: u16::from_le_bytes([bytes[10], bytes[11]]) & FLAG_OS != 0,
+            unsynced: flags & FLAG_UNSYNCED != 0,
+            prepared: flags & FLAG_PREPARED != 0,
             salt: field(16),
             generation: field(24),
             first_batch: field(32),
@@ -132,6 +139,8 @@ pub(super) struct Fresh<'a> {
     pub(super) temporary: &'a str,
     pub(super) file: Arc<dyn DiskFile>,
     pub(super) file_bytes: u64,
+    /// See [`SegmentHeader::prepared`].
+    pub(super) prepared: bool,
     pub(super) generation: u64,
     pub(super) durability: Durability,
 }
@@ -146,6 +155,7 @@ impl Segment {
         let first = image.header();
         let header = SegmentHeader {
             unsynced: fresh.durability == Durability::Os,
+            prepared: fresh.prepared,
             salt: getrandom::u64().map_err(io::Error::other)?,
             generation: fresh.generation,
             first_batch: first.number,
@@ -166,6 +176,11 @@ impl Segment {
         }
         let offset = SEGMENT_HEADER + image.len();
         Ok((Self { file: fresh.file, header, offset }, name))
+    }
+
+    /// See [`SegmentHeader::prepared`].
+    pub(super) fn is_prepared(&self) -> bool {
+        self.header.prepared
     }
 
     /// True when `image` can be appended.

@@ -19,6 +19,8 @@ pub(super) struct Named {
     pub(super) name: String,
     pub(super) first_batch: u64,
     pub(super) file_bytes: u64,
+    /// Fit for reuse: every byte of it was written before.
+    pub(super) prepared: bool,
 }
 
 /// Every named segment, oldest generation first; shared by the writer, who adds, and whoever trims.
@@ -60,7 +62,7 @@ impl Chain {
         let mut retired = Vec::new();
         let mut result = Ok(());
         while let Some(victim) = victims.first() {
-            match spares.retire(&victim.name, victim.file_bytes) {
+            match spares.retire(victim) {
                 Ok(spare) => retired.extend(spare),
                 Err(source) => {
                     let file = disk.path(&victim.name);
@@ -77,6 +79,14 @@ impl Chain {
         }
         result
     }
+}
+
+/// A file for a new segment.
+struct Empty {
+    name: String,
+    file: Arc<dyn DiskFile>,
+    file_bytes: u64,
+    prepared: bool,
 }
 
 /// What the writer writes to.
@@ -96,7 +106,9 @@ impl Segments {
     /// an error nothing is known about the batch but that memory still holds it: call again with the same.
     pub(super) fn write(&mut self, image: &mut Image) -> io::Result<()> {
         if let Some(mut active) = self.active.take() {
-            if active.fits(image) {
+            // A segment made in a hurry, at start, is left as soon as a prepared one is there.
+            let stay = active.is_prepared() || !self.spares.is_ready();
+            if stay && active.fits(image) {
                 match active.append(image, self.durability) {
                     Ok(()) => {
                         self.active = Some(active);
@@ -123,18 +135,15 @@ impl Segments {
         let generation = self.next_generation;
         // Spent even when this fails: whatever is left on disk must not share it.
         self.next_generation += 1;
-        let (temporary, file, file_bytes) = self.empty_file(SEGMENT_HEADER + image.len())?;
-        let fresh = Fresh {
-            temporary: &temporary,
-            file,
-            file_bytes,
-            generation,
-            durability: self.durability,
-        };
+        let Empty { name: temporary, file, file_bytes, prepared } =
+            self.empty_file(SEGMENT_HEADER + image.len())?;
+        let durability = self.durability;
+        let fresh =
+            Fresh { temporary: &temporary, file, file_bytes, prepared, generation, durability };
         match Segment::begin(self.disk.as_ref(), fresh, image) {
             Ok((segment, name)) => {
                 let first_batch = image.header().number;
-                self.chain.list.lock().push(Named { name, first_batch, file_bytes });
+                self.chain.list.lock().push(Named { name, first_batch, file_bytes, prepared });
                 self.active = Some(segment);
                 Ok(())
             }
@@ -145,17 +154,17 @@ impl Segments {
         }
     }
 
-    fn empty_file(&self, wanted: u64) -> io::Result<(String, Arc<dyn DiskFile>, u64)> {
-        if wanted <= self.segment_bytes
+    fn empty_file(&self, wanted: u64) -> io::Result<Empty> {
+        let file_bytes = wanted.max(self.segment_bytes);
+        if file_bytes == self.segment_bytes
             && let Some((name, file)) = self.spares.take()
         {
-            return Ok((name, file, self.segment_bytes));
+            return Ok(Empty { name, file, file_bytes, prepared: true });
         }
-        let file_bytes = wanted.max(self.segment_bytes);
         let name = self.spares.name(UNFINISHED);
         let file = self.disk.create(&name)?;
         match file.allocate(file_bytes) {
-            Ok(()) => Ok((name, file, file_bytes)),
+            Ok(()) => Ok(Empty { name, file, file_bytes, prepared: false }),
             Err(error) => {
                 self.discard(&name);
                 Err(error)

@@ -2,7 +2,7 @@
 //! `store::journal`.
 //!
 //! A fresh spare is filled with zeros and synced, so that writing batches into it later changes no file
-//! metadata. A trimmed segment is as good; its old batches carry an old salt.
+//! metadata. A trimmed segment that was made so is as good; its old batches carry an old salt.
 
 use std::io;
 use std::sync::Arc;
@@ -12,6 +12,7 @@ use std::thread::JoinHandle;
 use parking_lot::{Condvar, Mutex};
 
 use crate::store::disk::{Disk, DiskFile};
+use crate::store::journal::segments::Named;
 
 /// Zeros are written in pieces of this size…
 const PIECE_BYTES: usize = 1024 * 1024;
@@ -112,6 +113,11 @@ impl Spares {
         }
     }
 
+    /// True when [`Spares::take`] would find one.
+    pub(super) fn is_ready(&self) -> bool {
+        !self.state.lock().ready.is_empty()
+    }
+
     /// An unused name with the given suffix.
     pub(super) fn name(&self, suffix: &str) -> String {
         format!("spare-{}{suffix}", self.serial.fetch_add(1, Ordering::Relaxed))
@@ -119,14 +125,14 @@ impl Spares {
 
     /// Takes a trimmed segment out of the journal: kept for reuse when there is need, else removed. The caller
     /// syncs the folder, then calls [`Spares::offer`] with what this returns.
-    pub(super) fn retire(&self, name: &str, file_bytes: u64) -> io::Result<Option<String>> {
+    pub(super) fn retire(&self, segment: &Named) -> io::Result<Option<String>> {
         let wanted = self.state.lock().ready.len() < self.spares_max;
-        if wanted && file_bytes == self.segment_bytes {
+        if wanted && segment.prepared && segment.file_bytes == self.segment_bytes {
             let spare = self.name(READY);
-            self.disk.rename(name, &spare)?;
+            self.disk.rename(&segment.name, &spare)?;
             return Ok(Some(spare));
         }
-        match self.disk.remove(name) {
+        match self.disk.remove(&segment.name) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             other => other.map(|()| None),
         }
@@ -142,7 +148,7 @@ impl Spares {
         loop {
             {
                 let mut state = self.state.lock();
-                while !state.stopped && !(state.wanted && state.ready.is_empty()) {
+                while !(state.stopped || (state.wanted && state.ready.is_empty())) {
                     self.wake.wait(&mut state);
                 }
                 if state.stopped {

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use proptest::prelude::*;
 
 use crate::model::ids::Lsn;
+use crate::store::disk::folder::Folder;
 use crate::store::disk::simulated::SimulatedDisk;
 use crate::store::error::StoreError;
 use crate::store::journal::batch::{BLOCK, Batch};
@@ -94,7 +95,7 @@ fn written(disk: &SimulatedDisk, count: usize) -> Records {
 }
 
 fn last_segment(disk: &SimulatedDisk) -> String {
-    disk.everything().keys().filter(|name| name.ends_with(".seg")).next_back().unwrap().clone()
+    disk.everything().keys().rfind(|name| name.ends_with(".seg")).unwrap().clone()
 }
 
 /// Where the last batch of a segment begins and ends, padding not counted.
@@ -502,4 +503,49 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn many_submitters_share_a_journal_on_a_real_disk() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = JournalOptions { segment_bytes: 1 << 20, ..JournalOptions::default() };
+    let disk = || Folder::open(dir.path()).unwrap().folder("journal").unwrap();
+    let opened = EmbeddedJournal::<u64>::open(disk(), options.clone(), Position::START).unwrap();
+    let (sender, written) = channel();
+    opened.journal.start(Box::new(move |batch| drop(sender.send(batch)))).unwrap();
+    std::thread::scope(|scope| {
+        for thread in 0u64..4 {
+            let journal = &opened.journal;
+            scope.spawn(move || {
+                for index in 0u64..2000 {
+                    let tag = thread << 32 | index;
+                    let fill = |_: Lsn, buffer: &mut Vec<u8>| {
+                        buffer.extend_from_slice(&tag.to_le_bytes());
+                        buffer.resize(buffer.len() + (index as usize * 7) % 500, 1);
+                    };
+                    journal.submit(Some(tag), fill).unwrap();
+                }
+            });
+        }
+    });
+    opened.journal.close().unwrap();
+    drop(opened);
+    let mut lsn = 1;
+    let mut last = [0; 4];
+    for batch in written {
+        for ((at, record), (waiter_at, tag)) in batch.iter().map(Result::unwrap).zip(&batch.waiters)
+        {
+            assert_eq!((at, at), (Lsn(lsn), *waiter_at));
+            assert_eq!(record[..8], tag.to_le_bytes());
+            let (thread, index) = ((tag >> 32) as usize, (tag & 0xffff_ffff) + 1);
+            assert_eq!(last[thread] + 1, index, "one submitter's records keep their order");
+            last[thread] = index;
+            lsn += 1;
+        }
+    }
+    assert_eq!(last, [2000; 4]);
+    let opened = EmbeddedJournal::<u64>::open(disk(), options, Position::START).unwrap();
+    assert_eq!(opened.next.lsn, Lsn(8001));
+    let count: u32 = opened.replay.map(|batch| batch.unwrap().count).sum();
+    assert_eq!(count, 8000);
 }

@@ -21,6 +21,15 @@ pub(super) struct Writer<W> {
     pub(super) sink: Sink<W>,
 }
 
+/// Refuses submissions when the thread ends, however it does: nobody would write them.
+struct CloseAtEnd<W>(Arc<Shared<W>>);
+
+impl<W> Drop for CloseAtEnd<W> {
+    fn drop(&mut self) {
+        self.0.end();
+    }
+}
+
 /// The journal was closed while it could not write.
 #[derive(Debug, Clone)]
 pub(super) struct Unwritten {
@@ -33,6 +42,7 @@ pub(super) struct Unwritten {
 impl<W> Writer<W> {
     /// Runs until the journal is closed and everything is written, or closed while nothing can be.
     pub(super) fn run(mut self) -> Result<(), Unwritten> {
+        let _closed = CloseAtEnd(self.shared.clone());
         while let Some(Chunk { buffer, first_lsn, count, waiters, .. }) = self.shared.take() {
             let mut image = Image::new(buffer, self.next_batch, first_lsn, count);
             self.write(&mut image)?;

@@ -5,6 +5,8 @@
 //! whoever replays the journal, brings the rest again (design §2, rule 4).
 
 use std::collections::BTreeMap;
+use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,11 +14,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use bytes::Bytes;
 use parking_lot::RwLock;
 
-use crate::store::disk::Disk;
+use crate::store::disk::{Disk, DiskFile};
 use crate::store::error::StoreError;
 use crate::store::partition::PartitionOptions;
 use crate::store::partition::header::BatchInfo;
 use crate::store::partition::segment::{Segment, SegmentInfo, index_name, log_name};
+
+/// A file with its path, base offset and the length that counts, which is less than it has.
+type Longer = (PathBuf, Arc<dyn DiskFile>, i64, u64);
 
 /// One partition's files.
 #[derive(Debug)]
@@ -27,6 +32,8 @@ pub struct PartitionFiles {
     segments: RwLock<Vec<Arc<Segment>>>,
     /// A file was created since the folder was synced.
     created: AtomicBool,
+    /// The next append begins a segment.
+    sealed: AtomicBool,
     failed: OnceLock<String>,
 }
 
@@ -49,7 +56,7 @@ impl PartitionFiles {
             let name = log_name(base_offset);
             let path = disk.path(&name);
             let file = disk.open(&name).map_err(|source| match source.kind() {
-                std::io::ErrorKind::NotFound => StoreError::Missing {
+                io::ErrorKind::NotFound => StoreError::Missing {
                     file: path.clone(),
                     expected: format!("a log segment of {valid_len} bytes"),
                 },
@@ -65,24 +72,39 @@ impl PartitionFiles {
             let interval = options.index_interval_bytes;
             segments.push(Arc::new(Segment::open(disk.clone(), base_offset, valid_len, interval)?));
             if length > valid_len {
-                longer.push((path, file, valid_len));
+                longer.push((path, file, base_offset, valid_len));
             }
-        }
-        for (path, file, valid_len) in longer {
-            file.set_len(valid_len).map_err(StoreError::io(&path, "cut back"))?;
         }
         let files = Self {
             disk,
             options,
             segments: RwLock::new(segments),
             created: AtomicBool::new(false),
+            sealed: AtomicBool::new(false),
             failed: OnceLock::new(),
         };
         let listed = |name: &String| {
             valid.keys().any(|base| *name == log_name(*base) || *name == index_name(*base))
         };
         files.remove_files(|name| !listed(name))?;
+        files.cut_back(longer)?;
         Ok(files)
+    }
+
+    /// Cuts files to the length that counts. Their indexes may know more than that, and must not outlive it: what
+    /// comes in its place may be other batches.
+    fn cut_back(&self, longer: Vec<Longer>) -> Result<(), StoreError> {
+        if longer.is_empty() {
+            return Ok(());
+        }
+        let indexes: Vec<_> = longer.iter().map(|(_, _, base, _)| index_name(*base)).collect();
+        self.unlink(&indexes)?;
+        let folder = self.disk.path("");
+        self.disk.sync_dir().map_err(StoreError::io(&folder, "sync"))?;
+        for (path, file, _, valid_len) in longer {
+            file.set_len(valid_len).map_err(StoreError::io(&path, "cut back"))?;
+        }
+        Ok(())
     }
 
     /// Appends whole batches, `base_offset` to `last_offset`; readers see them when this returns. For one thread.
@@ -107,8 +129,10 @@ impl PartitionFiles {
             });
         }
         let limit = self.options.segment_bytes;
-        let fits =
-            info.is_some_and(|info| info.bytes == 0 || info.bytes + bytes.len() as u64 <= limit);
+        let sealed = self.sealed.swap(false, Ordering::AcqRel);
+        let fits = info.is_some_and(|info| {
+            info.bytes == 0 || (!sealed && info.bytes + bytes.len() as u64 <= limit)
+        });
         let segment = match last.filter(|_| fits) {
             Some(segment) => segment,
             None => self.begin(base_offset).inspect_err(|error| self.fail(error))?,
@@ -122,6 +146,12 @@ impl PartitionFiles {
                 bytes,
             )
             .inspect_err(|error| self.fail(error))
+    }
+
+    /// Makes the next append begin a new segment: when files are opened again after a failure, what the journal
+    /// brings back goes into a file that never failed.
+    pub fn seal(&self) {
+        self.sealed.store(true, Ordering::Release);
     }
 
     fn begin(&self, base_offset: i64) -> Result<Arc<Segment>, StoreError> {
@@ -249,7 +279,7 @@ impl PartitionFiles {
     pub fn unlink(&self, names: &[String]) -> Result<(), StoreError> {
         for name in names {
             match self.disk.remove(name) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
                     let file = self.disk.path(name);
                     return Err(StoreError::Io { file, doing: "remove", source: error });
                 }

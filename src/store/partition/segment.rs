@@ -79,8 +79,9 @@ impl Segment {
         interval: u64,
     ) -> Result<Self, StoreError> {
         let mut index = load_index(disk.as_ref(), base_offset).unwrap_or(Index::new(base_offset));
+        let stale = index.covered > valid_len;
         index.cut(base_offset, valid_len);
-        let index_saved = index.covered;
+        let index_saved = if stale { 0 } else { index.covered };
         let state = State { index, file: None, unsynced: false, index_saved };
         let segment = Self { disk, base_offset, state: RwLock::new(state) };
         segment.catch_up(valid_len, interval)?;

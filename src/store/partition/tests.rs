@@ -126,6 +126,29 @@ fn a_failed_sync_takes_the_partition_out_of_use() {
 }
 
 #[test]
+fn after_a_failure_the_rest_goes_into_a_new_file() {
+    let disk = SimulatedDisk::default();
+    let files = open(&disk, &[]);
+    fill(&files, 0, 3);
+    let valid = files.valid_lengths();
+    files.sync().unwrap();
+    fill(&files, 6, 3);
+    disk.inject(|faults| faults.syncs = 1);
+    assert!(files.sync().is_err());
+    drop(files);
+    let files = open(&disk, &valid);
+    files.seal();
+    fill(&files, 6, 4);
+    let bases: Vec<_> = files.segments().iter().map(|info| info.base_offset).collect();
+    assert_eq!(bases, [0, 6]);
+    let valid = files.valid_lengths();
+    files.sync().unwrap();
+    let files = open(&disk.crash(&mut |_, _| 0), &valid);
+    assert_eq!(offsets(&files.read(6, 9999, 14).unwrap()), [6, 8, 10, 12]);
+    assert_eq!(offsets(&files.read(0, 9999, 14).unwrap()), [0, 2, 4]);
+}
+
+#[test]
 fn a_failed_write_is_not_visible() {
     let disk = SimulatedDisk::default();
     let files = open(&disk, &[]);

@@ -6,12 +6,14 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
+use parking_lot::RwLock;
 use redb::{
-    Builder, Database, Durability, ReadableDatabase, ReadableTable, TableDefinition, TableError,
-    WriteTransaction,
+    Builder, Database, DatabaseError, Durability, Error, ReadableDatabase, ReadableTable,
+    TableDefinition, TableError, WriteTransaction,
 };
 
 use crate::model::ids::ShardId;
+use crate::store::codec::CodecError;
 use crate::store::error::StoreError;
 use crate::store::tables::bodies::Bodies;
 use crate::store::tables::logs::Logs;
@@ -29,10 +31,14 @@ fn definition<T: Table>() -> TableDefinition<'static, &'static [u8], &'static [u
     TableDefinition::new(T::NAME)
 }
 
+/// Opens the file; called again after redb took itself out of use.
+type Opener = Box<dyn Fn() -> Result<Database, DatabaseError> + Send + Sync>;
+
 /// The metadata of one data directory. Shared freely: reads run beside each other and beside one commit.
-#[derive(Debug)]
 pub struct Db {
-    database: Database,
+    /// `None` after a failure, until it could be opened again.
+    database: RwLock<Option<Database>>,
+    opener: Opener,
     path: PathBuf,
 }
 
@@ -43,11 +49,20 @@ impl Db {
     /// [`StoreError::Version`] for a newer format, [`StoreError::Table`] for what redb refuses.
     pub fn open(path: &Path, cache_bytes: usize) -> Result<Self, StoreError> {
         let fresh = !path.exists();
-        let database = Builder::new()
-            .set_cache_size(cache_bytes)
-            .create(path)
-            .map_err(failure(path, "open"))?;
-        let db = Self { database, path: path.to_owned() };
+        let file = path.to_owned();
+        let opener = move || Builder::new().set_cache_size(cache_bytes).create(&file);
+        let db = Self::open_with(path, Box::new(opener))?;
+        if fresh && let Some(folder) = path.parent() {
+            File::open(folder)
+                .and_then(|folder| folder.sync_all())
+                .map_err(StoreError::io(folder, "sync"))?;
+        }
+        Ok(db)
+    }
+
+    pub(super) fn open_with(path: &Path, opener: Opener) -> Result<Self, StoreError> {
+        let database = opener().map_err(failure(path, "open"))?;
+        let db = Self { database: RwLock::new(Some(database)), opener, path: path.to_owned() };
         match db.format()? {
             None => db.create_tables()?,
             Some(FORMAT) => {}
@@ -55,12 +70,35 @@ impl Db {
                 return Err(StoreError::Version { file: db.path, found, known: FORMAT });
             }
         }
-        if fresh && let Some(folder) = path.parent() {
-            File::open(folder)
-                .and_then(|folder| folder.sync_all())
-                .map_err(StoreError::io(folder, "sync"))?;
-        }
         Ok(db)
+    }
+
+    /// Runs `op`. After an I/O error redb refuses everything until it is opened again; then that is done, and `op`
+    /// runs once more.
+    fn with<R>(
+        &self,
+        doing: &'static str,
+        op: impl Fn(&Database) -> Result<R, Error>,
+    ) -> Result<R, StoreError> {
+        let attempt = self.database.read().as_ref().map(&op);
+        match attempt {
+            None | Some(Err(Error::PreviousIo)) => {}
+            Some(result) => return result.map_err(failure(&self.path, doing)),
+        }
+        self.reopen()?;
+        match self.database.read().as_ref().map(op) {
+            Some(result) => result.map_err(failure(&self.path, doing)),
+            None => Err(failure(&self.path, doing)(Error::PreviousIo)),
+        }
+    }
+
+    fn reopen(&self) -> Result<(), StoreError> {
+        let mut database = self.database.write();
+        // Closed first: the file is locked.
+        *database = None;
+        *database = Some((self.opener)().map_err(failure(&self.path, "open again"))?);
+        tracing::info!(file = %self.path.display(), "database opened again after a failure");
+        Ok(())
     }
 
     fn format(&self) -> Result<Option<u32>, StoreError> {
@@ -78,36 +116,34 @@ impl Db {
 
     /// Creates every table, so that no reader ever meets a missing one.
     fn create_tables(&self) -> Result<(), StoreError> {
-        let transaction = self.database.begin_write().map_err(self.failed("create tables"))?;
-        {
-            let mut meta = transaction.open_table(META).map_err(self.failed("create tables"))?;
-            let format = FORMAT.to_le_bytes();
-            meta.insert(FORMAT_KEY, format.as_slice()).map_err(self.failed("create tables"))?;
-        }
-        for name in [
-            Sessions::NAME,
-            QueuePages::NAME,
-            Sets::NAME,
-            Bodies::NAME,
-            Logs::NAME,
-            Partitions::NAME,
-            Retained::NAME,
-        ] {
-            let table: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new(name);
-            transaction.open_table(table).map_err(self.failed("create tables"))?;
-        }
-        transaction.commit().map_err(self.failed("create tables"))
+        self.with("create tables", |database| {
+            let transaction = database.begin_write()?;
+            transaction.open_table(META)?.insert(FORMAT_KEY, FORMAT.to_le_bytes().as_slice())?;
+            for name in [
+                Sessions::NAME,
+                QueuePages::NAME,
+                Sets::NAME,
+                Bodies::NAME,
+                Logs::NAME,
+                Partitions::NAME,
+                Retained::NAME,
+            ] {
+                let table: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new(name);
+                transaction.open_table(table)?;
+            }
+            Ok(transaction.commit()?)
+        })
     }
 
     fn meta(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
-        let transaction = self.database.begin_read().map_err(self.failed("read"))?;
-        let table = match transaction.open_table(META) {
-            Ok(table) => table,
-            Err(TableError::TableDoesNotExist(_)) => return Ok(None),
-            Err(error) => return Err(self.failed("read meta")(error)),
-        };
-        let value = table.get(key).map_err(self.failed("read meta"))?;
-        Ok(value.map(|value| value.value().to_vec()))
+        self.with("read meta", |database| {
+            let table = match database.begin_read()?.open_table(META) {
+                Ok(table) => table,
+                Err(TableError::TableDoesNotExist(_)) => return Ok(None),
+                Err(error) => return Err(error.into()),
+            };
+            Ok(table.get(key)?.map(|value| value.value().to_vec()))
+        })
     }
 
     /// The current checkpoint; `None` before the first.
@@ -146,11 +182,14 @@ impl Db {
         &self,
         mut each: impl FnMut(T::Key, &[u8]) -> Result<(), StoreError>,
     ) -> Result<(), StoreError> {
-        let transaction = self.database.begin_read().map_err(self.failed("read"))?;
+        let failed = |error: Error| failure(&self.path, "read a table")(error);
+        let guard = self.database.read();
+        let Some(database) = guard.as_ref() else { return Err(failed(Error::PreviousIo)) };
+        let transaction = database.begin_read().map_err(|error| failed(error.into()))?;
         let table =
-            transaction.open_table(definition::<T>()).map_err(self.failed("open a table"))?;
-        for entry in table.iter().map_err(self.failed("read a table"))? {
-            let (key, row) = entry.map_err(self.failed("read a table"))?;
+            transaction.open_table(definition::<T>()).map_err(|error| failed(error.into()))?;
+        for entry in table.iter().map_err(|error| failed(error.into()))? {
+            let (key, row) = entry.map_err(|error| failed(error.into()))?;
             let key = T::decode_key(key.value()).map_err(|source| StoreError::Row {
                 table: T::NAME,
                 key: format!("{:02x?}", key.value()),
@@ -192,78 +231,68 @@ impl Db {
     fn read_with<T: Table, R>(
         &self,
         key: &[u8],
-        decode: impl FnOnce(&[u8]) -> R,
+        decode: impl Fn(&[u8]) -> R,
     ) -> Result<Option<R>, StoreError> {
-        let transaction = self.database.begin_read().map_err(self.failed("read"))?;
-        let table =
-            transaction.open_table(definition::<T>()).map_err(self.failed("open a table"))?;
-        let row = table.get(key).map_err(self.failed("read a row"))?;
-        Ok(row.map(|row| decode(row.value())))
+        self.with("read a row", |database| {
+            let table = database.begin_read()?.open_table(definition::<T>())?;
+            Ok(table.get(key)?.map(|row| decode(row.value())))
+        })
     }
 
     /// Makes a checkpoint current: all of it, on disk, or none.
     ///
     /// # Errors
-    /// [`StoreError::Table`]; the checkpoint before stays current.
+    /// [`StoreError::Table`]; the checkpoint before stays current, and the same can be tried again.
     pub fn commit(&self, write: &CheckpointWrite) -> Result<(), StoreError> {
-        let mut transaction =
-            self.database.begin_write().map_err(self.failed("begin a checkpoint"))?;
-        transaction
-            .set_durability(Durability::Immediate)
-            .map_err(self.failed("begin a checkpoint"))?;
-        self.change(&transaction, &write.sessions)?;
-        self.change(&transaction, &write.queue_pages)?;
-        self.change(&transaction, &write.sets)?;
-        self.change(&transaction, &write.bodies)?;
-        self.change(&transaction, &write.logs)?;
-        self.change(&transaction, &write.partitions)?;
-        self.change(&transaction, &write.retained)?;
-        {
-            let mut meta =
-                transaction.open_table(META).map_err(self.failed("write a checkpoint"))?;
+        self.with("commit a checkpoint", |database| {
+            let mut transaction = database.begin_write()?;
+            transaction.set_durability(Durability::Immediate)?;
+            change(&transaction, &write.sessions)?;
+            change(&transaction, &write.queue_pages)?;
+            change(&transaction, &write.sets)?;
+            change(&transaction, &write.bodies)?;
+            change(&transaction, &write.logs)?;
+            change(&transaction, &write.partitions)?;
+            change(&transaction, &write.retained)?;
             let mut row = Vec::new();
             write.checkpoint.encode(&mut row);
-            meta.insert(CHECKPOINT_KEY, row.as_slice())
-                .map_err(self.failed("write a checkpoint"))?;
-        }
-        transaction.commit().map_err(self.failed("commit a checkpoint"))
-    }
-
-    fn failed<E: Into<redb::Error>>(&self, doing: &'static str) -> impl FnOnce(E) -> StoreError {
-        failure(&self.path, doing)
-    }
-
-    fn change<T: Table>(
-        &self,
-        transaction: &WriteTransaction,
-        changes: &Changes<T>,
-    ) -> Result<(), StoreError> {
-        if changes.puts.is_empty() && changes.deletes.is_empty() {
-            return Ok(());
-        }
-        let mut table =
-            transaction.open_table(definition::<T>()).map_err(self.failed("open a table"))?;
-        let (mut key, mut row) = (Vec::new(), Vec::new());
-        for deleted in &changes.deletes {
-            key.clear();
-            T::encode_key(deleted, &mut key);
-            table.remove(key.as_slice()).map_err(self.failed("delete a row"))?;
-        }
-        for (put, value) in &changes.puts {
-            key.clear();
-            row.clear();
-            T::encode_key(put, &mut key);
-            T::encode_row(value, &mut row);
-            table.insert(key.as_slice(), row.as_slice()).map_err(self.failed("write a row"))?;
-        }
-        Ok(())
+            transaction.open_table(META)?.insert(CHECKPOINT_KEY, row.as_slice())?;
+            Ok(transaction.commit()?)
+        })
     }
 }
 
-fn failure<E: Into<redb::Error>>(path: &Path, doing: &'static str) -> impl FnOnce(E) -> StoreError {
+impl std::fmt::Debug for Db {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Db").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+fn change<T: Table>(transaction: &WriteTransaction, changes: &Changes<T>) -> Result<(), Error> {
+    if changes.puts.is_empty() && changes.deletes.is_empty() {
+        return Ok(());
+    }
+    let mut table = transaction.open_table(definition::<T>())?;
+    let (mut key, mut row) = (Vec::new(), Vec::new());
+    for deleted in &changes.deletes {
+        key.clear();
+        T::encode_key(deleted, &mut key);
+        table.remove(key.as_slice())?;
+    }
+    for (put, value) in &changes.puts {
+        key.clear();
+        row.clear();
+        T::encode_key(put, &mut key);
+        T::encode_row(value, &mut row);
+        table.insert(key.as_slice(), row.as_slice())?;
+    }
+    Ok(())
+}
+
+fn failure<E: Into<Error>>(path: &Path, doing: &'static str) -> impl FnOnce(E) -> StoreError {
     move |error| StoreError::Table { file: path.to_owned(), doing, source: Box::new(error.into()) }
 }
 
-fn row_error<T: Table>(key: &T::Key, source: crate::store::codec::CodecError) -> StoreError {
+fn row_error<T: Table>(key: &T::Key, source: CodecError) -> StoreError {
     StoreError::Row { table: T::NAME, key: format!("{key:?}"), source }
 }

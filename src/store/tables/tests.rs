@@ -1,8 +1,14 @@
 //! Tables: rows come back as written, a checkpoint is all or nothing. Part of `store::tables`.
 
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use bytes::Bytes;
+use parking_lot::Mutex;
 use proptest::prelude::*;
-use redb::{Database, TableDefinition};
+use redb::{Database, StorageBackend, TableDefinition};
 
 use crate::model::ids::{LogId, Lsn, QueueId, SHARD, SetId, ShardId};
 use crate::store::error::StoreError;
@@ -85,6 +91,72 @@ fn a_checkpoint_comes_back_after_reopening() {
     assert_eq!(lengths, [("a/c".to_owned(), 5)]);
     let queue = SessionKey { shard: SHARD, queue: QueueId(2) };
     assert_eq!(db.read::<Sessions>(&queue).unwrap(), Some(Bytes::from(vec![2])));
+}
+
+/// A file in memory that can be made to fail.
+#[derive(Debug, Clone, Default)]
+struct Backend {
+    data: Arc<Mutex<Vec<u8>>>,
+    failing: Arc<AtomicBool>,
+}
+
+impl Backend {
+    fn check(&self) -> io::Result<()> {
+        match self.failing.load(Ordering::SeqCst) {
+            true => Err(io::Error::other("simulated failure")),
+            false => Ok(()),
+        }
+    }
+}
+
+impl StorageBackend for Backend {
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.data.lock().len() as u64)
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        let start = offset as usize;
+        out.copy_from_slice(&self.data.lock()[start..start + out.len()]);
+        Ok(())
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.check()?;
+        self.data.lock().resize(len as usize, 0);
+        Ok(())
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.check()
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.check()?;
+        let start = offset as usize;
+        self.data.lock()[start..start + data.len()].copy_from_slice(data);
+        Ok(())
+    }
+}
+
+#[test]
+fn a_failed_commit_leaves_the_former_checkpoint_and_can_be_repeated() {
+    let backend = Backend::default();
+    let opened = backend.clone();
+    let opener = move || Database::builder().create_with_backend(opened.clone());
+    let db = Db::open_with(Path::new("simulated"), Box::new(opener)).unwrap();
+    db.commit(&CheckpointWrite::new(position(1))).unwrap();
+    let mut write = CheckpointWrite::new(position(2));
+    let key = SessionKey { shard: SHARD, queue: QueueId(1) };
+    write.sessions.put(key, Bytes::from(vec![1; 100_000]));
+    backend.failing.store(true, Ordering::SeqCst);
+    assert!(db.commit(&write).is_err());
+    assert!(db.commit(&write).is_err());
+    backend.failing.store(false, Ordering::SeqCst);
+    assert_eq!(db.checkpoint().unwrap(), Some(position(1)));
+    assert_eq!(db.read::<Sessions>(&key).unwrap(), None);
+    db.commit(&write).unwrap();
+    assert_eq!(db.checkpoint().unwrap(), Some(position(2)));
+    assert_eq!(db.read::<Sessions>(&key).unwrap().unwrap().len(), 100_000);
 }
 
 #[test]
