@@ -1,0 +1,370 @@
+//! Checkpoints: what is still live, written out of the journal's way. Part of `broker`.
+//!
+//! The applier freezes what changed at a batch boundary and goes on; a thread of its own writes the bodies,
+//! syncs them and the partition files, and makes everything current with one redb commit that carries the
+//! position. Only then is the journal trimmed, memory given back, and files without references removed.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use ahash::AHashMap;
+
+use crate::model::ids::{LogId, QueueId, SHARD, SetId};
+use crate::store::bodies::{BodyRef, BodyWriter};
+use crate::store::codec::Writer;
+use crate::store::error::StoreError;
+use crate::store::journal::Position;
+use crate::store::tables::bodies::{BodyKey, BodyRow};
+use crate::store::tables::db::Db;
+use crate::store::tables::logs::{LogKey, LogRow};
+use crate::store::tables::meta::CheckpointRow;
+use crate::store::tables::partitions::{PartitionKey, PartitionRow};
+use crate::store::tables::queue_pages::PageKey;
+use crate::store::tables::retained::RetainedKey;
+use crate::store::tables::sessions::SessionKey as SessionRowKey;
+use crate::store::tables::sets::SetKey;
+use crate::store::tables::{self, CheckpointWrite};
+
+use super::Broker;
+use super::apply::{Applier, Delta};
+use super::logs::log::LogState;
+use super::logs::partition::{FrozenPartition, Partition};
+use super::queues::entry::{Body, Entry};
+use super::queues::page::Page;
+use super::record::SetMember;
+use super::retained::slot::{Slot, Value};
+use super::sessions::row::{SessionRow, encode_page};
+use super::sessions::session::Session;
+
+/// State at a batch boundary, of whatever changed since the checkpoint before.
+pub struct Frozen {
+    position: Position,
+    sessions: Vec<FrozenSession>,
+    ended: Vec<(QueueId, Vec<u64>)>,
+    sets: AHashMap<SetId, Option<Arc<[SetMember]>>>,
+    logs: Vec<Arc<LogState>>,
+    partitions: Vec<(Arc<Partition>, FrozenPartition)>,
+    retained: Vec<(Arc<Slot>, Option<Value>)>,
+    references: AHashMap<u32, i64>,
+    next_queue_id: u64,
+    next_log_id: u32,
+    next_set_id: u64,
+}
+
+struct FrozenSession {
+    session: Arc<Session>,
+    row: Vec<u8>,
+    pages: Vec<(u64, Option<Arc<Page>>)>,
+}
+
+/// Bodies that a checkpoint wrote for entries that were in memory.
+pub struct Written {
+    bodies: Vec<(Arc<Session>, Vec<(u64, u64, BodyRef)>)>,
+    retained: Vec<(Arc<Slot>, Option<Value>)>,
+}
+
+impl Frozen {
+    /// Freezes `applier`'s state. `None` when a partition's files failed: until a restart rebuilds them the
+    /// journal must keep everything (rule 4).
+    pub fn take(broker: &Broker, applier: &mut Applier) -> Option<Self> {
+        let delta = applier.take_delta();
+        let mut partitions = Vec::with_capacity(delta.partitions.len());
+        for (log, index) in &delta.partitions {
+            let log = broker.logs.table.by_id(*log);
+            let Some(partition) = log.as_ref().and_then(|log| log.partition(*index)) else {
+                continue;
+            };
+            match partition.freeze() {
+                Some(frozen) => partitions.push((Arc::clone(partition), frozen)),
+                None => {
+                    applier.restore_delta(delta);
+                    return None;
+                }
+            }
+        }
+        let Delta { sessions, ended, logs, sets, references, .. } = delta;
+        let logs: Vec<_> =
+            logs.iter().filter_map(|id| broker.logs.table.by_id(*id)).collect();
+        // A new log's partitions have rows from the first checkpoint on, empty ones too.
+        for partition in logs.iter().flat_map(|log| &log.partitions) {
+            let known = partitions.iter().any(|(known, _)| Arc::ptr_eq(known, partition));
+            if let Some(frozen) = partition.freeze().filter(|_| !known) {
+                partitions.push((Arc::clone(partition), frozen));
+            }
+        }
+        Some(Self {
+            position: applier.next(),
+            sessions: sessions.into_iter().filter_map(freeze_session).collect(),
+            ended,
+            sets,
+            logs,
+            partitions,
+            retained: broker.retained.freeze(),
+            references,
+            next_queue_id: broker.sessions.next_id(),
+            next_log_id: broker.logs.next_id(),
+            next_set_id: broker.next_set_id(),
+        })
+    }
+
+    /// The position that the checkpoint will carry.
+    #[must_use]
+    pub fn position(&self) -> Position {
+        self.position
+    }
+}
+
+fn freeze_session(session: Arc<Session>) -> Option<FrozenSession> {
+    let mut inner = session.inner.lock();
+    inner.dirty = false;
+    if !inner.state.exists {
+        return None;
+    }
+    let row = SessionRow::encode(&session.key, &inner.state, inner.queue.tail());
+    let pages = inner.queue.freeze();
+    for (number, page) in &pages {
+        match page {
+            Some(_) => inner.persisted.insert(*number),
+            None => inner.persisted.remove(number),
+        };
+    }
+    drop(inner);
+    Some(FrozenSession { session, row, pages })
+}
+
+/// Writes checkpoints, one after the other.
+pub struct Checkpointer {
+    broker: Arc<Broker>,
+    db: Arc<Db>,
+    broker_uuid: [u8; 16],
+    /// Valid length and references of every body segment.
+    segments: BTreeMap<u32, BodyRow>,
+}
+
+impl Checkpointer {
+    /// A checkpointer over what the last checkpoint left.
+    #[must_use]
+    pub fn new(
+        broker: Arc<Broker>,
+        db: Arc<Db>,
+        broker_uuid: [u8; 16],
+        segments: BTreeMap<u32, BodyRow>,
+    ) -> Self {
+        Self { broker, db, broker_uuid, segments }
+    }
+
+    /// Writes `frozen` and makes it current. What it returns is handed to [`Checkpointer::settle`] on the
+    /// applier's thread.
+    ///
+    /// # Errors
+    /// The disk refuses. The checkpoint before stays current; the next one must cover this one's changes too,
+    /// which only a restart can see to, so no further checkpoint is taken.
+    pub fn write(&mut self, frozen: Frozen, now_ms: u64) -> Result<Written, StoreError> {
+        let mut write = CheckpointWrite::new(CheckpointRow {
+            next_lsn: frozen.position.lsn,
+            next_batch: frozen.position.batch,
+            next_queue_id: QueueId(frozen.next_queue_id),
+            next_log_id: LogId(frozen.next_log_id),
+            next_set_id: SetId(frozen.next_set_id),
+            next_producer_id: 0,
+            broker_uuid: self.broker_uuid,
+            written_ms: now_ms,
+        });
+        let mut references = frozen.references;
+        let mut bodies = self.broker.bodies.writer();
+        let mut written = Vec::new();
+        for session in frozen.sessions {
+            let placed = put_session(&mut write, &session, &mut bodies, &mut references)?;
+            written.push((session.session, placed));
+        }
+        for (queue, pages) in &frozen.ended {
+            write.sessions.delete(SessionRowKey { shard: SHARD, queue: *queue });
+            for page in pages {
+                write.queue_pages.delete(PageKey { shard: SHARD, queue: *queue, page: *page });
+            }
+        }
+        put_sets(&mut write, &frozen.sets);
+        put_logs(&mut write, &frozen.logs, &frozen.partitions);
+        put_retained(&mut write, &frozen.retained);
+        let lengths = bodies.finish()?;
+        let dead = self.put_segments(&mut write, &lengths, &references);
+        for (partition, _) in &frozen.partitions {
+            partition.sync().map_err(|source| StoreError::Failed {
+                file: format!("log {} partition {}", partition.log(), partition.index()).into(),
+                reason: source.to_string(),
+            })?;
+        }
+        self.db.commit(&write)?;
+        for segment in dead {
+            // Named by no checkpoint any more (rule 10); what cannot be removed now goes at the next start.
+            if let Err(error) = self.broker.bodies.unlink(segment) {
+                tracing::warn!(%error, "a body segment without references could not be removed");
+            }
+        }
+        if let Err(error) = self.broker.journal.trim(frozen.position.batch) {
+            tracing::warn!(%error, "the journal could not be trimmed");
+        }
+        Ok(Written { bodies: written, retained: frozen.retained })
+    }
+
+    /// Notes lengths and references; returns segments that nothing refers to.
+    fn put_segments(
+        &mut self,
+        write: &mut CheckpointWrite,
+        lengths: &[(u32, u64)],
+        references: &AHashMap<u32, i64>,
+    ) -> Vec<u32> {
+        for (segment, valid_len) in lengths {
+            let row = BodyRow { valid_len: *valid_len, live_refs: 0 };
+            self.segments.entry(*segment).or_insert(row).valid_len = *valid_len;
+        }
+        for (segment, change) in references {
+            if let Some(row) = self.segments.get_mut(segment) {
+                row.live_refs = row.live_refs.saturating_add_signed(*change);
+            }
+        }
+        // The newest may still be written to.
+        let newest = self.segments.last_key_value().map(|(segment, _)| *segment);
+        let dead: Vec<u32> = self
+            .segments
+            .iter()
+            .filter(|(segment, row)| row.live_refs == 0 && Some(**segment) != newest)
+            .map(|(segment, _)| *segment)
+            .collect();
+        for segment in &dead {
+            self.segments.remove(segment);
+            write.bodies.delete(BodyKey { shard: SHARD, segment: *segment });
+        }
+        let changed = lengths.iter().map(|(segment, _)| segment).chain(references.keys());
+        for segment in changed {
+            if let Some(row) = self.segments.get(segment) {
+                write.bodies.put(BodyKey { shard: SHARD, segment: *segment }, row.clone());
+            }
+        }
+        dead
+    }
+
+    /// Gives memory back: entries and retained values whose bodies are on disk now. A message that is gone by
+    /// then gives its reference back with the next checkpoint.
+    pub fn settle(broker: &Broker, applier: &mut Applier, written: Written) {
+        for (session, placed) in written.bodies {
+            let mut inner = session.inner.lock();
+            for (position, order, body) in placed {
+                if !inner.queue.on_disk(position, order, body) {
+                    applier.unreference(body.segment);
+                }
+            }
+        }
+        broker.retained.checkpointed(&written.retained);
+    }
+}
+
+type Placed = Vec<(u64, u64, BodyRef)>;
+
+/// Writes a session's row and changed pages; returns where bodies that were in memory are now.
+fn put_session(
+    write: &mut CheckpointWrite,
+    frozen: &FrozenSession,
+    bodies: &mut BodyWriter,
+    references: &mut AHashMap<u32, i64>,
+) -> Result<Placed, StoreError> {
+    let queue = frozen.session.id;
+    let key = SessionRowKey { shard: SHARD, queue };
+    write.sessions.put(key, frozen.row.clone().into());
+    let mut placed = Vec::new();
+    for (number, page) in &frozen.pages {
+        let key = PageKey { shard: SHARD, queue, page: *number };
+        let Some(page) = page else {
+            write.queue_pages.delete(key);
+            continue;
+        };
+        let mut entries: Vec<(u64, &Entry, BodyRef)> = Vec::with_capacity(page.live() as usize);
+        for (position, entry) in page.iter(*number) {
+            let body = match &entry.body {
+                Body::Disk(body) => *body,
+                Body::Memory(stored) => {
+                    let body = match stored.disk.get() {
+                        Some(body) => *body,
+                        None => {
+                            let body = bodies.append(&stored.bytes)?;
+                            *stored.disk.get_or_init(|| body)
+                        }
+                    };
+                    *references.entry(body.segment).or_default() += 1;
+                    placed.push((position, entry.order, body));
+                    body
+                }
+                // Only sessions that are not durable have such entries.
+                Body::Sent => continue,
+            };
+            entries.push((position, entry, body));
+        }
+        write.queue_pages.put(key, encode_page(*number, entries.into_iter()).into());
+    }
+    Ok(placed)
+}
+
+fn put_sets(write: &mut CheckpointWrite, sets: &AHashMap<SetId, Option<Arc<[SetMember]>>>) {
+    for (id, members) in sets {
+        let key = SetKey { shard: SHARD, set: *id };
+        match members {
+            None => write.sets.delete(key),
+            Some(members) => {
+                let mut bytes = Vec::new();
+                let mut w = Writer(&mut bytes);
+                w.count(members.len());
+                members.iter().for_each(|member| member.encode(&mut w));
+                write.sets.put(key, bytes.into());
+            }
+        }
+    }
+}
+
+fn put_logs(
+    write: &mut CheckpointWrite,
+    logs: &[Arc<LogState>],
+    partitions: &[(Arc<Partition>, FrozenPartition)],
+) {
+    for log in logs {
+        let row = LogRow {
+            vhost: log.vhost.clone(),
+            name: log.name.clone(),
+            uuid: log.uuid,
+            created_ms: log.created_ms,
+            partitions: u32::try_from(log.partitions.len()).unwrap_or(u32::MAX),
+            config: log.config.clone(),
+        };
+        write.logs.put(LogKey { shard: SHARD, log: log.id }, row);
+    }
+    for (partition, frozen) in partitions {
+        let key =
+            PartitionKey { shard: SHARD, log: partition.log(), partition: partition.index() };
+        let row = PartitionRow {
+            segments: frozen.segments.clone(),
+            next_offset: frozen.next_offset,
+            log_start: frozen.log_start,
+            leader_epoch: frozen.leader_epoch,
+            producers: frozen.producers.clone().into(),
+        };
+        write.partitions.put(key, row);
+    }
+}
+
+fn put_retained(write: &mut CheckpointWrite, retained: &[(Arc<Slot>, Option<Value>)]) {
+    for (slot, value) in retained {
+        let key = RetainedKey {
+            shard: SHARD,
+            vhost: slot.vhost.to_string(),
+            topic: slot.topic.to_string(),
+        };
+        match value {
+            None => write.retained.delete(key),
+            // Without a body in memory its row is already right.
+            Some(Value { lsn, stored: Some(stored) }) => {
+                let row = tables::retained_row(*lsn, &stored.bytes);
+                write.retained.put(key, row);
+            }
+            Some(Value { stored: None, .. }) => {}
+        }
+    }
+}
