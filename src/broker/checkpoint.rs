@@ -23,15 +23,16 @@ use crate::store::tables::queue_pages::PageKey;
 use crate::store::tables::retained::RetainedKey;
 use crate::store::tables::sessions::SessionKey as SessionRowKey;
 use crate::store::tables::sets::SetKey;
-use crate::store::tables::{self, CheckpointWrite};
+use crate::store::tables::CheckpointWrite;
 
 use super::Broker;
-use super::apply::{Applier, Delta};
+use super::apply::{Applier, AppliedLimits, Delta};
 use super::logs::log::LogState;
-use super::logs::partition::{FrozenPartition, Partition};
+use super::logs::partition::Partition;
 use super::queues::entry::{Body, Entry};
 use super::queues::page::Page;
 use super::record::SetMember;
+use super::retained::row;
 use super::retained::slot::{Slot, Value};
 use super::sessions::row::{SessionRow, encode_page};
 use super::sessions::session::Session;
@@ -43,12 +44,13 @@ pub struct Frozen {
     ended: Vec<(QueueId, Vec<u64>)>,
     sets: AHashMap<SetId, Option<Arc<[SetMember]>>>,
     logs: Vec<Arc<LogState>>,
-    partitions: Vec<(Arc<Partition>, FrozenPartition)>,
+    partitions: Vec<(Arc<Partition>, PartitionRow)>,
     retained: Vec<(Arc<Slot>, Option<Value>)>,
     references: AHashMap<u32, i64>,
     next_queue_id: u64,
     next_log_id: u32,
     next_set_id: u64,
+    limits: AppliedLimits,
 }
 
 struct FrozenSession {
@@ -104,6 +106,7 @@ impl Frozen {
             next_queue_id: broker.sessions.next_id(),
             next_log_id: broker.logs.next_id(),
             next_set_id: broker.next_set_id(),
+            limits: applier.limits(),
         })
     }
 
@@ -169,6 +172,8 @@ impl Checkpointer {
             next_producer_id: 0,
             broker_uuid: self.broker_uuid,
             written_ms: now_ms,
+            queued_messages_max: frozen.limits.messages_max,
+            queued_bytes_max: frozen.limits.bytes_max,
         });
         let mut references = frozen.references;
         let mut bodies = self.broker.bodies.writer();
@@ -323,7 +328,7 @@ fn put_sets(write: &mut CheckpointWrite, sets: &AHashMap<SetId, Option<Arc<[SetM
 fn put_logs(
     write: &mut CheckpointWrite,
     logs: &[Arc<LogState>],
-    partitions: &[(Arc<Partition>, FrozenPartition)],
+    partitions: &[(Arc<Partition>, PartitionRow)],
 ) {
     for log in logs {
         let row = LogRow {
@@ -339,14 +344,7 @@ fn put_logs(
     for (partition, frozen) in partitions {
         let key =
             PartitionKey { shard: SHARD, log: partition.log(), partition: partition.index() };
-        let row = PartitionRow {
-            segments: frozen.segments.clone(),
-            next_offset: frozen.next_offset,
-            log_start: frozen.log_start,
-            leader_epoch: frozen.leader_epoch,
-            producers: frozen.producers.clone().into(),
-        };
-        write.partitions.put(key, row);
+        write.partitions.put(key, frozen.clone());
     }
 }
 
@@ -361,8 +359,7 @@ fn put_retained(write: &mut CheckpointWrite, retained: &[(Arc<Slot>, Option<Valu
             None => write.retained.delete(key),
             // Without a body in memory its row is already right.
             Some(Value { lsn, stored: Some(stored) }) => {
-                let row = tables::retained_row(*lsn, &stored.bytes);
-                write.retained.put(key, row);
+                write.retained.put(key, row::encode(*lsn, &stored.bytes));
             }
             Some(Value { stored: None, .. }) => {}
         }

@@ -11,12 +11,15 @@
 //! - [`sessions`], [`queues`], [`retained`], [`logs`], [`sets`] the state
 //! - [`publish`], [`routed`], [`connect`], [`wills`], [`subscribe`], [`replay`], [`settle`], [`append`] the verbs
 //! - [`apply`], [`checkpoint`], [`restore`] records to state, state to disk, disk to state
+//! - [`engine`] the threads that apply and checkpoint
 //! - [`limits`] what apply and delivery are bounded by
 
 pub mod append;
 pub mod apply;
+pub mod checkpoint;
 pub mod connect;
 pub mod consumer;
+pub mod engine;
 pub mod limits;
 pub mod logs;
 pub mod message;
@@ -24,6 +27,7 @@ pub mod publish;
 pub mod queues;
 pub mod record;
 pub mod replay;
+pub mod restore;
 pub mod retained;
 pub mod routed;
 pub mod router;

@@ -59,7 +59,7 @@ impl Applier {
         let settings = LogSettings::parse(config.iter().copied())?;
         let partitions = (0..partitions)
             .map(|index| {
-                let files = self.broker.logs.store.create(id, name, index)?;
+                let files = self.broker.logs.store.create((id, name), index, &settings)?;
                 Ok(Arc::new(Partition::new(id, index, settings.append_time, files)))
             })
             .collect::<std::io::Result<_>>()

@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 
 use crate::broker::logs::files::SegmentFiles;
 use crate::broker::logs::log::LogTable;
+use crate::broker::logs::settings::LogSettings;
 use crate::model::ids::LogId;
 
 /// Where partitions keep their batches.
@@ -18,7 +19,12 @@ pub trait PartitionStore: Send + Sync {
     ///
     /// # Errors
     /// What the disk said.
-    fn create(&self, log: LogId, name: &str, partition: u32) -> io::Result<Box<dyn SegmentFiles>>;
+    fn create(
+        &self,
+        log: (LogId, &str),
+        partition: u32,
+        settings: &LogSettings,
+    ) -> io::Result<Box<dyn SegmentFiles>>;
 }
 
 /// Messages that go to one partition before a route without a key moves on.

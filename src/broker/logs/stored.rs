@@ -5,6 +5,7 @@ use std::io;
 use bytes::Bytes;
 
 use crate::broker::logs::files::SegmentFiles;
+use crate::broker::logs::registry::PartitionStore;
 use crate::broker::logs::settings::LogSettings;
 use crate::model::ids::LogId;
 use crate::store::error::StoreError;
@@ -57,4 +58,15 @@ pub fn open(
         PartitionOptions { segment_bytes: settings.segment_bytes, ..PartitionOptions::default() };
     let folder = folders.partition(log, name, partition)?;
     Ok(Box::new(PartitionFiles::open(folder, options, lengths)?))
+}
+
+impl PartitionStore for LogFolders {
+    fn create(
+        &self,
+        log: (LogId, &str),
+        partition: u32,
+        settings: &LogSettings,
+    ) -> io::Result<Box<dyn SegmentFiles>> {
+        open(self, log, partition, settings, &[]).map_err(io::Error::other)
+    }
 }

@@ -182,14 +182,26 @@ impl Queue {
         true
     }
 
-    /// Forgets which pages are dirty (after a restart put them).
-    pub fn mark_clean(&mut self) {
-        self.dirty.clear();
+    /// Entries that a checkpoint wrote (restart): nothing of them is dirty.
+    pub fn restore(&mut self, entries: impl Iterator<Item = (u64, Entry)>) {
+        let dirty = std::mem::take(&mut self.dirty);
+        let mut lowest = None;
+        for (position, entry) in entries {
+            lowest.get_or_insert(position);
+            self.put(position, entry);
+        }
+        self.dirty = dirty;
+        // Pages come in order; the first one of an empty queue sets its head.
+        if let Some(lowest) = lowest
+            && self.live > 0
+        {
+            self.head = self.next_live(0).unwrap_or(lowest);
+        }
     }
 
     /// Sets the next position (after a restart).
     pub fn set_tail(&mut self, tail: u64) {
         self.tail = self.tail.max(tail);
-        self.advance_head();
+        self.head = self.next_live(0).unwrap_or(self.tail);
     }
 }

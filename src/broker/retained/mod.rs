@@ -7,8 +7,10 @@
 //!
 //! - [`slot`] one topic
 //! - [`index`] topics by level
+//! - [`row`] a value as a checkpoint keeps it
 
 pub mod index;
+pub mod row;
 pub mod slot;
 
 use std::sync::Arc;

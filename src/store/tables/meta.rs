@@ -35,6 +35,10 @@ pub struct CheckpointRow {
     pub broker_uuid: [u8; 16],
     /// When the checkpoint was written, milliseconds since the Unix epoch.
     pub written_ms: u64,
+    /// Messages that a queue holds at most, as applied.
+    pub queued_messages_max: u64,
+    /// Bytes that a queue holds at most, as applied.
+    pub queued_bytes_max: u64,
 }
 
 impl CheckpointRow {
@@ -55,6 +59,8 @@ impl CheckpointRow {
         writer.i64(self.next_producer_id);
         writer.raw(&self.broker_uuid);
         writer.u64(self.written_ms);
+        writer.u64(self.queued_messages_max);
+        writer.u64(self.queued_bytes_max);
     }
 
     pub(super) fn decode(bytes: &[u8]) -> Result<Self, CodecError> {
@@ -69,6 +75,8 @@ impl CheckpointRow {
             next_producer_id: reader.i64()?,
             broker_uuid: reader.array()?,
             written_ms: reader.u64()?,
+            queued_messages_max: reader.u64()?,
+            queued_bytes_max: reader.u64()?,
         };
         reader.finish()?;
         Ok(row)

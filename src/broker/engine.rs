@@ -1,0 +1,249 @@
+//! The threads that apply and checkpoint. Part of `broker`.
+//!
+//! The journal's writer hands over durable batches; the applier's thread applies them in order and, between
+//! two batches, freezes what a checkpoint shall write; the checkpoint's thread writes it while the applier
+//! goes on.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::thread::JoinHandle;
+
+use parking_lot::Mutex;
+
+use crate::model::ids::Lsn;
+use crate::store::error::StoreError;
+use crate::store::journal::batch::Batch;
+
+use super::Broker;
+use super::apply::Applier;
+use super::checkpoint::{Checkpointer, Frozen, Written};
+use super::consumer::Waiter;
+
+/// Batches that wait for the applier; the journal's writer waits beyond.
+const BATCHES_MAX: usize = 16;
+
+/// Tells the time, ms since the epoch.
+pub type NowMs = Arc<dyn Fn() -> u64 + Send + Sync>;
+
+/// Watches checkpoints, for metrics and readiness.
+pub trait Observer: Send + Sync {
+    /// A checkpoint was begun.
+    fn begun(&self);
+    /// It is current.
+    fn done(&self, next: Lsn);
+    /// It failed, and with it all further ones until a restart.
+    fn failed(&self, error: &str);
+    /// A journal record could not be applied: nothing more is acknowledged.
+    fn stuck(&self, error: &str);
+}
+
+enum Work {
+    Batch(Batch<Waiter>),
+    /// A checkpoint is wanted; the sender is told when one that covers everything applied so far is current.
+    Checkpoint(Option<Sender<()>>),
+    Written(Result<Written, StoreError>),
+    Stop,
+}
+
+/// The running threads.
+pub struct Engine {
+    work: SyncSender<Work>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+/// What the applier's thread owns.
+struct Loop {
+    broker: Arc<Broker>,
+    applier: Applier,
+    frozen: Sender<Frozen>,
+    observer: Arc<dyn Observer>,
+    checkpoint_bytes: u64,
+    bytes: u64,
+    writing: bool,
+    failed: bool,
+    stuck: bool,
+    /// Told when the checkpoint that is being written, or the next one, is current.
+    told: Vec<Sender<()>>,
+    next_told: Vec<Sender<()>>,
+}
+
+impl Engine {
+    /// Starts both threads. A checkpoint is taken when `checkpoint_bytes` of journal were applied since the
+    /// last one, and on request.
+    ///
+    /// # Errors
+    /// A thread cannot be made.
+    pub fn start(
+        broker: Arc<Broker>,
+        applier: Applier,
+        checkpointer: Checkpointer,
+        checkpoint_bytes: u64,
+        now_ms: NowMs,
+        observer: Arc<dyn Observer>,
+    ) -> std::io::Result<Self> {
+        let (work, works) = sync_channel(BATCHES_MAX);
+        let (frozen, freezes) = channel();
+        let written = work.clone();
+        let begins = Arc::clone(&observer);
+        let checkpoint = std::thread::Builder::new().name("checkpoint".into()).spawn(move || {
+            write_checkpoints(checkpointer, &freezes, &written, &now_ms, &*begins);
+        })?;
+        let state = Loop {
+            broker,
+            applier,
+            frozen,
+            observer,
+            checkpoint_bytes,
+            bytes: 0,
+            writing: false,
+            failed: false,
+            stuck: false,
+            told: Vec::new(),
+            next_told: Vec::new(),
+        };
+        let apply =
+            std::thread::Builder::new().name("applier".into()).spawn(move || state.run(&works))?;
+        Ok(Self { work, threads: Mutex::new(vec![apply, checkpoint]) })
+    }
+
+    /// What the journal's writer hands batches to.
+    #[must_use]
+    pub fn sink(&self) -> Box<dyn FnMut(Batch<Waiter>) + Send> {
+        let work = self.work.clone();
+        Box::new(move |batch| {
+            // The applier ends only after the journal was closed.
+            drop(work.send(Work::Batch(batch)));
+        })
+    }
+
+    /// Asks for a checkpoint and returns at once.
+    pub fn request_checkpoint(&self) {
+        // A full queue means that the applier is busy; the interval asks again.
+        drop(self.work.try_send(Work::Checkpoint(None)));
+    }
+
+    /// Takes a last checkpoint and ends both threads. The journal must be closed before.
+    pub fn stop(&self) {
+        let (sender, done) = channel();
+        if self.work.send(Work::Checkpoint(Some(sender))).is_ok() {
+            // A failed checkpoint drops the sender: a restart replays instead.
+            drop(done.recv());
+        }
+        drop(self.work.send(Work::Stop));
+        for thread in self.threads.lock().drain(..) {
+            if thread.join().is_err() {
+                tracing::error!("a thread of the broker panicked");
+            }
+        }
+    }
+}
+
+impl Loop {
+    fn run(mut self, works: &Receiver<Work>) {
+        while let Ok(work) = works.recv() {
+            match work {
+                Work::Batch(batch) => self.apply(batch),
+                Work::Checkpoint(told) => self.wish(told),
+                Work::Written(outcome) => self.written(outcome),
+                Work::Stop => return,
+            }
+        }
+    }
+
+    fn apply(&mut self, batch: Batch<Waiter>) {
+        if self.stuck {
+            return;
+        }
+        self.bytes += batch.submitted_bytes() as u64;
+        self.count(&batch);
+        if let Err(error) = self.applier.apply_batch(batch) {
+            tracing::error!(%error, "nothing more is acknowledged");
+            self.observer.stuck(&error.to_string());
+            self.stuck = true;
+            return;
+        }
+        if self.bytes >= self.checkpoint_bytes {
+            self.checkpoint();
+        }
+    }
+
+    fn count(&self, batch: &Batch<Waiter>) {
+        let journal = &self.broker.metrics.journal;
+        journal.batches.inc();
+        journal.records.inc_by(u64::from(batch.count));
+        journal.bytes.inc_by(batch.records.len() as u64);
+        let last = i64::try_from(batch.next_lsn().0.saturating_sub(1)).unwrap_or(i64::MAX);
+        journal.durable_lsn.set(last);
+        journal.applied_lsn.set(last);
+        self.broker.metrics.state.sessions.set(i64::try_from(self.broker.sessions.len()).unwrap_or(0));
+        self.broker.metrics.state.retained.set(i64::try_from(self.broker.retained.len()).unwrap_or(0));
+    }
+
+    fn wish(&mut self, told: Option<Sender<()>>) {
+        if self.failed || self.stuck {
+            return;
+        }
+        // One that is being written does not cover what was applied since it was frozen.
+        self.next_told.extend(told);
+        self.checkpoint();
+    }
+
+    fn checkpoint(&mut self) {
+        if self.writing || self.failed || self.stuck {
+            return;
+        }
+        let Some(frozen) = Frozen::take(&self.broker, &mut self.applier) else {
+            let error = "the files of a log failed; the journal keeps everything until a restart";
+            self.observer.failed(error);
+            self.failed = true;
+            self.next_told.clear();
+            return;
+        };
+        self.bytes = 0;
+        self.writing = self.frozen.send(frozen).is_ok();
+        self.told.append(&mut self.next_told);
+    }
+
+    fn written(&mut self, outcome: Result<Written, StoreError>) {
+        self.writing = false;
+        match outcome {
+            Ok(written) => {
+                Checkpointer::settle(&self.broker, &mut self.applier, written);
+                for told in self.told.drain(..) {
+                    // Whoever gave up waiting needs no news.
+                    drop(told.send(()));
+                }
+                if !self.next_told.is_empty() {
+                    self.checkpoint();
+                }
+            }
+            Err(error) => {
+                tracing::error!(%error, "a checkpoint failed; the journal grows until a restart");
+                self.observer.failed(&error.to_string());
+                self.failed = true;
+                self.told.clear();
+                self.next_told.clear();
+            }
+        }
+    }
+}
+
+fn write_checkpoints(
+    mut checkpointer: Checkpointer,
+    freezes: &Receiver<Frozen>,
+    written: &SyncSender<Work>,
+    now_ms: &NowMs,
+    observer: &dyn Observer,
+) {
+    while let Ok(frozen) = freezes.recv() {
+        observer.begun();
+        let next = frozen.position().lsn;
+        let outcome = checkpointer.write(frozen, now_ms());
+        if outcome.is_ok() {
+            observer.done(next);
+        }
+        if written.send(Work::Written(outcome)).is_err() {
+            return;
+        }
+    }
+}

@@ -1,0 +1,290 @@
+//! From disk to state: the last checkpoint, then whatever the journal holds beyond it. Part of `broker`.
+//!
+//! Routes into sessions are restored before any listener opens: a session that is present is routable.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use ahash::AHashMap;
+
+use crate::model::ids::{LogId, SetId};
+use crate::model::topic::TopicFilter;
+use crate::store::codec::Reader;
+use crate::store::error::StoreError;
+use crate::store::journal::Position;
+use crate::store::partition::folders::LogFolders;
+use crate::store::tables::bodies::{Bodies, BodyRow};
+use crate::store::tables::db::Db;
+use crate::store::tables::logs::{LogRow, Logs as LogsTable};
+use crate::store::tables::meta::CheckpointRow;
+use crate::store::tables::partitions::{PartitionRow, Partitions};
+use crate::store::tables::queue_pages::QueuePages;
+use crate::store::tables::retained::Retained as RetainedTable;
+use crate::store::tables::sessions::Sessions as SessionsTable;
+use crate::store::tables::sets::Sets as SetsTable;
+
+use super::Broker;
+use super::apply::{Applier, AppliedLimits};
+use super::connect::{Closing, SessionHandle};
+use super::logs::log::LogState;
+use super::logs::partition::Partition;
+use super::logs::registry::Logs;
+use super::logs::settings::LogSettings;
+use super::logs::stored;
+use super::queues::entry::Entry;
+use super::record::{Record, SetMember};
+use super::retained::{Retained, row as retained_row};
+use super::sessions::row::{SessionRow, decode_page};
+use super::sessions::session::{NEVER_EXPIRES_S, Session};
+use super::{Job, Parts};
+
+fn malformed(what: String) -> impl FnOnce(String) -> StoreError {
+    move |reason| StoreError::Failed { file: what.into(), reason }
+}
+
+/// Where replay begins, and what the checkpoint says of the whole.
+#[must_use]
+pub fn position(checkpoint: Option<&CheckpointRow>) -> Position {
+    checkpoint.map_or(Position::START, CheckpointRow::position)
+}
+
+/// Body segments that the checkpoint names.
+///
+/// # Errors
+/// The database cannot be read.
+pub fn segments(db: &Db) -> Result<BTreeMap<u32, BodyRow>, StoreError> {
+    let mut segments = BTreeMap::new();
+    db.for_each::<Bodies>(|key, row| {
+        segments.insert(key.segment, row);
+        Ok(())
+    })?;
+    Ok(segments)
+}
+
+/// The index of retained messages.
+///
+/// # Errors
+/// The database cannot be read.
+pub fn retained(db: &Arc<Db>) -> Result<Retained, StoreError> {
+    let retained = Retained::new(Arc::new(retained_row::StoredRows(Arc::clone(db))));
+    db.for_each_raw::<RetainedTable>(|key, bytes| {
+        let (lsn, _) = retained_row::decode(bytes).map_err(|error| {
+            malformed(format!("retained message of {}", key.topic))(error.to_string())
+        })?;
+        retained.restore(&key.vhost, &key.topic, lsn);
+        Ok(())
+    })?;
+    Ok(retained)
+}
+
+/// Logs and their partitions; files are cut back to what the checkpoint counts.
+///
+/// # Errors
+/// A row or a file does not fit.
+pub fn logs(db: &Db, folders: LogFolders) -> Result<Logs, StoreError> {
+    let mut rows: BTreeMap<LogId, LogRow> = BTreeMap::new();
+    db.for_each::<LogsTable>(|key, row| {
+        rows.insert(key.log, row);
+        Ok(())
+    })?;
+    let mut partitions: AHashMap<(LogId, u32), PartitionRow> = AHashMap::new();
+    db.for_each::<Partitions>(|key, row| {
+        partitions.insert((key.log, key.partition), row);
+        Ok(())
+    })?;
+    folders.remove_unlisted(&rows.keys().copied().collect::<BTreeSet<_>>())?;
+    let logs = Logs::new(Arc::new(folders.clone()));
+    for (id, row) in rows {
+        let name = || format!("log {}", row.name);
+        let settings = row.config.iter().map(|(key, value)| (&**key, &**value));
+        let settings = LogSettings::parse(settings)
+            .map_err(|error| malformed(name())(error.to_string()))?;
+        let mut restored = Vec::new();
+        for index in 0..row.partitions {
+            let part = partitions.remove(&(id, index)).unwrap_or_default();
+            let log = (id, &*row.name);
+            let files = stored::open(&folders, log, index, &settings, &part.segments)?;
+            let partition = Partition::restore(id, index, settings.append_time, files, &part)
+                .map_err(|error| malformed(name())(error.to_string()))?;
+            restored.push(Arc::new(partition));
+        }
+        let log = Arc::new(LogState {
+            id,
+            vhost: row.vhost,
+            name: row.name,
+            uuid: row.uuid,
+            created_ms: row.created_ms,
+            config: row.config,
+            settings,
+            partitions: restored,
+        });
+        logs.table.insert(&log);
+        logs.raise_next_id(id.0 + 1);
+    }
+    Ok(logs)
+}
+
+/// A broker and its applier as the last checkpoint left them; the journal is still to be replayed.
+///
+/// # Errors
+/// A row does not fit.
+pub fn broker(
+    parts: Parts,
+    db: &Db,
+    checkpoint: Option<&CheckpointRow>,
+) -> Result<(Arc<Broker>, Applier), StoreError> {
+    let broker = Arc::new(Broker::new(parts));
+    restore_sessions(&broker, db)?;
+    restore_pages(&broker, db)?;
+    let sets = restore_sets(db)?;
+    let limits = match checkpoint {
+        Some(row) => AppliedLimits {
+            messages_max: row.queued_messages_max,
+            bytes_max: row.queued_bytes_max,
+        },
+        None => AppliedLimits { messages_max: u64::MAX, bytes_max: u64::MAX },
+    };
+    if let Some(row) = checkpoint {
+        broker.sessions.raise_next_id(row.next_queue_id.0);
+        broker.logs.raise_next_id(row.next_log_id.0);
+        broker.restore_sets(row.next_set_id.0, []);
+    }
+    let applier = Applier::new(Arc::clone(&broker), position(checkpoint), sets, limits);
+    Ok((broker, applier))
+}
+
+fn restore_sessions(broker: &Broker, db: &Db) -> Result<(), StoreError> {
+    db.for_each::<SessionsTable>(|key, bytes| {
+        let row = SessionRow::decode(&bytes).map_err(|error| {
+            malformed(format!("session {}", key.queue))(error.to_string())
+        })?;
+        let session = broker.sessions.by_id_or_new(key.queue, || row.key);
+        let mut inner = session.inner.lock();
+        inner.state = row.state;
+        inner.queue.set_tail(row.tail);
+        Ok(())
+    })
+}
+
+fn restore_pages(broker: &Broker, db: &Db) -> Result<(), StoreError> {
+    let mut queued = 0;
+    let mut last: Option<Arc<Session>> = None;
+    db.for_each::<QueuePages>(|key, bytes| {
+        let session = match last.take().filter(|session| session.id == key.queue) {
+            Some(session) => session,
+            None => broker.sessions.by_id(key.queue).ok_or_else(|| {
+                malformed(format!("queue {}", key.queue))("pages without a session".to_owned())
+            })?,
+        };
+        let entries = decode_page(key.queue, key.page, &bytes).map_err(|error| {
+            malformed(format!("page {} of queue {}", key.page, key.queue))(error.to_string())
+        })?;
+        let mut inner = session.inner.lock();
+        inner.persisted.insert(key.page);
+        inner.queue.restore(entries.into_iter().map(|entry| {
+            queued += 1;
+            let (body, flags) = (entry.body, entry.flags);
+            let restored = Entry::restored(entry.order, body, flags, entry.subscription_ids);
+            (entry.position, restored)
+        }));
+        drop(inner);
+        last = Some(session);
+        Ok(())
+    })?;
+    broker.metrics.state.queued.set(queued);
+    Ok(())
+}
+
+fn restore_sets(db: &Db) -> Result<AHashMap<SetId, Arc<[SetMember]>>, StoreError> {
+    let mut sets = AHashMap::new();
+    db.for_each::<SetsTable>(|key, bytes| {
+        let mut reader = Reader::new(&bytes);
+        let members = (|| {
+            let count = reader.count(4)?;
+            (0..count).map(|_| SetMember::decode(&mut reader)).collect::<Result<Vec<_>, _>>()
+        })();
+        let members = members
+            .map_err(|error| malformed(format!("set {}", key.set))(error.to_string()))?;
+        sets.insert(key.set, members.into());
+        Ok(())
+    })?;
+    Ok(sets)
+}
+
+/// The journal is replayed: what only lives in memory is made again. No record may be submitted before the
+/// journal was started.
+pub fn revive(broker: &Broker, applier: &Applier) {
+    broker.restore_sets(0, applier.sets().keys().copied());
+    let highest = applier.sets().keys().map(|id| id.0 + 1).max().unwrap_or(1);
+    broker.restore_sets(highest, []);
+    let mut keys = broker.sessions.keys();
+    for session in broker.sessions.all() {
+        let router = broker.router.vhost(&session.key.vhost);
+        let mut inner = session.inner.lock();
+        let inner = &mut *inner;
+        inner.owner_epoch = inner.state.epoch;
+        inner.expiry_s = inner.state.expiry_s;
+        inner.will = inner.state.will.clone();
+        inner.subscriptions = inner.state.subscriptions.clone();
+        inner.sent = inner.state.sent;
+        if inner.state.connected {
+            // What the last connection was sent is not known beyond its window.
+            let window = inner.queue.head() + u64::from(inner.state.receive_max);
+            inner.sent = inner.sent.max(window.min(inner.queue.tail()));
+        }
+        inner.cursor = inner.queue.head();
+        for (filter, subscription) in &inner.subscriptions {
+            if let Ok(filter) = TopicFilter::parse(filter) {
+                router.subscribe(&filter, &session, subscription);
+                broker.metrics.state.subscriptions.inc();
+            }
+        }
+        keys.insert(session.key.clone(), Arc::clone(&session));
+    }
+}
+
+/// The journal takes records: sessions whose connection the crash took are closed, deadlines are set again,
+/// limits of the configuration are put in force.
+pub fn resume(broker: &Broker, applied: AppliedLimits, now_ms: u64) {
+    let queue = broker.limits().queue;
+    let wanted =
+        AppliedLimits { messages_max: queue.messages_max, bytes_max: queue.bytes_max };
+    if applied != wanted {
+        let record = Record::Limits {
+            queued_messages_max: wanted.messages_max,
+            queued_bytes_max: wanted.bytes_max,
+        };
+        if let Err(error) = broker.submit(None, &record) {
+            tracing::warn!(%error, "the configured queue limits are not in force");
+        }
+    }
+    broker.retire_sets();
+    for session in broker.sessions.all() {
+        resume_session(broker, &session, now_ms);
+    }
+}
+
+fn resume_session(broker: &Broker, session: &Arc<Session>, now_ms: u64) {
+    let (id, state) = (session.id, session.inner.lock().state.clone());
+    let epoch = state.epoch;
+    if state.connected {
+        let handle = SessionHandle { session: Arc::clone(session), epoch };
+        broker.close(&handle, Closing::default(), now_ms);
+        return;
+    }
+    if let Some(due_ms) = state.will.and_then(|will| will.due_ms) {
+        schedule(broker, due_ms, Job::Will(id, epoch), now_ms);
+    }
+    if state.expiry_s != NEVER_EXPIRES_S {
+        let deadline_ms = state.closed_ms + u64::from(state.expiry_s) * 1000;
+        schedule(broker, deadline_ms, Job::Expiry(id, epoch), now_ms);
+    }
+}
+
+fn schedule(broker: &Broker, deadline_ms: u64, job: Job, now_ms: u64) {
+    if deadline_ms <= now_ms {
+        broker.run_job(job, now_ms);
+    } else {
+        broker.timers.at(deadline_ms, job);
+    }
+}
