@@ -199,16 +199,19 @@ impl<W> Shared<W> {
         closed + u64::from(queue.open.count)
     }
 
-    /// Refuses submissions until [`Shared::recovered`]; waits a while. True when the journal is being closed.
-    pub(super) fn failed(&self, attempts: u32, reason: &str, pause: Duration) -> bool {
+    /// Refuses submissions until [`Shared::recovered`] and waits a while, unless the journal is being closed.
+    pub(super) fn failed(&self, attempts: u32, reason: &str, pause: Duration) {
         let mut queue = self.queue.lock();
         queue.failing = Some((attempts, reason.into()));
         if !queue.ended {
             // Woken early by `end` only: nobody else notifies while submissions are refused.
             self.work.wait_for(&mut queue, pause);
-            return false;
         }
-        true
+    }
+
+    /// The journal is being closed.
+    pub(super) fn is_ended(&self) -> bool {
+        self.queue.lock().ended
     }
 
     pub(super) fn recovered(&self) {

@@ -53,10 +53,11 @@ impl<W> Writer<W> {
         Ok(())
     }
 
-    /// Tries until it works.
+    /// Tries until it works, or a last time once the journal is being closed.
     fn write(&mut self, image: &mut Image) -> Result<(), Unwritten> {
         let mut attempts = 0u32;
         loop {
+            let last_attempt = attempts > 0 && self.shared.is_ended();
             match self.segments.write(image) {
                 Ok(()) if attempts == 0 => return Ok(()),
                 Ok(()) => {
@@ -74,7 +75,8 @@ impl<W> Writer<W> {
                         );
                     }
                     let reason = error.to_string();
-                    if self.shared.failed(attempts, &reason, self.retry) {
+                    self.shared.failed(attempts, &reason, self.retry);
+                    if last_attempt {
                         let records = u64::from(image.header().count) + self.shared.waiting();
                         return Err(Unwritten { records, reason });
                     }
