@@ -89,23 +89,10 @@ impl Target {
         self.has_key.then_some(&*self.key)
     }
 
-    /// The partition, in a log of `partitions`: the one the route names, else the key's, else whose turn it is
-    /// in `sticky`, which the caller keeps for the log. `bytes` is the record's size.
-    ///
-    /// # Errors
-    /// The route names one that the log does not have.
-    pub fn partition(
-        &self,
-        partitions: u32,
-        bytes: usize,
-        sticky: &mut Sticky,
-    ) -> Result<u32, RenderError> {
-        match (self.partition, self.key()) {
-            (Some(number), _) if number < partitions => Ok(number),
-            (Some(_), _) => Err(RenderError::BadPartition),
-            (None, Some(key)) => Ok(partition_of(key, partitions)),
-            (None, None) => Ok(sticky.next(bytes, partitions)),
-        }
+    /// The partition that the route names, if it names one.
+    #[must_use]
+    pub fn explicit(&self) -> Option<u32> {
+        self.partition
     }
 }
 

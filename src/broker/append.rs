@@ -19,7 +19,8 @@ use super::logs::name;
 use super::logs::partition::Partition;
 use super::logs::registry::Creating;
 use super::logs::settings::LogSettings;
-use super::logs::verbs::{Appended, CreateLog, LogDescription, LogError, LogRef};
+use super::engine::NowMs;
+use super::logs::verbs::{Appended, CreateLog, LogBroker, LogDescription, LogError, LogRef};
 use super::record::Record;
 
 /// The acknowledgement of an append: durable and in the log.
@@ -153,6 +154,14 @@ impl Broker {
         }
     }
 
+    /// Creates the log of a route that always writes to the same one, so that consumers find it before the
+    /// first message.
+    pub fn prepare_log(&self, vhost: &str, name: &str, partitions: Option<u32>, now_ms: u64) {
+        if let Err(error) = self.log_for_route(vhost, name, partitions, now_ms) {
+            tracing::warn!(name, %error, "the log of a route could not be created");
+        }
+    }
+
     /// Creates a log; completes when it is durable and can be appended to.
     ///
     /// # Errors
@@ -246,5 +255,61 @@ impl Broker {
     ) -> Result<Arc<Partition>, LogError> {
         let log = self.find(principal, Action::Subscribe, log)?;
         log.partition(partition).cloned().ok_or(LogError::UnknownPartition)
+    }
+}
+
+/// The broker as protocols of logs see it: [`Broker`] with a clock.
+pub struct LogFront {
+    /// The broker.
+    pub broker: Arc<Broker>,
+    /// Tells the time.
+    pub now_ms: NowMs,
+}
+
+impl LogBroker for LogFront {
+    type Ack = AppendAck;
+
+    fn list(&self, principal: &Principal) -> Vec<LogDescription> {
+        self.broker.list_logs(principal)
+    }
+
+    fn describe(&self, principal: &Principal, log: LogRef<'_>) -> Result<LogDescription, LogError> {
+        self.broker.describe(principal, log)
+    }
+
+    async fn create(
+        &self,
+        principal: &Principal,
+        log: CreateLog,
+    ) -> Result<LogDescription, LogError> {
+        self.broker.create_log(principal, log, (self.now_ms)()).await
+    }
+
+    fn append(
+        &self,
+        principal: &Principal,
+        log: &str,
+        partition: u32,
+        batch: &[u8],
+    ) -> Result<Self::Ack, LogError> {
+        self.broker.append_batch(principal, log, partition, batch, (self.now_ms)())
+    }
+
+    fn partition(
+        &self,
+        principal: &Principal,
+        log: LogRef<'_>,
+        partition: u32,
+    ) -> Result<Arc<Partition>, LogError> {
+        self.broker.partition(principal, log, partition)
+    }
+
+    fn is_full(&self) -> bool {
+        self.broker.is_full()
+    }
+
+    async fn room(&self) {
+        // A dropped sender means that the broker stops; the caller looks again.
+        drop(self.broker.when_room().await);
     }
 }

@@ -101,7 +101,9 @@ pub fn logs(db: &Db, folders: LogFolders) -> Result<Logs, StoreError> {
             .map_err(|error| malformed(name())(error.to_string()))?;
         let mut restored = Vec::new();
         for index in 0..row.partitions {
-            let part = partitions.remove(&(id, index)).unwrap_or_default();
+            let part = partitions.remove(&(id, index)).ok_or_else(|| {
+                malformed(name())(format!("partition {index} has no row"))
+            })?;
             let log = (id, &*row.name);
             let files = stored::open(&folders, log, index, &settings, &part.segments)?;
             let partition = Partition::restore(id, index, settings.append_time, files, &part)

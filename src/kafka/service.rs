@@ -18,6 +18,7 @@ use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::sync::watch;
 
+use crate::metrics::ErrorKind;
 use crate::auth::Principal;
 use crate::broker::logs::verbs::{LogBroker, LogError};
 use crate::kafka::codec::api::Api;
@@ -117,6 +118,18 @@ pub enum ServeError {
     /// The peer's batch, sent with acks 0.
     #[error("a request that asked for no answer was refused: {0}")]
     Refused(LogError),
+}
+
+impl ServeError {
+    /// How the peer broke the protocol, if it was the peer.
+    #[must_use]
+    pub fn violation(&self) -> Option<ErrorKind> {
+        match self {
+            Self::Io(_) | Self::InDoubt => None,
+            Self::Fault(_) | Self::Malformed(_) => Some(ErrorKind::Malformed),
+            Self::Refused(_) => Some(ErrorKind::Protocol),
+        }
+    }
 }
 
 /// Serves `stream` until the peer leaves, `shutdown` turns true, or an error. `local` is the address that the

@@ -46,6 +46,12 @@ impl Gate {
         Arc::new(Self { open: AtomicUsize::new(0), max })
     }
 
+    /// Places taken.
+    #[must_use]
+    pub fn open(&self) -> usize {
+        self.open.load(Ordering::Acquire)
+    }
+
     /// A place, unless all are taken.
     #[must_use]
     pub fn enter(self: &Arc<Self>) -> Option<Place> {

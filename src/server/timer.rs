@@ -22,16 +22,33 @@ pub trait Timed: Send + Sync {
     fn fire(&self, now_ms: u64);
 }
 
+/// What a slot holds.
+enum Held {
+    /// Gone when its owner is.
+    Weak(Weak<dyn Timed>),
+    /// Owned by the wheel.
+    Strong(Arc<dyn Timed>),
+}
+
 /// Deadlines by slot.
 #[derive(Default)]
 pub struct Wheel {
-    slots: Mutex<BTreeMap<u64, Vec<Weak<dyn Timed>>>>,
+    slots: Mutex<BTreeMap<u64, Vec<Held>>>,
     earlier: Notify,
 }
 
 impl Wheel {
     /// Has `timed` fired at the first slot boundary after `deadline_ms`, if it still exists then.
     pub fn schedule(&self, deadline_ms: u64, timed: Weak<dyn Timed>) {
+        self.put(deadline_ms, Held::Weak(timed));
+    }
+
+    /// Has `timed` fired at the first slot boundary after `deadline_ms`.
+    pub fn schedule_owned(&self, deadline_ms: u64, timed: Arc<dyn Timed>) {
+        self.put(deadline_ms, Held::Strong(timed));
+    }
+
+    fn put(&self, deadline_ms: u64, timed: Held) {
         let slot = deadline_ms / SLOT_MS + 1;
         let mut slots = self.slots.lock();
         let is_first = slots.first_key_value().is_none_or(|(first, _)| slot < *first);
@@ -43,7 +60,7 @@ impl Wheel {
     }
 
     /// What is due at `now_ms`.
-    fn take_due(&self, now_ms: u64) -> Vec<Weak<dyn Timed>> {
+    fn take_due(&self, now_ms: u64) -> Vec<Held> {
         let mut slots = self.slots.lock();
         let later = slots.split_off(&(now_ms / SLOT_MS + 1));
         let due = std::mem::replace(&mut *slots, later);
@@ -58,7 +75,11 @@ impl Wheel {
     pub async fn run(self: Arc<Self>, clock: Clock) {
         loop {
             for timed in self.take_due(clock.now_ms()) {
-                if let Some(timed) = timed.upgrade() {
+                let timed = match timed {
+                    Held::Weak(timed) => timed.upgrade(),
+                    Held::Strong(timed) => Some(timed),
+                };
+                if let Some(timed) = timed {
                     timed.fire(clock.now_ms());
                 }
             }

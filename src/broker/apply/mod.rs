@@ -146,12 +146,24 @@ impl Applier {
         &self.sets
     }
 
-    /// Applies a batch and tells everyone who waits for it.
+    /// Applies a batch that was just synced, gives its bytes back and wakes everyone it concerns.
     ///
     /// # Errors
     /// The first record that cannot be applied; those before it are.
     pub fn apply_batch(&mut self, batch: Batch<Waiter>) -> Result<(), ApplyError> {
         let submitted = batch.submitted_bytes();
+        self.replay_batch(batch)?;
+        self.broker.journal.applied(submitted);
+        self.touched.publish();
+        self.wake();
+        Ok(())
+    }
+
+    /// Applies a batch as a restart finds it.
+    ///
+    /// # Errors
+    /// As [`Self::apply_batch`].
+    pub fn replay_batch(&mut self, batch: Batch<Waiter>) -> Result<(), ApplyError> {
         let next = Position { batch: batch.number + 1, lsn: batch.next_lsn() };
         let mut told = Told { waiters: batch.waiters.into_iter().peekable() };
         let reader = Batch::<Waiter> { waiters: Vec::new(), ..batch };
@@ -168,9 +180,6 @@ impl Applier {
         self.gather.flush(self.time_ms, &mut self.touched);
         self.next = next;
         self.broker.set_applied(Lsn(next.lsn.0.saturating_sub(1)));
-        self.broker.journal.applied(submitted);
-        self.touched.publish();
-        self.wake();
         Ok(())
     }
 

@@ -1,0 +1,200 @@
+//! What is listened on, and what each listener speaks. Part of `app`.
+
+use std::future::Future;
+use std::io;
+use std::net::{SocketAddr, TcpListener as StdListener, TcpStream as StdStream};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio_rustls::TlsAcceptor;
+
+use crate::broker::append::LogFront;
+use crate::config::address::ListenAddress;
+use crate::kafka::service::{KafkaConfig, Shared as KafkaShared, Timer, serve};
+use crate::metrics::{CloseReason, Metrics, Protocol};
+use crate::mqtt::service::{Service, Shared as MqttShared};
+use crate::net::outbound::Outbound;
+use crate::net::stream::Stream;
+use crate::net::tls::Tls;
+use crate::server::clock::Clock;
+use crate::server::driver::drive;
+use crate::server::listener::{Gate, Place, accept, bind};
+use crate::server::workers::Workers;
+
+use super::AppError;
+
+/// A TLS handshake must be through by then.
+const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
+
+/// A bound listener and its name in configuration and start-up line.
+pub(super) struct Bound {
+    pub(super) name: &'static str,
+    pub(super) listener: StdListener,
+    pub(super) address: SocketAddr,
+}
+
+/// Binds `address` unless it is off: the first of its addresses that can be bound.
+pub(super) fn bind_one(
+    name: &'static str,
+    address: &ListenAddress,
+) -> Result<Option<Bound>, AppError> {
+    let refuse = |error| AppError::Listen { what: format!("listeners.{name} {address}"), error };
+    let Some(addresses) = address.resolve().map_err(refuse)? else { return Ok(None) };
+    let mut last = io::Error::new(io::ErrorKind::NotFound, "no address");
+    for candidate in addresses {
+        match bind(candidate) {
+            Ok(listener) => {
+                let address = listener.local_addr().map_err(refuse)?;
+                return Ok(Some(Bound { name, listener, address }));
+            }
+            Err(error) => last = error,
+        }
+    }
+    Err(refuse(last))
+}
+
+/// What all connections share.
+#[derive(Clone)]
+pub(super) struct Connections {
+    pub(super) workers: Arc<Workers>,
+    pub(super) gate: Arc<Gate>,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) clock: Clock,
+    pub(super) mqtt: MqttShared,
+    pub(super) kafka: Arc<KafkaShared<LogFront>>,
+    pub(super) shutdown: watch::Receiver<bool>,
+}
+
+impl Connections {
+    fn enter(&self, protocol: Protocol) -> Option<Place> {
+        let place = self.gate.enter();
+        if place.is_none() {
+            self.metrics.connections.closed.of(protocol, CloseReason::Limit).inc();
+            tracing::debug!("a connection over the limit was closed");
+        }
+        place
+    }
+
+    /// Accepts MQTT connections, over TLS if `tls` is given.
+    pub(super) async fn mqtt(self, listener: StdListener, tls: Option<Arc<Tls>>) -> io::Result<()> {
+        accept(listener, move |stream, peer| {
+            let Some(place) = self.enter(Protocol::Mqtt) else { return };
+            let (connections, tls) = (self.clone(), tls.clone());
+            self.workers.spawn(async move {
+                connections.serve_mqtt(stream, peer, tls).await;
+                drop(place);
+            });
+        })
+        .await
+    }
+
+    async fn serve_mqtt(self, stream: StdStream, peer: SocketAddr, tls: Option<Arc<Tls>>) {
+        let stream = match TcpStream::from_std(stream) {
+            Ok(stream) => stream,
+            Err(error) => return tracing::warn!(%peer, %error, "cannot serve a connection"),
+        };
+        let stream = match tls {
+            None => Stream::Tcp(Arc::new(stream)),
+            Some(tls) => {
+                let handshake = TlsAcceptor::from(tls.current()).accept(stream);
+                match tokio::time::timeout(HANDSHAKE_MAX, handshake).await {
+                    Ok(Ok(stream)) => Stream::Tls(Box::new(stream)),
+                    Ok(Err(error)) => return self.refuse_tls(peer, &error.to_string()),
+                    Err(_) => return self.refuse_tls(peer, "handshake timed out"),
+                }
+            }
+        };
+        let limit = self.mqtt.config.live().mqtt.outbound_buffer_bytes_max;
+        let outbound = Arc::new(Outbound::new(stream.inline(), limit));
+        let service = Service::new(&self.mqtt, outbound, peer, self.clock.now_ms());
+        drive(stream, service, self.clock).await;
+    }
+
+    fn refuse_tls(&self, peer: SocketAddr, error: &str) {
+        self.metrics.connections.closed.of(Protocol::Mqtt, CloseReason::Tls).inc();
+        tracing::debug!(%peer, error, "a TLS handshake failed");
+    }
+
+    /// Accepts Kafka connections.
+    pub(super) async fn kafka(self, listener: StdListener) -> io::Result<()> {
+        accept(listener, move |stream, peer| {
+            let Some(place) = self.enter(Protocol::Kafka) else { return };
+            let connections = self.clone();
+            self.workers.spawn(async move {
+                connections.serve_kafka(stream, peer).await;
+                drop(place);
+            });
+        })
+        .await
+    }
+
+    async fn serve_kafka(self, stream: StdStream, peer: SocketAddr) {
+        let counters = &self.metrics.connections;
+        let live = Arc::clone(&self.mqtt.config.live());
+        let Ok(principal) = live.authenticator.anonymous(peer.ip().is_loopback()) else {
+            counters.auth_failures.of(Protocol::Kafka).inc();
+            counters.closed.of(Protocol::Kafka, CloseReason::NotAuthorized).inc();
+            return tracing::info!(%peer, "a Kafka client without credentials was refused");
+        };
+        let stream = TcpStream::from_std(stream).and_then(|stream| {
+            let local = stream.local_addr()?;
+            Ok((stream, local))
+        });
+        let (stream, local) = match stream {
+            Ok(stream) => stream,
+            Err(error) => return tracing::warn!(%peer, %error, "cannot serve a connection"),
+        };
+        counters.opened.of(Protocol::Kafka).inc();
+        counters.open.of(Protocol::Kafka).inc();
+        let shared = Arc::clone(&self.kafka);
+        let served = serve(stream, local, principal, shared, self.shutdown.clone()).await;
+        counters.open.of(Protocol::Kafka).dec();
+        let reason = match served {
+            Ok(()) => CloseReason::Client,
+            Err(error) => {
+                tracing::debug!(%peer, %error, "a Kafka connection ended");
+                self.count_kafka(&error)
+            }
+        };
+        counters.closed.of(Protocol::Kafka, reason).inc();
+    }
+
+    fn count_kafka(&self, error: &crate::kafka::service::ServeError) -> CloseReason {
+        match error.violation() {
+            None => CloseReason::Lost,
+            Some(kind) => {
+                self.metrics.connections.protocol_errors.of(Protocol::Kafka, kind).inc();
+                CloseReason::ProtocolError
+            }
+        }
+    }
+}
+
+/// Sleeping for protocols that may not look at a clock.
+pub(super) struct Sleeper;
+
+impl Timer for Sleeper {
+    fn sleep(&self, duration: Duration) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        Box::pin(tokio::time::sleep(duration))
+    }
+}
+
+/// The Kafka listener's share of the configuration.
+pub(super) fn kafka_config(config: &crate::config::Config, cluster_id: String) -> KafkaConfig {
+    let advertised = config.kafka.advertised.rsplit_once(':').and_then(|(host, port)| {
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        Some((host.to_owned(), port.parse().ok()?))
+    });
+    KafkaConfig {
+        request_bytes_max: config.kafka.request_bytes_max,
+        advertised,
+        cluster_id,
+        auto_create: config.logs.auto_create,
+        fetch_bytes_max: config.kafka.fetch_bytes_max,
+        produce_waiting_max: config.kafka.requests_in_flight_max,
+        ..KafkaConfig::default()
+    }
+}

@@ -1,0 +1,348 @@
+//! The composition root: configuration, store, broker, routes, listeners, in this order, and the reverse on the
+//! way down.
+//!
+//! - [`storage`] the data directory: lock, checkpoint, replay, threads
+//! - [`listeners`] what is listened on, and what each speaks
+//! - [`timers`] the broker's deadlines on the server's wheel
+//! - [`timed_disk`] a stopwatch on the journal's syncs
+//! - [`logging`] the broker's own log lines
+
+mod listeners;
+mod logging;
+mod storage;
+mod timed_disk;
+mod timers;
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
+
+use crate::admin::readiness::{Condition, Readiness};
+use crate::admin::{self, AdminState};
+use crate::bridge::file;
+use crate::bridge::route::RouteMetrics;
+use crate::bridge::subscriber::RouteSubscriber;
+use crate::broker::append::LogFront;
+use crate::broker::apply::ApplyError;
+use crate::broker::consumer::CloseReason;
+use crate::broker::engine::NowMs;
+use crate::config::address::ListenAddress;
+use crate::config::live::Bundle;
+use crate::config::sections::{ClientCertificate, TlsSection};
+use crate::config::source::ConfigError;
+use crate::config::{Config, Options};
+use crate::kafka::service::Shared as KafkaShared;
+use crate::metrics::{Metrics, MetricsError};
+use crate::mqtt::service::Shared as MqttShared;
+use crate::net::dev_certs::{Provision, provide};
+use crate::net::tls::{ClientAuth, Tls, TlsError, TlsFiles};
+use crate::net::touched;
+use crate::server::clock::Clock;
+use crate::server::listener::Gate;
+use crate::server::timer::Wheel;
+use crate::server::workers::Workers;
+use crate::store::error::StoreError;
+
+use self::listeners::{Bound, Connections, Sleeper, bind_one, kafka_config};
+use self::storage::{Storage, Surroundings};
+use self::timers::BrokerTimers;
+
+/// Longest wait for connections to take their goodbye.
+const FAREWELL_MAX: Duration = Duration::from_secs(5);
+/// Between two looks at whether they have.
+const FAREWELL_STEP: Duration = Duration::from_millis(10);
+/// Between two looks at the journal's health.
+const WATCH_STEP: Duration = Duration::from_secs(1);
+
+/// Why the broker did not start or stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum AppError {
+    /// The configuration or a route.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// Certificates.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// A listener.
+    #[error("{what}: {error}")]
+    Listen {
+        /// Which key, and the address.
+        what: String,
+        /// The system's word.
+        error: io::Error,
+    },
+    /// The data directory.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A record that the journal holds.
+    #[error(transparent)]
+    Apply(#[from] ApplyError),
+    /// The runtime or a signal handler.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// Two metrics have one name.
+    #[error(transparent)]
+    Metrics(#[from] MetricsError),
+    /// Directives for log lines.
+    #[error("log.level: {0}")]
+    LogLevel(String),
+}
+
+/// Listeners bound before anything slow is done, so that a port in use is known at once.
+struct Sockets {
+    mqtt: Option<Bound>,
+    mqtts: Option<Bound>,
+    kafka: Option<Bound>,
+    admin: Option<Bound>,
+}
+
+impl Sockets {
+    fn bind(config: &Config) -> Result<Self, AppError> {
+        Ok(Self {
+            mqtt: bind_one("mqtt", &config.listeners.mqtt)?,
+            mqtts: bind_one("mqtts", &config.listeners.mqtts)?,
+            kafka: bind_one("kafka", &config.listeners.kafka)?,
+            admin: bind_one("admin", &config.listeners.admin)?,
+        })
+    }
+
+    fn announce(&self) {
+        for bound in [&self.mqtt, &self.mqtts, &self.kafka, &self.admin].into_iter().flatten() {
+            tracing::info!("listening {} {}", bound.name, bound.address);
+        }
+    }
+}
+
+/// Starts the broker and returns when it has stopped.
+///
+/// # Errors
+/// One clear line.
+pub fn run(options: &Options) -> Result<(), AppError> {
+    let begun = Instant::now();
+    let config = options.resolve()?;
+    logging::init(&config.log).map_err(AppError::LogLevel)?;
+    let bundle = Arc::new(Bundle::new(config)?);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(serve(bundle, begun))
+}
+
+async fn serve(bundle: Arc<Bundle>, begun: Instant) -> Result<(), AppError> {
+    let config = &bundle.started;
+    let clock = Clock::default();
+    let now_ms: NowMs = Arc::new(move || clock.now_ms());
+    let mut signals = Signals::new()?;
+    let metrics = Arc::new(Metrics::new(clock.now_ms() as f64 / 1000.0)?);
+    let readiness = Arc::new(Readiness::starting());
+    let routes = file::load(&config.bridge_config)?;
+    let mut sockets = Sockets::bind(config)?;
+    let tls = open_tls(config, clock.now_ms())?;
+    let wheel = Arc::new(Wheel::default());
+    let timers = BrokerTimers::new(Arc::clone(&wheel));
+    let storage = Arc::new(Storage::open(
+        &config.data_dir,
+        &Surroundings {
+            bundle: &bundle,
+            metrics: &metrics,
+            readiness: &readiness,
+            timers: &timers,
+            now_ms: Arc::clone(&now_ms),
+        },
+    )?);
+    let route_metrics = Arc::new(RouteMetrics::new(&routes, &metrics)?);
+    for (index, route) in routes.iter().enumerate() {
+        let metrics = Arc::clone(&route_metrics);
+        let subscriber = RouteSubscriber::new(Arc::clone(route), metrics, index);
+        let router = storage.broker.router.vhost(&route.vhost);
+        router.add_route(&route.filter, Arc::new(subscriber));
+        if let Some(log) = route.fixed_log() {
+            storage.broker.prepare_log(&route.vhost, log, route.partitions, clock.now_ms());
+        }
+    }
+    let workers = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let workers = Arc::new(Workers::start(workers)?);
+    let (stop, shutdown) = watch::channel(false);
+    let kafka = KafkaShared {
+        broker: Arc::new(LogFront { broker: Arc::clone(&storage.broker), now_ms }),
+        config: kafka_config(config, storage.cluster_id.clone()),
+        timer: Arc::new(Sleeper),
+    };
+    let connections = Connections {
+        workers: Arc::clone(&workers),
+        gate: Gate::new(config.listeners.connections_max),
+        metrics: Arc::clone(&metrics),
+        clock,
+        mqtt: MqttShared {
+            broker: Arc::clone(&storage.broker),
+            config: Arc::clone(&bundle),
+            wheel: Arc::clone(&wheel),
+        },
+        kafka: Arc::new(kafka),
+        shutdown: shutdown.clone(),
+    };
+    sockets.announce();
+    let accepting = start_accepting(&mut sockets, &connections, tls);
+    let background = start_background(&storage, &metrics, &readiness, wheel, config, clock);
+    let admin = start_admin(sockets.admin.take(), &metrics, &readiness, shutdown)?;
+    readiness.clear(Condition::Start);
+    metrics.ready.set(1);
+    tracing::info!("ready in {} ms", begun.elapsed().as_millis());
+    signals.wait().await;
+    tracing::info!("stopping");
+    readiness.set(Condition::Stop, "stopping");
+    metrics.ready.set(0);
+    accepting.iter().for_each(tokio::task::JoinHandle::abort);
+    stop.send_replace(true);
+    farewell(&storage, &connections).await;
+    drop(admin);
+    background.iter().for_each(tokio::task::JoinHandle::abort);
+    workers.stop();
+    touched::flush();
+    storage.close();
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// Says goodbye to every connection in its protocol's words and waits until it is read, or long enough.
+async fn farewell(storage: &Storage, connections: &Connections) {
+    for session in storage.broker.sessions.all() {
+        let link = session.inner.lock().link.clone();
+        if let Some(link) = link {
+            link.consumer.close(CloseReason::ShuttingDown);
+        }
+    }
+    let deadline = Instant::now() + FAREWELL_MAX;
+    while connections.gate.open() > 0 && Instant::now() < deadline {
+        tokio::time::sleep(FAREWELL_STEP).await;
+    }
+}
+
+type Tasks = Vec<tokio::task::JoinHandle<()>>;
+
+fn start_accepting(
+    sockets: &mut Sockets,
+    connections: &Connections,
+    tls: Option<Arc<Tls>>,
+) -> Tasks {
+    let mut tasks = Vec::new();
+    if let Some(bound) = sockets.mqtt.take() {
+        tasks.push(spawn_accepting("mqtt", connections.clone().mqtt(bound.listener, None)));
+    }
+    if let Some(bound) = sockets.mqtts.take() {
+        tasks.push(spawn_accepting("mqtts", connections.clone().mqtt(bound.listener, tls)));
+    }
+    if let Some(bound) = sockets.kafka.take() {
+        tasks.push(spawn_accepting("kafka", connections.clone().kafka(bound.listener)));
+    }
+    tasks
+}
+
+fn spawn_accepting(
+    name: &'static str,
+    accepting: impl Future<Output = io::Result<()>> + Send + 'static,
+) -> tokio::task::JoinHandle<()> {
+    tokio::spawn(async move {
+        if let Err(error) = accepting.await {
+            tracing::error!(name, %error, "a listener ended");
+        }
+    })
+}
+
+/// The timer wheel, the checkpoint interval, the watch over the journal.
+fn start_background(
+    storage: &Arc<Storage>,
+    metrics: &Arc<Metrics>,
+    readiness: &Arc<Readiness>,
+    wheel: Arc<Wheel>,
+    config: &Config,
+    clock: Clock,
+) -> Tasks {
+    let interval = Duration::from_secs(config.checkpoint.interval_s.max(1));
+    let engine = Arc::clone(&storage.engine);
+    let checkpoints = tokio::spawn(async move {
+        loop {
+            tokio::time::sleep(interval).await;
+            engine.request_checkpoint();
+        }
+    });
+    let (storage, metrics) = (Arc::clone(storage), Arc::clone(metrics));
+    let readiness = Arc::clone(readiness);
+    let watch = tokio::spawn(async move {
+        loop {
+            tokio::time::sleep(WATCH_STEP).await;
+            storage.watch_journal(&metrics, &readiness);
+        }
+    });
+    vec![tokio::spawn(wheel.run(clock)), checkpoints, watch]
+}
+
+fn start_admin(
+    bound: Option<Bound>,
+    metrics: &Arc<Metrics>,
+    readiness: &Arc<Readiness>,
+    mut shutdown: watch::Receiver<bool>,
+) -> io::Result<Option<tokio::task::JoinHandle<()>>> {
+    let Some(bound) = bound else { return Ok(None) };
+    let listener = tokio::net::TcpListener::from_std(bound.listener)?;
+    let state =
+        AdminState { metrics: Arc::clone(metrics), readiness: Arc::clone(readiness) };
+    Ok(Some(tokio::spawn(async move {
+        let stopped = async move {
+            // A dropped sender stops it as well.
+            drop(shutdown.wait_for(|stop| *stop).await);
+        };
+        if let Err(error) = admin::serve(listener, state, stopped).await {
+            tracing::error!(%error, "the admin listener ended");
+        }
+    })))
+}
+
+/// SIGTERM and SIGINT.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn wait(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+fn open_tls(config: &Config, now_ms: u64) -> Result<Option<Arc<Tls>>, AppError> {
+    if config.listeners.mqtts == ListenAddress::Off {
+        return Ok(None);
+    }
+    let files = tls_files(&config.certs, &config.tls);
+    if provide(&config.certs, &files, now_ms)? == Provision::Made {
+        tracing::info!(folder = %config.certs.display(), "made development certificates");
+    }
+    Ok(Some(Arc::new(Tls::open(files)?)))
+}
+
+/// The files that `[tls]` names, below `certs` unless absolute.
+fn tls_files(certs: &Path, tls: &TlsSection) -> TlsFiles {
+    let ca = certs.join(&tls.client_ca);
+    TlsFiles {
+        certificate: certs.join(&tls.certificate),
+        key: certs.join(&tls.key),
+        clients: match tls.client_certificate {
+            ClientCertificate::Off => ClientAuth::Off,
+            ClientCertificate::Optional => ClientAuth::Optional(ca),
+            ClientCertificate::Required => ClientAuth::Required(ca),
+        },
+    }
+}

@@ -1,0 +1,252 @@
+//! From a data directory to a broker that takes records, and back. Part of `app`.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+use parking_lot::Mutex;
+
+use crate::admin::readiness::{Condition, Readiness};
+use crate::broker::Broker;
+use crate::broker::Parts;
+use crate::broker::checkpoint::Checkpointer;
+use crate::broker::consumer::Waiter;
+use crate::broker::engine::{Engine, NowMs, Observer};
+use crate::broker::limits::Limits;
+use crate::broker::restore;
+use crate::broker::sessions::deliver::QueueLimits;
+use crate::config::Config;
+use crate::config::live::Bundle;
+use crate::config::sections::Durability as Configured;
+use crate::metrics::Metrics;
+use crate::model::ids::Lsn;
+use crate::store::bodies::{BodyOptions, BodyStore};
+use crate::store::disk::Disk;
+use crate::store::disk::folder::Folder;
+use crate::store::error::StoreError;
+use crate::store::journal::embedded::EmbeddedJournal;
+use crate::store::journal::{Durability, Journal, JournalOptions};
+use crate::store::partition::folders::LogFolders;
+use crate::store::tables::db::Db;
+use crate::store::{DirLock, lock_dir};
+
+use super::AppError;
+use super::timed_disk::TimedDisk;
+use super::timers::{BrokerTimers, Handle};
+
+/// Memory for pages of the metadata database.
+const DATABASE_CACHE_BYTES: usize = 16 << 20;
+/// QoS 0 messages that wait behind a session's queue, and their bytes.
+const VOLATILE_MAX: usize = 10_000;
+const VOLATILE_BYTES_MAX: usize = 4 << 20;
+/// Between two log lines about a long replay.
+const PROGRESS_BATCHES: u64 = 2_000;
+
+/// A broker over its data directory.
+pub(super) struct Storage {
+    pub(super) broker: Arc<Broker>,
+    pub(super) engine: Arc<Engine>,
+    pub(super) cluster_id: String,
+    journal: Arc<EmbeddedJournal<Waiter>>,
+    _lock: DirLock,
+}
+
+/// What starting needs besides the directory.
+pub(super) struct Surroundings<'a> {
+    pub(super) bundle: &'a Bundle,
+    pub(super) metrics: &'a Arc<Metrics>,
+    pub(super) readiness: &'a Arc<Readiness>,
+    pub(super) timers: &'a Arc<BrokerTimers>,
+    pub(super) now_ms: NowMs,
+}
+
+fn folder(root: &Arc<dyn Disk>, name: &str) -> Result<Arc<dyn Disk>, StoreError> {
+    let path = root.path(name);
+    root.folder(name).map_err(|source| StoreError::Io { file: path, doing: "create", source })
+}
+
+fn journal_options(config: &Config) -> JournalOptions {
+    JournalOptions {
+        segment_bytes: config.journal.segment_bytes,
+        submit_bytes_max: config.journal.submit_bytes_max,
+        batch_bytes_max: config.journal.batch_bytes_max,
+        durability: match config.journal.durability {
+            Configured::Fsync => Durability::Fsync,
+            Configured::Os => Durability::Os,
+        },
+        ..JournalOptions::default()
+    }
+}
+
+fn limits(config: &Config) -> Limits {
+    Limits {
+        queue: QueueLimits {
+            messages_max: config.mqtt.queued_messages_max as u64,
+            bytes_max: config.mqtt.queued_bytes_max as u64,
+            volatile_max: VOLATILE_MAX,
+            volatile_bytes_max: VOLATILE_BYTES_MAX,
+        },
+        subscriptions_max: config.mqtt.subscriptions_per_session_max,
+        topic_levels_max: config.mqtt.topic_levels_max,
+        retained_max: config.retained.messages_max,
+        session_expiry_s_max: config.mqtt.session_expiry_s_max,
+        logs_max: config.logs.logs_max,
+        partitions_max: config.logs.partitions_max,
+        default_partitions: config.logs.default_partitions,
+    }
+}
+
+impl Storage {
+    /// Locks `data_dir`, reads the last checkpoint, replays the journal, and starts the threads.
+    pub(super) fn open(data_dir: &Path, around: &Surroundings<'_>) -> Result<Self, AppError> {
+        let config = &around.bundle.started;
+        let lock = lock_dir(data_dir)?;
+        let root = Folder::open(data_dir).map_err(|source| StoreError::Io {
+            file: data_dir.to_owned(),
+            doing: "open",
+            source,
+        })?;
+        let db = Arc::new(Db::open(&data_dir.join("meta.redb"), DATABASE_CACHE_BYTES)?);
+        let checkpoint = db.checkpoint()?;
+        let journal_disk = Arc::new(TimedDisk {
+            disk: folder(&root, "journal")?,
+            seconds: around.metrics.journal.sync_seconds.clone(),
+        });
+        // Judged before anything else is touched: a corrupt journal leaves every file as it is.
+        let opened = EmbeddedJournal::<Waiter>::open(
+            journal_disk,
+            journal_options(config),
+            restore::position(checkpoint.as_ref()),
+        )?;
+        let segments = restore::segments(&db)?;
+        let lengths: Vec<_> = segments.iter().map(|(id, row)| (*id, row.valid_len)).collect();
+        let bodies =
+            BodyStore::open(folder(&root, "bodies")?, BodyOptions::default(), lengths)?;
+        let parts = Parts {
+            journal: opened.journal.clone(),
+            bodies,
+            metrics: Arc::clone(around.metrics),
+            retained: restore::retained(&db)?,
+            logs: restore::logs(&db, LogFolders::new(folder(&root, "logs")?))?,
+            acl: around.bundle.live().acl.clone(),
+            limits: limits(config),
+            timers: Arc::new(Handle(Arc::clone(around.timers))),
+        };
+        let (broker, mut applier) = restore::broker(parts, &db, checkpoint.as_ref())?;
+        replay(&mut applier, opened.replay)?;
+        restore::revive(&broker, &applier);
+        around.timers.serve(&broker);
+        let applied = applier.limits();
+        let broker_uuid = checkpoint.map_or_else(new_uuid, |row| Ok(row.broker_uuid))?;
+        let checkpointer = Checkpointer::new(Arc::clone(&broker), db, broker_uuid, segments);
+        let engine = Engine::start(
+            Arc::clone(&broker),
+            applier,
+            checkpointer,
+            config.checkpoint.journal_bytes,
+            Arc::clone(&around.now_ms),
+            Arc::new(Watch::new(around.metrics, around.readiness)),
+        )?;
+        let journal = opened.journal;
+        let room = Arc::downgrade(&broker);
+        journal.on_room(Arc::new(move || {
+            if let Some(broker) = room.upgrade() {
+                broker.announce_room();
+            }
+        }));
+        journal.start(engine.sink())?;
+        restore::resume(&broker, applied, (around.now_ms)());
+        let cluster_id = broker_uuid.iter().map(|byte| format!("{byte:02x}")).collect();
+        Ok(Self { broker, engine: Arc::new(engine), cluster_id, journal, _lock: lock })
+    }
+
+    /// Writes what waits, takes a last checkpoint, ends the threads.
+    pub(super) fn close(&self) {
+        if let Err(error) = self.journal.close() {
+            tracing::error!(%error, "the journal was not written to its end");
+        }
+        self.engine.stop();
+    }
+
+    /// Keeps the readiness and the metric of the journal true.
+    pub(super) fn watch_journal(&self, metrics: &Metrics, readiness: &Readiness) {
+        match self.journal.state() {
+            crate::store::journal::JournalState::Ok => {
+                metrics.journal.failing.set(0);
+                readiness.clear(Condition::Journal);
+            }
+            crate::store::journal::JournalState::Failing { reason, .. } => {
+                metrics.journal.failing.set(1);
+                readiness.set(Condition::Journal, &*reason);
+            }
+        }
+    }
+}
+
+fn replay(
+    applier: &mut crate::broker::apply::Applier,
+    replay: crate::store::journal::replay::Replay<Waiter>,
+) -> Result<(), AppError> {
+    let mut batches = 0u64;
+    for batch in replay {
+        let batch = batch?;
+        let number = batch.number;
+        applier.replay_batch(batch)?;
+        batches += 1;
+        if batches.is_multiple_of(PROGRESS_BATCHES) {
+            tracing::info!(batches, number, "replaying the journal");
+        }
+    }
+    if batches > 0 {
+        let lsn = applier.next().lsn.0.saturating_sub(1);
+        tracing::info!(batches, lsn, "replayed the journal");
+    }
+    Ok(())
+}
+
+fn new_uuid() -> Result<[u8; 16], AppError> {
+    let mut uuid = [0; 16];
+    getrandom::fill(&mut uuid)
+        .map_err(|error| AppError::Io(std::io::Error::other(error.to_string())))?;
+    Ok(uuid)
+}
+
+/// Checkpoints as operators see them.
+struct Watch {
+    metrics: Arc<Metrics>,
+    readiness: Arc<Readiness>,
+    begun: Mutex<Option<Instant>>,
+}
+
+impl Watch {
+    fn new(metrics: &Arc<Metrics>, readiness: &Arc<Readiness>) -> Self {
+        Self {
+            metrics: Arc::clone(metrics),
+            readiness: Arc::clone(readiness),
+            begun: Mutex::new(None),
+        }
+    }
+}
+
+impl Observer for Watch {
+    fn begun(&self) {
+        *self.begun.lock() = Some(Instant::now());
+    }
+
+    fn done(&self, next: Lsn) {
+        let checkpoint = &self.metrics.checkpoint;
+        checkpoint.taken.inc();
+        checkpoint.lsn.set(i64::try_from(next.0.saturating_sub(1)).unwrap_or(i64::MAX));
+        if let Some(begun) = self.begun.lock().take() {
+            checkpoint.seconds.observe(begun.elapsed().as_secs_f64());
+        }
+    }
+
+    fn failed(&self, error: &str) {
+        self.readiness.set(Condition::Checkpoint, error);
+    }
+
+    fn stuck(&self, error: &str) {
+        self.readiness.set(Condition::Journal, error);
+    }
+}
