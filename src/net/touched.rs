@@ -7,15 +7,41 @@
 use std::cell::RefCell;
 use std::sync::Arc;
 
-use super::outbound::Outbound;
+use super::outbound::{Outbound, Pushed};
+
+/// Congested connections that one publisher waits for; those beyond have the same fate.
+const CONGESTED_MAX: usize = 64;
 
 thread_local! {
     static TOUCHED: RefCell<Vec<Arc<Outbound>>> = const { RefCell::new(Vec::new()) };
+    static CONGESTED: RefCell<Vec<Arc<Outbound>>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Puts `outbound` on this thread's list. Call it when [`Outbound::push`] says that it was first.
-pub fn add(outbound: &Arc<Outbound>) {
-    TOUCHED.with_borrow_mut(|list| list.push(Arc::clone(outbound)));
+/// Puts `outbound` on this thread's lists as an append to it says.
+pub fn note(outbound: &Arc<Outbound>, pushed: Pushed) {
+    if pushed.first {
+        TOUCHED.with_borrow_mut(|list| list.push(Arc::clone(outbound)));
+    }
+    if pushed.congested {
+        CONGESTED.with_borrow_mut(|list| {
+            let known = list.iter().any(|known| Arc::ptr_eq(known, outbound));
+            if !known && list.len() < CONGESTED_MAX {
+                list.push(Arc::clone(outbound));
+            }
+        });
+    }
+}
+
+/// Whether somebody that this thread wrote to since the last [`take_congested`] became congested.
+#[must_use]
+pub fn is_congested() -> bool {
+    CONGESTED.with_borrow(|list| !list.is_empty())
+}
+
+/// Takes the connections that became congested since the last call: whoever wrote to them should wait.
+#[must_use]
+pub fn take_congested() -> Vec<Arc<Outbound>> {
+    CONGESTED.with_borrow_mut(std::mem::take)
 }
 
 /// How many connections wait for their flush.
