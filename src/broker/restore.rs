@@ -231,8 +231,9 @@ pub fn revive(broker: &Broker, applier: &Applier) {
         inner.sent = inner.state.sent;
         if inner.state.connected {
             // What the last connection was sent is not known beyond its window.
-            let window = inner.queue.head() + u64::from(inner.state.receive_max);
-            inner.sent = inner.sent.max(window.min(inner.queue.tail()));
+            let window = usize::from(inner.state.receive_max);
+            let last = inner.queue.iter().take(window).last().map(|(position, _)| position);
+            inner.sent = inner.sent.max(last.map_or(0, |last| last + 1));
         }
         inner.cursor = inner.queue.head();
         for (filter, subscription) in &inner.subscriptions {

@@ -69,6 +69,8 @@ impl Broker {
     }
 
     /// The publisher released its QoS 2 identifier `id`; PUBCOMP of a durable session waits for the waiter.
+    /// Only for the connection that has the session when it is applied: by then another one may use the
+    /// identifier again.
     ///
     /// # Errors
     /// The journal's refusal.
@@ -78,7 +80,8 @@ impl Broker {
         id: NonZeroU16,
         waiter: Waiter,
     ) -> Result<(), SubmitError> {
-        let record = Record::ForgetInbound { session: handle.session.id, packet_id: id.get() };
+        let (session, epoch) = (handle.session.id, handle.epoch);
+        let record = Record::ForgetInbound { session, epoch, packet_id: id.get() };
         self.submit(Some(waiter), &record).map(|_| ())
     }
 

@@ -207,6 +207,7 @@ impl Applier {
             }
         }
         self.woken.clear();
+        self.broker.wake_applied();
     }
 
     /// Applies one record; `bytes` are its own.
@@ -267,8 +268,8 @@ impl Applier {
                     entry.release();
                 }
             }),
-            Record::ForgetInbound { session, packet_id } => {
-                self.change_session(session, None, |inner| {
+            Record::ForgetInbound { session, epoch, packet_id } => {
+                self.change_session(session, Some(epoch), |inner| {
                     inner.state.inbound.remove(&packet_id);
                 })
             }

@@ -74,9 +74,11 @@ impl<'a> Record<'a> {
                 positions: many(&mut r, 1, Reader::varint)?,
             },
             kind::RELEASE => Self::Release { queue: queue(&mut r)?, position: r.varint()? },
-            kind::FORGET_INBOUND => {
-                Self::ForgetInbound { session: queue(&mut r)?, packet_id: r.u16()? }
-            }
+            kind::FORGET_INBOUND => Self::ForgetInbound {
+                session: queue(&mut r)?,
+                epoch: r.varint()?,
+                packet_id: r.u16()?,
+            },
             kind::CREATE_LOG => create_log(&mut r)?,
             kind::LIMITS => {
                 Self::Limits { queued_messages_max: r.u64()?, queued_bytes_max: r.u64()? }

@@ -85,9 +85,10 @@ impl Record<'_> {
                 w.varint(queue.0);
                 w.varint(*position);
             }
-            Self::ForgetInbound { session, packet_id } => {
+            Self::ForgetInbound { session, epoch, packet_id } => {
                 w.u8(kind::FORGET_INBOUND);
                 w.varint(session.0);
+                w.varint(*epoch);
                 w.u16(*packet_id);
             }
             Self::CreateLog { id, vhost, name, uuid, time_ms, partitions, config } => {

@@ -2,6 +2,10 @@
 //!
 //! Direct only when the session's queue is empty and its window open, else the message waits its turn; a
 //! destination names the session, and takeover swaps the link under the session's lock.
+//!
+//! A window that the receiver keeps shut holds nothing of QoS 0 back (MQTT5-3.3.4): such a message then passes
+//! what is queued for the window, though not what its own publisher has under way in the journal, and not
+//! when it is retained, since the newest value of a topic comes last.
 
 use std::sync::Arc;
 
@@ -131,7 +135,12 @@ impl Session {
         fanout: &mut Fanout<'_>,
     ) -> Fate {
         let behind = if self.durable { fanout.behind } else { 0 };
-        if behind == 0 && inner.is_drained() {
+        let keeps_place = fanout.message.retain;
+        let passes = inner.is_window_shut()
+            && !keeps_place
+            && !inner.pulling
+            && inner.volatile.is_empty();
+        if behind == 0 && (passes || inner.is_drained()) {
             let mut encodings = std::mem::take(fanout.encodings);
             let outgoing = fanout.outgoing(to, QoS::AtMostOnce, None);
             let delivered = consumer.deliver(&outgoing, &mut encodings);
@@ -150,9 +159,11 @@ impl Session {
             return Fate::Dropped(Drop::SlowConsumer);
         }
         inner.volatile_bytes += stored.bytes.len();
-        let after = behind.max(inner.last_order());
+        let after = behind.max(inner.queue.newest().map_or(0, |entry| entry.order));
         inner.volatile.push_back(Volatile {
+            behind,
             after,
+            keeps_place,
             retain: fanout.message.retain && to.retain_as_published,
             subscription_ids: to.subscription_ids.clone(),
             stored,
@@ -171,7 +182,7 @@ impl Session {
     ) -> Fate {
         let position = inner.queue.tail();
         let open = inner.is_drained()
-            && inner.in_flight < inner.window
+            && !inner.is_window_shut()
             && (inner.queue.live() == 0 || inner.queue.has_packet_id(position));
         if !open {
             return inner.enqueue(to, qos, fanout);
@@ -189,7 +200,12 @@ impl Session {
                 inner.in_flight += 1;
                 Fate::Delivered
             }
-            Delivered::Full => inner.enqueue(to, qos, fanout),
+            Delivered::Full => {
+                let fate = inner.enqueue(to, qos, fanout);
+                // No acknowledgement need come that would have it pulled: the buffer's room must.
+                consumer.ready();
+                fate
+            }
             Delivered::TooLarge => Fate::Dropped(Drop::TooLarge),
             Delivered::Closed => Fate::Dropped(Drop::Offline),
         }
@@ -201,16 +217,6 @@ fn outgoing_retain(to: &Destination, fanout: &Fanout<'_>) -> bool {
 }
 
 impl Inner {
-    /// Order of the newest queued message; 0 when there is none.
-    fn last_order(&self) -> u64 {
-        let tail = self.queue.tail();
-        if self.queue.live() == 0 || tail == 0 {
-            return 0;
-        }
-        // Gaps at the tail belong to messages already gone: whatever is live precedes what comes now.
-        self.queue.get(tail - 1).map_or(u64::MAX >> 1, |entry| entry.order)
-    }
-
     fn enqueue(&mut self, to: &Destination, qos: QoS, fanout: &mut Fanout<'_>) -> Fate {
         if self.queue.live() >= fanout.limits.messages_max
             || self.queue.bytes() >= fanout.limits.bytes_max
