@@ -127,7 +127,7 @@ impl Engine {
         let (sender, done) = channel();
         if self.work.send(Work::Checkpoint(Some(sender))).is_ok() {
             // A failed checkpoint drops the sender: a restart replays instead.
-            drop(done.recv());
+            done.recv().ok();
         }
         drop(self.work.send(Work::Stop));
         for thread in self.threads.lock().drain(..) {
@@ -211,7 +211,7 @@ impl Loop {
                 Checkpointer::settle(&self.broker, &mut self.applier, written);
                 for told in self.told.drain(..) {
                     // Whoever gave up waiting needs no news.
-                    drop(told.send(()));
+                    told.send(()).ok();
                 }
                 if !self.next_told.is_empty() {
                     self.checkpoint();
