@@ -137,7 +137,6 @@ impl Publisher {
         CachedRoute { stamp, allowed, answer, durable, set: OnceLock::new() }
     }
 
-
     fn count(&mut self, fate: Fate, qos: QoS) {
         match fate {
             Fate::Delivered => self.counters.delivered[qos as usize] += 1,
@@ -325,10 +324,7 @@ impl Broker {
         let vhost = Arc::clone(&publisher.principal.vhost);
         let mut contents = slot.hold();
         let keeps = !message.payload.is_empty();
-        if keeps
-            && !contents.is_taken()
-            && self.retained.len() >= self.limits.load().retained_max
-        {
+        if keeps && !contents.is_taken() && self.retained.len() >= self.limits.load().retained_max {
             publisher.counters.drop_messages(DropReason::RetainedFull, 1);
             return Err(BrokerError::Limit("retained messages"));
         }
