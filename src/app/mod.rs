@@ -287,8 +287,7 @@ fn start_admin(
 ) -> io::Result<Option<tokio::task::JoinHandle<()>>> {
     let Some(bound) = bound else { return Ok(None) };
     let listener = tokio::net::TcpListener::from_std(bound.listener)?;
-    let state =
-        AdminState { metrics: Arc::clone(metrics), readiness: Arc::clone(readiness) };
+    let state = AdminState { metrics: Arc::clone(metrics), readiness: Arc::clone(readiness) };
     Ok(Some(tokio::spawn(async move {
         let stopped = async move {
             // A dropped sender stops it as well.

@@ -120,8 +120,7 @@ impl Storage {
         )?;
         let segments = restore::segments(&db)?;
         let lengths: Vec<_> = segments.iter().map(|(id, row)| (*id, row.valid_len)).collect();
-        let bodies =
-            BodyStore::open(folder(&root, "bodies")?, BodyOptions::default(), lengths)?;
+        let bodies = BodyStore::open(folder(&root, "bodies")?, BodyOptions::default(), lengths)?;
         let parts = Parts {
             journal: opened.journal.clone(),
             bodies,

@@ -5,14 +5,11 @@ use std::sync::Arc;
 use prometheus::core::Collector;
 use prometheus::{IntCounter, IntCounterVec, Opts};
 
-use crate::bridge::partitioner::{Sticky, partition_of};
 use crate::bridge::template::{RenderError, RouteContext, Template};
+use crate::broker::logs::name;
 use crate::metrics::label::{Label, PerLabel, RouteFailure};
 use crate::metrics::{Metrics, MetricsError};
 use crate::model::topic::TopicFilter;
-
-/// Most bytes in a log's name, which is Kafka's rule.
-pub const LOG_NAME_BYTES_MAX: usize = 249;
 
 /// A route, valid from its load on.
 #[derive(Clone, Debug)]
@@ -58,7 +55,7 @@ impl Route {
         target.log.clear();
         target.key.clear();
         self.log.render(message, &mut target.log)?;
-        if !is_log_name(&target.log) {
+        if !std::str::from_utf8(&target.log).is_ok_and(name::is_valid) {
             return Err(RenderError::BadLogName);
         }
         target.has_key = self.key.is_some();
@@ -94,15 +91,6 @@ impl Target {
     pub fn explicit(&self) -> Option<u32> {
         self.partition
     }
-}
-
-/// Whether `name` can be a log's: 1 to 249 letters, digits, `.`, `_`, `-`, and neither `.` nor `..`.
-#[must_use]
-pub fn is_log_name(name: &[u8]) -> bool {
-    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
-    (1..=LOG_NAME_BYTES_MAX).contains(&name.len())
-        && name.iter().all(plain)
-        && !matches!(name, b"." | b"..")
 }
 
 /// Digits only: what `u32` parses besides (`+1`) is no partition that somebody meant.

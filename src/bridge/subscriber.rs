@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::broker::router::{PartitionChoice, Route as Subscriber, RouteInput, RouteTarget};
 
-use super::partitioner::murmur2;
+use super::partitioner::key_hash;
 use super::route::{Route, RouteMetrics, Target};
 use super::template::RouteContext;
 
@@ -67,7 +67,42 @@ impl Subscriber for RouteSubscriber {
 fn choice(target: &Target) -> PartitionChoice {
     match (target.explicit(), target.key()) {
         (Some(partition), _) => PartitionChoice::Explicit(partition),
-        (None, Some(key)) => PartitionChoice::Hash(murmur2(key) & 0x7fff_ffff),
+        (None, Some(key)) => PartitionChoice::Hash(key_hash(key)),
         (None, None) => PartitionChoice::Sticky,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::RouteSubscriber;
+    use crate::bridge::file::parse;
+    use crate::bridge::partitioner::key_hash;
+    use crate::bridge::route::RouteMetrics;
+    use crate::broker::router::{PartitionChoice, Route, RouteInput, RouteTarget};
+    use crate::config::source::Source;
+    use crate::metrics::Metrics;
+
+    fn target(to: &str, topic: &str) -> Result<RouteTarget, String> {
+        let from = "[[route]]\nname = \"r\"\nfrom = { mqtt = \"f/+\" }\n";
+        let routes = parse(Source::named("r.toml", format!("{from}to = {{ {to} }}\n"))).unwrap();
+        let metrics = RouteMetrics::new(&routes, &Metrics::new(0.0).unwrap()).unwrap();
+        let route = RouteSubscriber::new(Arc::clone(&routes[0]), Arc::new(metrics), 0);
+        let (client_id, username) = ("c", "");
+        route.target(&RouteInput { topic, payload: b"{}", properties: &[], client_id, username })
+    }
+
+    #[test]
+    fn an_explicit_partition_wins_over_the_key_and_the_key_over_taking_turns() {
+        let both = target("log = \"l\", key = \"k\", partition = \"{1}\"", "f/3").unwrap();
+        assert_eq!(both.partition, PartitionChoice::Explicit(3));
+        assert_eq!(both.key.as_deref(), Some(b"k".as_slice()));
+        let key = target("log = \"l\", key = \"{1}\", partitions = 4", "f/3").unwrap();
+        assert_eq!(key.partition, PartitionChoice::Hash(key_hash(b"3")));
+        assert_eq!(key.partitions, Some(4));
+        let none = target("log = \"l\", key = \"\"", "f/3").unwrap();
+        assert_eq!((none.partition, none.key), (PartitionChoice::Sticky, None));
+        assert!(target("log = \"l\", partition = \"{1}\"", "f/x").is_err());
     }
 }

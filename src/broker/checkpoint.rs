@@ -14,6 +14,7 @@ use crate::store::bodies::{BodyRef, BodyWriter};
 use crate::store::codec::Writer;
 use crate::store::error::StoreError;
 use crate::store::journal::Position;
+use crate::store::tables::CheckpointWrite;
 use crate::store::tables::bodies::{BodyKey, BodyRow};
 use crate::store::tables::db::Db;
 use crate::store::tables::logs::{LogKey, LogRow};
@@ -23,10 +24,9 @@ use crate::store::tables::queue_pages::PageKey;
 use crate::store::tables::retained::RetainedKey;
 use crate::store::tables::sessions::SessionKey as SessionRowKey;
 use crate::store::tables::sets::SetKey;
-use crate::store::tables::CheckpointWrite;
 
 use super::Broker;
-use super::apply::{Applier, AppliedLimits, Delta};
+use super::apply::{AppliedLimits, Applier, Delta};
 use super::logs::log::LogState;
 use super::logs::partition::Partition;
 use super::queues::entry::{Body, Entry};
@@ -85,8 +85,7 @@ impl Frozen {
             }
         }
         let Delta { sessions, ended, logs, sets, references, .. } = delta;
-        let logs: Vec<_> =
-            logs.iter().filter_map(|id| broker.logs.table.by_id(*id)).collect();
+        let logs: Vec<_> = logs.iter().filter_map(|id| broker.logs.table.by_id(*id)).collect();
         // A new log's partitions have rows from the first checkpoint on, empty ones too.
         for partition in logs.iter().flat_map(|log| &log.partitions) {
             let known = partitions.iter().any(|(known, _)| Arc::ptr_eq(known, partition));
@@ -342,8 +341,7 @@ fn put_logs(
         write.logs.put(LogKey { shard: SHARD, log: log.id }, row);
     }
     for (partition, frozen) in partitions {
-        let key =
-            PartitionKey { shard: SHARD, log: partition.log(), partition: partition.index() };
+        let key = PartitionKey { shard: SHARD, log: partition.log(), partition: partition.index() };
         write.partitions.put(key, frozen.clone());
     }
 }

@@ -174,9 +174,8 @@ impl Broker {
     pub(crate) fn wake_when_applied(&self, lsn: Lsn, session: &Arc<Session>) {
         {
             let mut behind = self.behind.lock();
-            let is_known = |(at, known): &(Lsn, Arc<Session>)| {
-                *at == lsn && Arc::ptr_eq(known, session)
-            };
+            let is_known =
+                |(at, known): &(Lsn, Arc<Session>)| *at == lsn && Arc::ptr_eq(known, session);
             if behind.last().is_some_and(is_known) {
                 return;
             }

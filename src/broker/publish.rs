@@ -16,6 +16,7 @@ use super::consumer::{Encodings, Waiter};
 use super::message::{Message, Publisher as Author};
 use super::queues::entry::Stored;
 use super::record::{Condition, Record, RoutedAppend, SetMember};
+use super::retained::slot::Slot;
 use super::routed::Append;
 use super::router::generations::Stamp;
 use super::router::{Answer, Destination, VhostRouter};
@@ -135,7 +136,6 @@ impl Publisher {
         let durable = answer.destinations.iter().any(is_durable);
         CachedRoute { stamp, allowed, answer, durable, set: OnceLock::new() }
     }
-
 
     fn count(&mut self, fate: Fate, qos: QoS) {
         match fate {
@@ -287,8 +287,6 @@ impl Broker {
         publisher.encodings = encodings;
     }
 
-    /// A retained publish: the topic's slot is held from taking the LSN to the last direct delivery, and the
-    /// route that counts is the one read after the LSN was taken (design, "Retained").
     fn publish_retained(
         &self,
         publisher: &mut Publisher,
@@ -300,12 +298,33 @@ impl Broker {
     ) -> Result<Published, BrokerError> {
         let vhost = Arc::clone(&publisher.principal.vhost);
         let slot = self.retained.slot(&vhost, message.topic);
+        let published =
+            self.publish_into(&slot, publisher, route, message, condition, waiter, now_ms);
+        drop(slot);
+        if published.is_err() {
+            // A topic that was refused takes no memory.
+            self.retained.release(&vhost, message.topic);
+        }
+        published
+    }
+
+    /// A retained publish: the topic's slot is held from taking the LSN to the last direct delivery, and the
+    /// route that counts is the one read after the LSN was taken (design, "Retained").
+    #[expect(clippy::too_many_arguments, reason = "a publish and the slot it goes to")]
+    fn publish_into(
+        &self,
+        slot: &Slot,
+        publisher: &mut Publisher,
+        route: &Arc<CachedRoute>,
+        message: Message<'_>,
+        condition: Condition,
+        waiter: impl FnOnce() -> Option<Waiter>,
+        now_ms: u64,
+    ) -> Result<Published, BrokerError> {
+        let vhost = Arc::clone(&publisher.principal.vhost);
         let mut contents = slot.hold();
         let keeps = !message.payload.is_empty();
-        if keeps
-            && !contents.is_taken()
-            && self.retained.len() >= self.limits.load().retained_max
-        {
+        if keeps && !contents.is_taken() && self.retained.len() >= self.limits.load().retained_max {
             publisher.counters.drop_messages(DropReason::RetainedFull, 1);
             return Err(BrokerError::Limit("retained messages"));
         }

@@ -15,12 +15,7 @@ use super::sessions::pull::Settled;
 impl Broker {
     /// The receiver is done with `id` (PUBACK, PUBCOMP, refusing PUBREC). Durable positions are gathered in
     /// `settled` for one record a read batch. False when nothing of that identifier is in flight.
-    pub fn settle(
-        &self,
-        handle: &SessionHandle,
-        id: NonZeroU16,
-        settled: &mut Vec<u64>,
-    ) -> bool {
+    pub fn settle(&self, handle: &SessionHandle, id: NonZeroU16, settled: &mut Vec<u64>) -> bool {
         match handle.session.settle(handle.epoch, id) {
             Settled::Position(position) => {
                 if handle.session.durable {

@@ -108,8 +108,7 @@ impl Broker {
             }
             router.subscribe(&wish.filter, session, &subscription);
             let filter: Arc<str> = wish.filter.as_str().into();
-            let before =
-                session.inner.lock().subscriptions.insert(filter, subscription.clone());
+            let before = session.inner.lock().subscriptions.insert(filter, subscription.clone());
             if before.is_none() {
                 self.metrics.state.subscriptions.inc();
             }

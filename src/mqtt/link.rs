@@ -163,8 +163,8 @@ impl Consumer for Subscriber {
         let version = self.0.version();
         let release = Ack { packet_id, reason: ReasonCode::Success };
         let outbound = &self.0.outbound;
-        let pushed = outbound
-            .push_forced(|out| ack::encode(out, version, PacketType::PubRel, release));
+        let pushed =
+            outbound.push_forced(|out| ack::encode(out, version, PacketType::PubRel, release));
         touched::note(outbound, pushed);
     }
 

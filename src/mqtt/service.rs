@@ -131,10 +131,7 @@ impl Protocol for Service {
             && let Some(reason) = self.client.closing()
         {
             let engine = &self.engine;
-            self.client
-                .link()
-                .outbound
-                .push_reply(|out| engine.say_goodbye(reason, None, out));
+            self.client.link().outbound.push_reply(|out| engine.say_goodbye(reason, None, out));
         }
         self.client.end_batch(now_ms);
         self.verdict()

@@ -31,6 +31,8 @@ pub struct Pushed {
     pub outcome: Push,
     /// First since the last flush: the buffer goes onto the caller's flush list.
     pub first: bool,
+    /// Bytes appended.
+    pub bytes: usize,
     /// Beyond half of the limit: the publisher should wait a moment before it goes on.
     pub congested: bool,
 }
@@ -113,14 +115,16 @@ impl Outbound {
             None
         };
         if let Some(outcome) = refused {
-            return Pushed { outcome, first: false, congested: false };
+            return Pushed { outcome, first: false, bytes: 0, congested: false };
         }
+        let before = state.pending.len();
         encode(&mut state.pending);
+        let bytes = state.pending.len() - before;
         let first = !state.touched;
         state.touched = true;
         state.congested |= state.pending.len() >= self.limit_bytes / 2;
         let congested = state.congested && !state.stalled;
-        Pushed { outcome: Push::Accepted, first, congested }
+        Pushed { outcome: Push::Accepted, first, bytes, congested }
     }
 
     /// Has `publisher` signalled [`GO_ON`] when this buffer has drained. False when it is not worth waiting:

@@ -73,7 +73,9 @@ impl Stream {
                         Poll::Ready(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
                         Poll::Ready(Ok(count)) => written += count,
                         Poll::Ready(Err(error)) => return Err(error),
-                        Poll::Pending if written == 0 => return Err(io::ErrorKind::WouldBlock.into()),
+                        Poll::Pending if written == 0 => {
+                            return Err(io::ErrorKind::WouldBlock.into());
+                        }
                         Poll::Pending => return Ok(written),
                     }
                 }

@@ -4,21 +4,25 @@
 //! ready in the same turn of its event loop has been read. Threads without a worker's flusher call
 //! [`flush`] themselves.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
 use super::outbound::{Outbound, Pushed};
 
+/// Bytes encoded by a thread before it flushes in the middle of its turn.
+const FLUSH_BYTES: usize = 256 * 1024;
 /// Congested connections that one publisher waits for; those beyond have the same fate.
 const CONGESTED_MAX: usize = 64;
 
 thread_local! {
     static TOUCHED: RefCell<Vec<Arc<Outbound>>> = const { RefCell::new(Vec::new()) };
+    static BYTES: Cell<usize> = const { Cell::new(0) };
     static CONGESTED: RefCell<Vec<Arc<Outbound>>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Puts `outbound` on this thread's lists as an append to it says.
 pub fn note(outbound: &Arc<Outbound>, pushed: Pushed) {
+    BYTES.set(BYTES.get() + pushed.bytes);
     if pushed.first {
         TOUCHED.with_borrow_mut(|list| list.push(Arc::clone(outbound)));
     }
@@ -44,6 +48,14 @@ pub fn take_congested() -> Vec<Arc<Outbound>> {
     CONGESTED.with_borrow_mut(std::mem::take)
 }
 
+/// Flushes when much waits: what was just encoded is still in the processor's cache. Called between messages,
+/// with no lock held.
+pub fn relieve() {
+    if BYTES.get() >= FLUSH_BYTES {
+        flush();
+    }
+}
+
 /// How many connections wait for their flush.
 #[must_use]
 pub fn count() -> usize {
@@ -52,6 +64,7 @@ pub fn count() -> usize {
 
 /// Flushes every connection on this thread's list.
 pub fn flush() {
+    BYTES.set(0);
     let mut list = TOUCHED.take();
     for outbound in &list {
         outbound.flush();

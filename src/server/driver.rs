@@ -28,7 +28,7 @@ const LARGE_STEP_BYTES: usize = 256 * 1024;
 const READS_PER_TURN: usize = 4;
 /// How long a publisher waits for a subscriber whose buffer is half full. After that the subscriber counts as
 /// stalled: nobody waits, and what is over its limit is dropped by its protocol's policy.
-const PATIENCE: Duration = Duration::from_millis(250);
+const PATIENCE: Duration = Duration::from_secs(1);
 /// Connections touched before they are flushed in the middle of a turn.
 const TOUCHED_MAX: usize = 1000;
 

@@ -11,8 +11,9 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
-use crate::bridge::route::{Route, is_log_name, parse_partition};
+use crate::bridge::route::{Route, parse_partition};
 use crate::bridge::template::Template;
+use crate::broker::logs::name;
 use crate::config::source::{ConfigError, Fault, Source};
 use crate::model::ids::DEFAULT_VHOST;
 use crate::model::topic::TopicFilter;
@@ -226,9 +227,9 @@ fn check_name(name: &str) -> Result<(), Fault> {
 /// What is fixed of a log's name is checked now, the rest with each message.
 fn check_log(log: &Template) -> Result<(), Fault> {
     let text = match log.fixed() {
-        Some(name) if is_log_name(name.as_bytes()) => return Ok(()),
+        Some(name) if name::is_valid(name) => return Ok(()),
         Some(name) => name,
-        None => match log.texts().find(|text| !is_log_name(format!("x{text}").as_bytes())) {
+        None => match log.texts().find(|text| !name::is_valid(&format!("x{text}"))) {
             Some(text) => text,
             None => return Ok(()),
         },

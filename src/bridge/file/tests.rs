@@ -6,8 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::{load, parse};
-use crate::bridge::partitioner::{Sticky, partition_of};
-use crate::bridge::route::{Route, RouteMetrics, Target, is_log_name};
+use crate::bridge::route::{Route, RouteMetrics, Target};
 use crate::bridge::template::{RenderError, RouteContext};
 use crate::config::source::Source;
 use crate::metrics::Metrics;
@@ -40,8 +39,7 @@ fn a_message_goes_where_the_route_aims() {
     let mut target = Target::default();
     route.aim(&at("factory/7/telemetry/x"), &mut target).unwrap();
     assert_eq!((target.log(), target.key()), ("telemetry", Some(b"7".as_slice())));
-    let partition = target.partition(12, 100, &mut Sticky::default());
-    assert_eq!(partition, Ok(partition_of(b"7", 12)));
+    assert_eq!(target.explicit(), None);
 }
 
 #[test]
@@ -51,20 +49,14 @@ fn the_key_is_the_topic_unless_said_otherwise_and_empty_means_none() {
     assert_eq!(target.key(), Some(b"f/1".as_slice()));
     route("log = \"l\", key = \"\"").aim(&at("f/1"), &mut target).unwrap();
     assert_eq!(target.key(), None);
-    let mut sticky = Sticky::default();
-    let turns: Vec<_> =
-        (0..3).map(|_| target.partition(2, Sticky::BYTES, &mut sticky).unwrap()).collect();
-    assert_eq!(turns, [0, 1, 0]);
 }
 
 #[test]
-fn an_explicit_partition_wins_and_must_exist() {
+fn an_explicit_partition_is_a_number() {
     let route = route("log = \"l\", partition = \"{1}\"");
     let mut target = Target::default();
     route.aim(&at("f/3"), &mut target).unwrap();
-    let mut sticky = Sticky::default();
-    assert_eq!(target.partition(4, 1, &mut sticky), Ok(3));
-    assert_eq!(target.partition(3, 1, &mut sticky), Err(RenderError::BadPartition));
+    assert_eq!(target.explicit(), Some(3));
     for topic in ["f/x", "f/-1", "f/+1", "f/", "f/99999999999"] {
         assert_eq!(route.aim(&at(topic), &mut target), Err(RenderError::BadPartition), "{topic}");
     }
@@ -80,7 +72,6 @@ fn a_log_name_from_a_message_must_be_one() {
     for topic in ["f/a b", "f/é", &format!("f/{}", "x".repeat(250))] {
         assert_eq!(route.aim(&at(topic), &mut target), Err(RenderError::BadLogName), "{topic}");
     }
-    assert!(is_log_name(b"a") && !is_log_name(b"") && !is_log_name(b".") && !is_log_name(b".."));
 }
 
 #[test]

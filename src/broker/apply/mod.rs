@@ -168,8 +168,8 @@ impl Applier {
         let mut told = Told { waiters: batch.waiters.into_iter().peekable() };
         let reader = Batch::<Waiter> { waiters: Vec::new(), ..batch };
         for record in reader.iter() {
-            let (lsn, bytes) = record
-                .map_err(|error| ApplyError { lsn: error.lsn, reason: error.to_string() })?;
+            let (lsn, bytes) =
+                record.map_err(|error| ApplyError { lsn: error.lsn, reason: error.to_string() })?;
             let decoded = Record::decode(&bytes)
                 .map_err(|error| ApplyError { lsn, reason: error.to_string() })?;
             let outcome = self.apply(lsn, decoded, &bytes);

@@ -1,6 +1,8 @@
 //! Records to bytes. Part of `broker::record`.
 
-use super::{Condition, OpenSession, Record, ReplayItem, RoutedAppend, SetMember, VERSION, Writer, kind};
+use super::{
+    Condition, OpenSession, Record, ReplayItem, RoutedAppend, SetMember, VERSION, Writer, kind,
+};
 
 impl Record<'_> {
     /// Appends the record's bytes.

@@ -268,4 +268,4 @@ mod kind {
 mod decode;
 mod encode;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

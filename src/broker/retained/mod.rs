@@ -12,6 +12,8 @@
 pub mod index;
 pub mod row;
 pub mod slot;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -103,12 +105,29 @@ impl Retained {
 
     /// A record with a condition did not take effect: its value leaves the overlay.
     pub fn withdraw(&self, vhost: &str, topic: &str, lsn: Lsn) {
-        self.slot(vhost, topic).withdraw(lsn);
+        if let Some(slot) = self.known(vhost, topic) {
+            slot.withdraw(lsn);
+        }
+        self.release(vhost, topic);
+    }
+
+    /// A publish did not come to pass: its topic leaves the index, unless there is or may soon be a value. Whoever
+    /// holds the slot lets go of it first.
+    pub fn release(&self, vhost: &str, topic: &str) {
+        let index = self.index(vhost);
+        let mut index = index.write();
+        if let Some(slot) = index.get(topic) {
+            index.remove_empty(&slot);
+        }
+    }
+
+    fn known(&self, vhost: &str, topic: &str) -> Option<Arc<Slot>> {
+        self.index(vhost).read().get(topic)
     }
 
     /// Applies an expiry: only the value with `lsn` goes.
     pub fn expire(&self, vhost: &str, topic: &str, lsn: Lsn) {
-        let slot = self.slot(vhost, topic);
+        let Some(slot) = self.known(vhost, topic) else { return };
         let change = slot.expire(lsn);
         if change != 0 {
             self.count_change(change);
@@ -150,7 +169,15 @@ impl Retained {
         for (slot, value) in frozen {
             match value {
                 Some(value) => slot.on_disk(value.lsn),
-                None => self.index(&slot.vhost).write().remove_empty(slot),
+                None => {
+                    let index = self.index(&slot.vhost);
+                    index.write().remove_empty(slot);
+                    let stays = index.read().get(&slot.topic);
+                    // A replay may be holding it: the next checkpoint tries again.
+                    if let Some(slot) = stays.filter(|slot| slot.is_empty()) {
+                        self.note_dirty(&slot);
+                    }
+                }
             }
         }
     }

@@ -17,6 +17,13 @@ pub struct Stamp {
     generation: u64,
 }
 
+#[cfg(test)]
+impl Stamp {
+    pub(super) fn bucket(self) -> usize {
+        self.bucket
+    }
+}
+
 /// The counters.
 pub struct Generations {
     buckets: Vec<AtomicU64>,

@@ -6,6 +6,8 @@
 //! The answer names destinations with their options, share groups, routes, or is unroutable. Part of `broker`.
 
 pub mod generations;
+#[cfg(test)]
+mod tests;
 pub mod tree;
 
 use std::sync::Arc;
@@ -160,26 +162,26 @@ impl VhostRouter {
         subscription: &Subscription,
     ) {
         self.tree.write().subscribe(filter, session, subscription);
-        self.generations.bump(filter.as_str());
+        self.generations.bump(filter.filter());
     }
 
     /// Notes up to which LSN retained values come by replay.
     pub fn set_since(&self, filter: &TopicFilter, session: QueueId, since: Lsn) {
         self.tree.write().set_since(filter, session, since);
-        self.generations.bump(filter.as_str());
+        self.generations.bump(filter.filter());
     }
 
     /// Takes a session's subscription out; false when there was none.
     pub fn unsubscribe(&self, filter: &TopicFilter, session: QueueId) -> bool {
         let removed = self.tree.write().unsubscribe(filter, session);
-        self.generations.bump(filter.as_str());
+        self.generations.bump(filter.filter());
         removed
     }
 
     /// Adds a route; routes live as long as the process.
     pub fn add_route(&self, filter: &TopicFilter, route: Arc<dyn Route>) {
         self.tree.write().add_route(filter, route);
-        self.generations.bump(filter.as_str());
+        self.generations.bump(filter.filter());
     }
 }
 

@@ -1,7 +1,6 @@
 //! The filters of one vhost as a tree of levels. Part of `broker::router`.
 
 use std::collections::BTreeMap;
-use std::collections::btree_map::Entry as MapEntry;
 use std::sync::Arc;
 
 use ahash::AHashMap;
@@ -110,9 +109,23 @@ impl Tree {
     /// Sets the place against retained messages of a subscription that is there.
     pub fn set_since(&mut self, filter: &TopicFilter, session: QueueId, since: Lsn) {
         let key = (filter.share_group().map(Arc::from), session);
-        if let MapEntry::Occupied(mut found) = self.make(filter.filter()).sessions.entry(key) {
-            found.get_mut().subscription.since = since;
+        let members = self.find(filter.filter());
+        if let Some(found) = members.and_then(|members| members.sessions.get_mut(&key)) {
+            found.subscription.since = since;
         }
+    }
+
+    /// The members of `filter`, if its levels are there.
+    fn find(&mut self, filter: &str) -> Option<&mut Members> {
+        let mut node = self;
+        for level in filter.split('/') {
+            node = match level {
+                "#" => return Some(&mut node.rest),
+                "+" => node.any.as_deref_mut()?,
+                name => node.children.get_mut(name)?,
+            };
+        }
+        Some(&mut node.here)
     }
 
     /// Takes a subscription out, and the levels that nobody uses any more.
@@ -149,7 +162,7 @@ impl Tree {
         }
     }
 
-    fn is_unused(&self) -> bool {
+    pub(super) fn is_unused(&self) -> bool {
         self.children.is_empty()
             && self.any.is_none()
             && self.here.is_empty()

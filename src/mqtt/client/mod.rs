@@ -188,6 +188,7 @@ impl Client {
         match event {
             Event::Publish(publish) => {
                 self.publish(&publish, now_ms);
+                touched::relieve();
                 if touched::is_congested() {
                     // The rest waits with this connection until its subscribers have room.
                     return Flow::Stop;

@@ -35,6 +35,8 @@ fn position(next_lsn: u64) -> CheckpointRow {
         next_producer_id: 7,
         broker_uuid: [8; 16],
         written_ms: 9,
+        queued_messages_max: 10,
+        queued_bytes_max: 11,
     }
 }
 
