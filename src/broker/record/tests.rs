@@ -118,16 +118,23 @@ fn of_sessions() -> impl Strategy<Value = Record<'static>> {
         (queue(), number(), vec((text(), subscription()), 0..3)).prop_map(
             |(session, epoch, subscriptions)| Record::Subscribe { session, epoch, subscriptions }
         ),
-        (queue(), text(), option::of(text()), vec(item, 0..3)).prop_map(
-            |(session, filter, after, items)| Record::Replay { session, filter, after, items }
+        (queue(), number(), text(), option::of(text()), vec(item, 0..3)).prop_map(
+            |(session, epoch, filter, after, items)| Record::Replay {
+                session,
+                epoch,
+                filter,
+                after,
+                items
+            }
         ),
         (queue(), number(), vec(text(), 0..3))
             .prop_map(|(session, epoch, filters)| Record::Unsubscribe { session, epoch, filters }),
         (queue(), vec(number(), 0..4))
             .prop_map(|(queue, positions)| Record::Settle { queue, positions }),
         (queue(), number()).prop_map(|(queue, position)| Record::Release { queue, position }),
-        (queue(), any::<u16>())
-            .prop_map(|(session, packet_id)| Record::ForgetInbound { session, packet_id }),
+        (queue(), number(), any::<u16>()).prop_map(|(session, epoch, packet_id)| {
+            Record::ForgetInbound { session, epoch, packet_id }
+        }),
     ]
 }
 
