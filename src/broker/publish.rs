@@ -310,7 +310,6 @@ impl Broker {
 
     /// A retained publish: the topic's slot is held from taking the LSN to the last direct delivery, and the
     /// route that counts is the one read after the LSN was taken (design, "Retained").
-    #[expect(clippy::too_many_arguments, reason = "a publish and the slot it goes to")]
     fn publish_into(
         &self,
         slot: &Slot,

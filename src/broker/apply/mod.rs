@@ -211,6 +211,7 @@ impl Applier {
     }
 
     /// Applies one record; `bytes` are its own.
+    #[expect(clippy::too_many_lines, reason = "a flat match over every kind")]
     fn apply(&mut self, lsn: Lsn, record: Record<'_>, bytes: &Bytes) -> Outcome {
         match record {
             Record::Publish { vhost, condition, set, members, retained, appends, message } => {

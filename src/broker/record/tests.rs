@@ -126,8 +126,9 @@ fn of_sessions() -> impl Strategy<Value = Record<'static>> {
         (queue(), vec(number(), 0..4))
             .prop_map(|(queue, positions)| Record::Settle { queue, positions }),
         (queue(), number()).prop_map(|(queue, position)| Record::Release { queue, position }),
-        (queue(), any::<u16>())
-            .prop_map(|(session, packet_id)| Record::ForgetInbound { session, packet_id }),
+        (queue(), number(), any::<u16>()).prop_map(|(session, epoch, packet_id)| {
+            Record::ForgetInbound { session, epoch, packet_id }
+        }),
     ]
 }
 

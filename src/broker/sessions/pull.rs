@@ -100,7 +100,6 @@ impl Session {
         }
     }
 
-    #[expect(clippy::too_many_arguments, reason = "one step of `pull`, with all that it was given")]
     fn send(
         &self,
         epoch: u64,
