@@ -32,7 +32,7 @@ impl Applier {
                     partitions,
                 });
                 if self.broker.logs.table.insert(&log) {
-                    self.broker.logs.raise_next_id(id.0 + 1);
+                    self.broker.logs.raise_next_id(id.0.saturating_add(1));
                     self.delta.logs.push(*id);
                     Outcome::Done
                 } else {

@@ -98,6 +98,9 @@ impl Applier {
     pub(super) fn settle(&mut self, id: QueueId, positions: &[u64]) -> Outcome {
         let Some(session) = self.broker.sessions.by_id(id) else { return Outcome::Stale };
         let mut inner = session.inner.lock();
+        if !inner.state.exists {
+            return Outcome::Stale;
+        }
         for position in positions {
             if let Some(entry) = inner.queue.remove(*position) {
                 self.released(&entry.body);
