@@ -31,7 +31,8 @@ const LAYERS: &[(&str, &[&str])] = &[
             "kafka", "bridge", "admin",
         ],
     ),
-    ("main", &["app", "config", "auth", "bridge"]),
+    ("cli", &["app", "config", "auth", "bridge"]),
+    ("main", &["cli"]),
     ("lib", &[]),
 ];
 

@@ -4,13 +4,11 @@
 //! - [`storage`] the data directory: lock, checkpoint, replay, threads
 //! - [`listeners`] what is listened on, and what each speaks
 //! - [`timers`] the broker's deadlines on the server's wheel
-//! - [`timed_disk`] a stopwatch on the journal's syncs
 //! - [`logging`] the broker's own log lines
 
 mod listeners;
 mod logging;
 mod storage;
-mod timed_disk;
 mod timers;
 
 use std::io;

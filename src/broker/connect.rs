@@ -257,8 +257,7 @@ impl Broker {
             return;
         }
         // A will is due at the latest when the session ends [MQTT-3.1.3-9].
-        let will_due_ms =
-            will_delay_s
+        let will_due_ms = will_delay_s
             .map(|delay_s| now_ms.saturating_add(u64::from(delay_s.min(expiry_s)) * 1000));
         let record = Record::CloseSession {
             session: session.id,
