@@ -97,7 +97,7 @@ impl Connections {
             Err(error) => return tracing::warn!(%peer, %error, "cannot serve a connection"),
         };
         let stream = match tls {
-            None => Stream::Tcp(Arc::new(stream)),
+            None => Stream::tcp(stream),
             Some(tls) => {
                 let handshake = TlsAcceptor::from(tls.current()).accept(stream);
                 match tokio::time::timeout(HANDSHAKE_MAX, handshake).await {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use parking_lot::Mutex;
+use prometheus::Histogram;
 
 use crate::admin::readiness::{Condition, Readiness};
 use crate::broker::Broker;
@@ -23,6 +24,7 @@ use crate::model::ids::Lsn;
 use crate::store::bodies::{BodyOptions, BodyStore};
 use crate::store::disk::Disk;
 use crate::store::disk::folder::Folder;
+use crate::store::disk::watched::{SyncWatch, WatchedDisk};
 use crate::store::error::StoreError;
 use crate::store::journal::embedded::EmbeddedJournal;
 use crate::store::journal::{Durability, Journal, JournalOptions};
@@ -31,7 +33,6 @@ use crate::store::tables::db::Db;
 use crate::store::{DirLock, lock_dir};
 
 use super::AppError;
-use super::timed_disk::TimedDisk;
 use super::timers::{BrokerTimers, Handle};
 
 /// Memory for pages of the metadata database.
@@ -108,9 +109,12 @@ impl Storage {
         })?;
         let db = Arc::new(Db::open(&data_dir.join("meta.redb"), DATABASE_CACHE_BYTES)?);
         let checkpoint = db.checkpoint()?;
-        let journal_disk = Arc::new(TimedDisk {
+        let journal_disk = Arc::new(WatchedDisk {
             disk: folder(&root, "journal")?,
-            seconds: around.metrics.journal.sync_seconds.clone(),
+            watch: Arc::new(Stopwatch {
+                seconds: around.metrics.journal.sync_seconds.clone(),
+                begun: Mutex::new(None),
+            }),
         });
         // Judged before anything else is touched: a corrupt journal leaves every file as it is.
         let opened = EmbeddedJournal::<Waiter>::open(
@@ -120,8 +124,7 @@ impl Storage {
         )?;
         let segments = restore::segments(&db)?;
         let lengths: Vec<_> = segments.iter().map(|(id, row)| (*id, row.valid_len)).collect();
-        let bodies =
-            BodyStore::open(folder(&root, "bodies")?, BodyOptions::default(), lengths)?;
+        let bodies = BodyStore::open(folder(&root, "bodies")?, BodyOptions::default(), lengths)?;
         let parts = Parts {
             journal: opened.journal.clone(),
             bodies,
@@ -209,6 +212,25 @@ fn new_uuid() -> Result<[u8; 16], AppError> {
     getrandom::fill(&mut uuid)
         .map_err(|error| AppError::Io(std::io::Error::other(error.to_string())))?;
     Ok(uuid)
+}
+
+/// Times the journal's syncs.
+#[derive(Debug)]
+struct Stopwatch {
+    seconds: Histogram,
+    begun: Mutex<Option<Instant>>,
+}
+
+impl SyncWatch for Stopwatch {
+    fn begun(&self) {
+        *self.begun.lock() = Some(Instant::now());
+    }
+
+    fn ended(&self) {
+        if let Some(begun) = self.begun.lock().take() {
+            self.seconds.observe(begun.elapsed().as_secs_f64());
+        }
+    }
 }
 
 /// Checkpoints as operators see them.

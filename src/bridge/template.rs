@@ -15,8 +15,8 @@
 //! place and nothing is captured per message.
 
 use crate::bridge::json_pointer::{JsonPointer, PointerError};
-use crate::model::property::user_property;
 use crate::metrics::label::RouteFailure;
+use crate::model::property::user_property;
 use crate::model::topic::TopicFilter;
 
 /// Longest rendered text, bytes: every topic fits.

@@ -14,12 +14,12 @@ use crate::store::journal::SubmitError;
 
 use super::Broker;
 use super::consumer::{Outcome, Waiter};
+use super::engine::NowMs;
 use super::logs::log::LogState;
 use super::logs::name;
 use super::logs::partition::Partition;
 use super::logs::registry::Creating;
 use super::logs::settings::LogSettings;
-use super::engine::NowMs;
 use super::logs::verbs::{Appended, CreateLog, LogBroker, LogDescription, LogError, LogRef};
 use super::record::Record;
 
@@ -63,8 +63,7 @@ impl Broker {
                 self.logs.table.by_name(&who.vhost, name).ok_or(LogError::UnknownLog)
             }
             LogRef::Uuid(uuid) => {
-                let log =
-                    self.logs.table.by_uuid(&who.vhost, &uuid).ok_or(LogError::UnknownLog)?;
+                let log = self.logs.table.by_uuid(&who.vhost, &uuid).ok_or(LogError::UnknownLog)?;
                 self.may(who, action, &log.name)?;
                 Ok(log)
             }

@@ -14,6 +14,7 @@ use crate::store::bodies::{BodyRef, BodyWriter};
 use crate::store::codec::Writer;
 use crate::store::error::StoreError;
 use crate::store::journal::Position;
+use crate::store::tables::CheckpointWrite;
 use crate::store::tables::bodies::{BodyKey, BodyRow};
 use crate::store::tables::db::Db;
 use crate::store::tables::logs::{LogKey, LogRow};
@@ -23,10 +24,9 @@ use crate::store::tables::queue_pages::PageKey;
 use crate::store::tables::retained::RetainedKey;
 use crate::store::tables::sessions::SessionKey as SessionRowKey;
 use crate::store::tables::sets::SetKey;
-use crate::store::tables::CheckpointWrite;
 
 use super::Broker;
-use super::apply::{Applier, AppliedLimits, Delta};
+use super::apply::{AppliedLimits, Applier, Delta};
 use super::logs::log::LogState;
 use super::logs::partition::Partition;
 use super::queues::entry::{Body, Entry};
@@ -61,7 +61,7 @@ struct FrozenSession {
 
 /// Bodies that a checkpoint wrote for entries that were in memory.
 pub struct Written {
-    bodies: Vec<(Arc<Session>, Vec<(u64, u64, BodyRef)>)>,
+    bodies: Vec<(Arc<Session>, Placed)>,
     retained: Vec<(Arc<Slot>, Option<Value>)>,
 }
 
@@ -85,8 +85,7 @@ impl Frozen {
             }
         }
         let Delta { sessions, ended, logs, sets, references, .. } = delta;
-        let logs: Vec<_> =
-            logs.iter().filter_map(|id| broker.logs.table.by_id(*id)).collect();
+        let logs: Vec<_> = logs.iter().filter_map(|id| broker.logs.table.by_id(*id)).collect();
         // A new log's partitions have rows from the first checkpoint on, empty ones too.
         for partition in logs.iter().flat_map(|log| &log.partitions) {
             let known = partitions.iter().any(|(known, _)| Arc::ptr_eq(known, partition));
@@ -243,7 +242,7 @@ impl Checkpointer {
         let changed = lengths.iter().map(|(segment, _)| segment).chain(references.keys());
         for segment in changed {
             if let Some(row) = self.segments.get(segment) {
-                write.bodies.put(BodyKey { shard: SHARD, segment: *segment }, row.clone());
+                write.bodies.put(BodyKey { shard: SHARD, segment: *segment }, *row);
             }
         }
         dead
@@ -264,6 +263,7 @@ impl Checkpointer {
     }
 }
 
+/// Position, order and place of bodies that were written.
 type Placed = Vec<(u64, u64, BodyRef)>;
 
 /// Writes a session's row and changed pages; returns where bodies that were in memory are now.
@@ -342,8 +342,7 @@ fn put_logs(
         write.logs.put(LogKey { shard: SHARD, log: log.id }, row);
     }
     for (partition, frozen) in partitions {
-        let key =
-            PartitionKey { shard: SHARD, log: partition.log(), partition: partition.index() };
+        let key = PartitionKey { shard: SHARD, log: partition.log(), partition: partition.index() };
         write.partitions.put(key, frozen.clone());
     }
 }

@@ -73,10 +73,8 @@ impl Broker {
         now_ms: u64,
     ) -> Result<Opened, SubmitError> {
         let expiry_s = opening.expiry_s.min(self.limits.load().session_expiry_s_max);
-        let key = SessionKey {
-            vhost: Arc::clone(&principal.vhost),
-            client_id: opening.client_id.into(),
-        };
+        let key =
+            SessionKey { vhost: Arc::clone(&principal.vhost), client_id: opening.client_id.into() };
         let mut keys = self.sessions.keys();
         let existing = keys.get(&key).cloned();
         let resumes = existing
@@ -115,8 +113,8 @@ impl Broker {
             let record = open_record(&session, 1, expiry_s, &opening, replaces, now_ms);
             self.submit(Some(waiter), &Record::OpenSession(record))
         } else {
-            let (id, epoch) = replaced
-                .map_or((QueueId(0), 0), |old| (old.id, old.inner.lock().owner_epoch));
+            let (id, epoch) =
+                replaced.map_or((QueueId(0), 0), |old| (old.id, old.inner.lock().owner_epoch));
             self.submit(Some(waiter), &Record::EndSession { session: id, epoch })
         };
         if let Err(error) = submitted {
@@ -251,14 +249,15 @@ impl Broker {
         if expiry_s == 0 {
             self.publish_left_will(session, now_ms);
             remove_key(&mut keys, session);
-            drop(self.submit(None, &Record::EndSession { session: session.id, epoch: handle.epoch }));
+            drop(
+                self.submit(None, &Record::EndSession { session: session.id, epoch: handle.epoch }),
+            );
             drop(keys);
             drop(self.end_live(session));
             return;
         }
         // A will is due at the latest when the session ends [MQTT-3.1.3-9].
-        let will_due_ms =
-            will_delay_s
+        let will_due_ms = will_delay_s
             .map(|delay_s| now_ms.saturating_add(u64::from(delay_s.min(expiry_s)) * 1000));
         let record = Record::CloseSession {
             session: session.id,

@@ -85,9 +85,10 @@ impl Engine {
         let (frozen, freezes) = channel();
         let written = work.clone();
         let begins = Arc::clone(&observer);
-        let checkpoint = std::thread::Builder::new().name("checkpoint".into()).spawn(move || {
-            write_checkpoints(checkpointer, &freezes, &written, &now_ms, &*begins);
-        })?;
+        let checkpoint =
+            std::thread::Builder::new().name("checkpoint".into()).spawn(move || {
+                write_checkpoints(checkpointer, &freezes, &written, &now_ms, &*begins);
+            })?;
         let state = Loop {
             broker,
             applier,
@@ -175,8 +176,16 @@ impl Loop {
         let last = i64::try_from(batch.next_lsn().0.saturating_sub(1)).unwrap_or(i64::MAX);
         journal.durable_lsn.set(last);
         journal.applied_lsn.set(last);
-        self.broker.metrics.state.sessions.set(i64::try_from(self.broker.sessions.len()).unwrap_or(0));
-        self.broker.metrics.state.retained.set(i64::try_from(self.broker.retained.len()).unwrap_or(0));
+        self.broker
+            .metrics
+            .state
+            .sessions
+            .set(i64::try_from(self.broker.sessions.len()).unwrap_or(0));
+        self.broker
+            .metrics
+            .state
+            .retained
+            .set(i64::try_from(self.broker.retained.len()).unwrap_or(0));
     }
 
     fn wish(&mut self, told: Option<Sender<()>>) {

@@ -144,8 +144,7 @@ impl<'a> Message<'a> {
     /// Seconds of life left at `now_ms`, as MQTT 5 forwards them [MQTT-3.3.2-6].
     #[must_use]
     pub fn remaining_s(&self, now_ms: u64) -> Option<u32> {
-        self.expires_ms.map(|at| {
-            u32::try_from(at.saturating_sub(now_ms).div_ceil(1000)).unwrap_or(u32::MAX)
-        })
+        self.expires_ms
+            .map(|at| u32::try_from(at.saturating_sub(now_ms).div_ceil(1000)).unwrap_or(u32::MAX))
     }
 }

@@ -59,6 +59,7 @@ use self::record::Record;
 use self::retained::Retained;
 use self::router::Router;
 use self::sessions::registry::Sessions;
+use self::sessions::session::Session;
 use self::sets::Sets;
 
 /// Something the broker must do at a point in time.
@@ -115,6 +116,8 @@ pub struct Broker {
     timers: Arc<dyn Timers>,
     applied: AtomicU64,
     room: Mutex<Vec<Waiting>>,
+    /// Sessions where a message waits for this LSN to be applied.
+    behind: Mutex<Vec<(Lsn, Arc<Session>)>>,
 }
 
 /// What a [`Broker`] is made of.
@@ -155,6 +158,7 @@ impl Broker {
             timers: parts.timers,
             applied: AtomicU64::new(0),
             room: Mutex::default(),
+            behind: Mutex::default(),
         }
     }
 
@@ -166,6 +170,41 @@ impl Broker {
 
     pub(crate) fn set_applied(&self, lsn: Lsn) {
         self.applied.store(lsn.0, Ordering::Release);
+    }
+
+    /// Has the connection of `session` woken once `lsn` is applied.
+    pub(crate) fn wake_when_applied(&self, lsn: Lsn, session: &Arc<Session>) {
+        {
+            let mut behind = self.behind.lock();
+            let is_known =
+                |(at, known): &(Lsn, Arc<Session>)| *at == lsn && Arc::ptr_eq(known, session);
+            if behind.last().is_some_and(is_known) {
+                return;
+            }
+            behind.push((lsn, Arc::clone(session)));
+        }
+        // It may have been applied before the registration.
+        if self.applied_lsn() >= lsn {
+            self.wake_applied();
+        }
+    }
+
+    /// Wakes the connections whose wait is over.
+    pub(crate) fn wake_applied(&self) {
+        let applied = self.applied_lsn();
+        let due: Vec<_> = {
+            let mut behind = self.behind.lock();
+            if behind.is_empty() {
+                return;
+            }
+            behind.extract_if(.., |(lsn, _)| *lsn <= applied).collect()
+        };
+        for (_, session) in due {
+            let link = session.inner.lock().link.clone();
+            if let Some(link) = link {
+                link.consumer.ready();
+            }
+        }
     }
 
     /// The limits in force.

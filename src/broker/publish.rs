@@ -41,7 +41,7 @@ pub struct Publisher {
     last: Option<(Box<str>, Arc<CachedRoute>)>,
     routes: AHashMap<Box<str>, Arc<CachedRoute>>,
     encodings: Encodings,
-    last_lsn: u64,
+    last_lsn: Lsn,
 }
 
 /// The router's answer for a topic, with the verdict of the access rules.
@@ -98,7 +98,7 @@ impl Publisher {
             last: None,
             routes: AHashMap::new(),
             encodings: Encodings::default(),
-            last_lsn: 0,
+            last_lsn: Lsn(0),
         }
     }
 
@@ -136,7 +136,6 @@ impl Publisher {
         let durable = answer.destinations.iter().any(is_durable);
         CachedRoute { stamp, allowed, answer, durable, set: OnceLock::new() }
     }
-
 
     fn count(&mut self, fate: Fate, qos: QoS) {
         match fate {
@@ -214,6 +213,7 @@ impl Broker {
         let answer = &route.answer;
         let wants_set = route.durable && message.qos > QoS::AtMostOnce;
         let mut published = Published::Done { matched: !answer.is_unroutable() };
+        let behind = self.unapplied(publisher);
         if wants_set || condition != Condition::None || !answer.routes.is_empty() {
             let appends = self.routed_appends(publisher, &answer.routes, &message);
             let set = if wants_set { Some(route.set(self)?) } else { None };
@@ -231,22 +231,28 @@ impl Broker {
                     record.encode(out);
                     message.encode(out);
                 })?;
-                publisher.last_lsn = lsn.0;
+                publisher.last_lsn = lsn;
                 published = Published::Waiting;
             }
         }
-        self.deliver_direct(publisher, answer, message, None, now_ms);
+        self.deliver_direct(publisher, answer, message, None, behind, now_ms);
         Ok(published)
     }
 
-    /// Delivers to everyone who does not wait for the journal. A retained message's `lsn` decides who gets it
-    /// by replay instead.
+    /// The publisher's newest record while it is not applied.
+    fn unapplied(&self, publisher: &Publisher) -> Option<Lsn> {
+        Some(publisher.last_lsn).filter(|last| *last > self.applied_lsn())
+    }
+
+    /// Delivers to everyone who does not wait for the journal, in durable sessions behind the record `behind`.
+    /// A retained message's `lsn` decides who gets it by replay instead.
     fn deliver_direct(
         &self,
         publisher: &mut Publisher,
         answer: &Answer,
         message: Message<'_>,
         lsn: Option<Lsn>,
+        behind: Option<Lsn>,
         now_ms: u64,
     ) {
         if answer.destinations.is_empty() {
@@ -255,15 +261,13 @@ impl Broker {
             }
             return;
         }
-        let last = publisher.last_lsn;
-        let behind = if last > self.applied_lsn().0 { last } else { 0 };
         let mut encodings = std::mem::take(&mut publisher.encodings);
         encodings.reset(answer.destinations.len() > 1);
         let limits = self.limits.load().queue;
         let mut fanout = Fanout {
             message,
             now_ms,
-            behind,
+            behind: behind.unwrap_or_default().0,
             limits,
             encodings: &mut encodings,
             stored: None,
@@ -276,6 +280,9 @@ impl Broker {
             }
             let fate = to.session.deliver(to, &mut fanout);
             publisher.count(fate, message.qos.min(to.qos));
+            if let Some(behind) = behind.filter(|_| fate == Fate::Queued && to.session.durable) {
+                self.wake_when_applied(behind, &to.session);
+            }
         }
         publisher.encodings = encodings;
     }
@@ -303,7 +310,6 @@ impl Broker {
 
     /// A retained publish: the topic's slot is held from taking the LSN to the last direct delivery, and the
     /// route that counts is the one read after the LSN was taken (design, "Retained").
-    #[expect(clippy::too_many_arguments, reason = "a publish and the slot it goes to")]
     fn publish_into(
         &self,
         slot: &Slot,
@@ -317,10 +323,7 @@ impl Broker {
         let vhost = Arc::clone(&publisher.principal.vhost);
         let mut contents = slot.hold();
         let keeps = !message.payload.is_empty();
-        if keeps
-            && !contents.is_taken()
-            && self.retained.len() >= self.limits.load().retained_max
-        {
+        if keeps && !contents.is_taken() && self.retained.len() >= self.limits.load().retained_max {
             publisher.counters.drop_messages(DropReason::RetainedFull, 1);
             return Err(BrokerError::Limit("retained messages"));
         }
@@ -362,8 +365,10 @@ impl Broker {
         });
         match submitted {
             Ok(lsn) => {
-                publisher.last_lsn = lsn.0;
-                self.deliver_direct(publisher, &current.answer, message, Some(lsn), now_ms);
+                publisher.last_lsn = lsn;
+                // Behind its own record too: an older value may be on its way to a subscriber by replay.
+                let behind = self.unapplied(publisher);
+                self.deliver_direct(publisher, &current.answer, message, Some(lsn), behind, now_ms);
                 Ok(Published::Waiting)
             }
             Err(error) => {

@@ -24,7 +24,7 @@ use crate::store::tables::sessions::Sessions as SessionsTable;
 use crate::store::tables::sets::Sets as SetsTable;
 
 use super::Broker;
-use super::apply::{Applier, AppliedLimits};
+use super::apply::{AppliedLimits, Applier};
 use super::connect::{Closing, SessionHandle};
 use super::logs::log::LogState;
 use super::logs::partition::Partition;
@@ -97,13 +97,13 @@ pub fn logs(db: &Db, folders: LogFolders) -> Result<Logs, StoreError> {
     for (id, row) in rows {
         let name = || format!("log {}", row.name);
         let settings = row.config.iter().map(|(key, value)| (&**key, &**value));
-        let settings = LogSettings::parse(settings)
-            .map_err(|error| malformed(name())(error.to_string()))?;
+        let settings =
+            LogSettings::parse(settings).map_err(|error| malformed(name())(error.to_string()))?;
         let mut restored = Vec::new();
         for index in 0..row.partitions {
-            let part = partitions.remove(&(id, index)).ok_or_else(|| {
-                malformed(name())(format!("partition {index} has no row"))
-            })?;
+            let part = partitions
+                .remove(&(id, index))
+                .ok_or_else(|| malformed(name())(format!("partition {index} has no row")))?;
             let log = (id, &*row.name);
             let files = stored::open(&folders, log, index, &settings, &part.segments)?;
             let partition = Partition::restore(id, index, settings.append_time, files, &part)
@@ -140,10 +140,9 @@ pub fn broker(
     restore_pages(&broker, db)?;
     let sets = restore_sets(db)?;
     let limits = match checkpoint {
-        Some(row) => AppliedLimits {
-            messages_max: row.queued_messages_max,
-            bytes_max: row.queued_bytes_max,
-        },
+        Some(row) => {
+            AppliedLimits { messages_max: row.queued_messages_max, bytes_max: row.queued_bytes_max }
+        }
         None => AppliedLimits { messages_max: u64::MAX, bytes_max: u64::MAX },
     };
     if let Some(row) = checkpoint {
@@ -157,9 +156,8 @@ pub fn broker(
 
 fn restore_sessions(broker: &Broker, db: &Db) -> Result<(), StoreError> {
     db.for_each::<SessionsTable>(|key, bytes| {
-        let row = SessionRow::decode(&bytes).map_err(|error| {
-            malformed(format!("session {}", key.queue))(error.to_string())
-        })?;
+        let row = SessionRow::decode(&bytes)
+            .map_err(|error| malformed(format!("session {}", key.queue))(error.to_string()))?;
         let session = broker.sessions.by_id_or_new(key.queue, || row.key);
         let mut inner = session.inner.lock();
         inner.state = row.state;
@@ -205,8 +203,8 @@ fn restore_sets(db: &Db) -> Result<AHashMap<SetId, Arc<[SetMember]>>, StoreError
             let count = reader.count(4)?;
             (0..count).map(|_| SetMember::decode(&mut reader)).collect::<Result<Vec<_>, _>>()
         })();
-        let members = members
-            .map_err(|error| malformed(format!("set {}", key.set))(error.to_string()))?;
+        let members =
+            members.map_err(|error| malformed(format!("set {}", key.set))(error.to_string()))?;
         sets.insert(key.set, members.into());
         Ok(())
     })?;
@@ -231,8 +229,9 @@ pub fn revive(broker: &Broker, applier: &Applier) {
         inner.sent = inner.state.sent;
         if inner.state.connected {
             // What the last connection was sent is not known beyond its window.
-            let window = inner.queue.head() + u64::from(inner.state.receive_max);
-            inner.sent = inner.sent.max(window.min(inner.queue.tail()));
+            let window = usize::from(inner.state.receive_max);
+            let last = inner.queue.iter().take(window).last().map(|(position, _)| position);
+            inner.sent = inner.sent.max(last.map_or(0, |last| last + 1));
         }
         inner.cursor = inner.queue.head();
         for (filter, subscription) in &inner.subscriptions {
@@ -249,8 +248,7 @@ pub fn revive(broker: &Broker, applier: &Applier) {
 /// limits of the configuration are put in force.
 pub fn resume(broker: &Broker, applied: AppliedLimits, now_ms: u64) {
     let queue = broker.limits().queue;
-    let wanted =
-        AppliedLimits { messages_max: queue.messages_max, bytes_max: queue.bytes_max };
+    let wanted = AppliedLimits { messages_max: queue.messages_max, bytes_max: queue.bytes_max };
     if applied != wanted {
         let record = Record::Limits {
             queued_messages_max: wanted.messages_max,

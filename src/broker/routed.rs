@@ -38,7 +38,8 @@ impl Broker {
         };
         let mut appends = Vec::with_capacity(routes.len());
         for route in routes {
-            match self.routed_append(&**route, &publisher.principal.vhost, &input, message.time_ms) {
+            match self.routed_append(&**route, &publisher.principal.vhost, &input, message.time_ms)
+            {
                 Ok(append) => appends.push(append),
                 Err(why) => {
                     publisher.counters.drop_messages(DropReason::RouteFailed, 1);

@@ -3,8 +3,8 @@
 //! A definition has a lower LSN than its first use, a retirement a higher one than its last: whoever submits
 //! a use holds the set's [`SetHandle`], and the retirement is submitted when the last handle is gone.
 
-use std::sync::{Arc, Weak};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 
 use ahash::AHashMap;
 use parking_lot::Mutex;

@@ -15,12 +15,7 @@ use super::sessions::pull::Settled;
 impl Broker {
     /// The receiver is done with `id` (PUBACK, PUBCOMP, refusing PUBREC). Durable positions are gathered in
     /// `settled` for one record a read batch. False when nothing of that identifier is in flight.
-    pub fn settle(
-        &self,
-        handle: &SessionHandle,
-        id: NonZeroU16,
-        settled: &mut Vec<u64>,
-    ) -> bool {
+    pub fn settle(&self, handle: &SessionHandle, id: NonZeroU16, settled: &mut Vec<u64>) -> bool {
         match handle.session.settle(handle.epoch, id) {
             Settled::Position(position) => {
                 if handle.session.durable {
@@ -69,6 +64,8 @@ impl Broker {
     }
 
     /// The publisher released its QoS 2 identifier `id`; PUBCOMP of a durable session waits for the waiter.
+    /// Only for the connection that has the session when it is applied: by then another one may use the
+    /// identifier again.
     ///
     /// # Errors
     /// The journal's refusal.
@@ -78,7 +75,8 @@ impl Broker {
         id: NonZeroU16,
         waiter: Waiter,
     ) -> Result<(), SubmitError> {
-        let record = Record::ForgetInbound { session: handle.session.id, packet_id: id.get() };
+        let (session, epoch) = (handle.session.id, handle.epoch);
+        let record = Record::ForgetInbound { session, epoch, packet_id: id.get() };
         self.submit(Some(waiter), &record).map(|_| ())
     }
 

@@ -13,12 +13,12 @@ use crate::model::qos::QoS;
 use crate::model::topic::TopicFilter;
 use crate::store::journal::SubmitError;
 
-use super::Broker;
 use super::connect::SessionHandle;
 use super::consumer::Waiter;
 use super::record::Record;
 use super::replay::Replay;
 use super::sessions::subscription::Subscription;
+use super::{Broker, BrokerError};
 
 /// When retained messages are sent (MQTT5-3.8.3.1).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -82,14 +82,16 @@ impl Broker {
     /// Subscribes the session to what `wishes` may have.
     ///
     /// # Errors
-    /// The journal's refusal: nothing was granted, everything is as before, and SUBACK must not say otherwise.
+    /// The journal's refusal, or `TakenOver`: nothing was granted, everything is as before, and SUBACK must not
+    /// say otherwise.
     pub fn subscribe(
         &self,
         principal: &Principal,
         handle: &SessionHandle,
         wishes: &[Wish],
         waiter: Waiter,
-    ) -> Result<Subscribed, SubmitError> {
+    ) -> Result<Subscribed, BrokerError> {
+        let owned = self.own(handle)?;
         let session = &handle.session;
         let mut granted = Vec::with_capacity(wishes.len());
         let mut entries = Vec::new();
@@ -126,14 +128,26 @@ impl Broker {
                     }
                 }
             }
-            return Err(error);
+            return Err(error.into());
         }
+        drop(owned);
         let replays = entries
             .iter()
             .filter(|entry| entry.replays)
             .map(|entry| self.replay_of(handle, &entry.wish.filter, &entry.subscription))
             .collect();
         Ok(Subscribed { granted, waits, replays })
+    }
+
+    /// Keeps others from opening the session as long as the guard lives: a connection that was taken over must
+    /// not route messages into a session that has no record of it, or into none.
+    fn own(&self, handle: &SessionHandle) -> Result<impl Drop + '_, BrokerError> {
+        let keys = self.sessions.keys();
+        if handle.session.inner.lock().is_owned_by(handle.epoch) {
+            Ok(keys)
+        } else {
+            Err(BrokerError::TakenOver)
+        }
     }
 
     fn may_subscribe(
@@ -228,13 +242,14 @@ impl Broker {
     /// Gives subscriptions up. Says for each filter whether there was one, and whether the waiter will be told.
     ///
     /// # Errors
-    /// The journal's refusal; everything is as before.
+    /// The journal's refusal, or `TakenOver`; everything is as before.
     pub fn unsubscribe(
         &self,
         handle: &SessionHandle,
         filters: &[TopicFilter],
         waiter: Waiter,
-    ) -> Result<(Vec<bool>, bool), SubmitError> {
+    ) -> Result<(Vec<bool>, bool), BrokerError> {
+        let _owned = self.own(handle)?;
         let session = &handle.session;
         let known: Vec<bool> = {
             let inner = session.inner.lock();

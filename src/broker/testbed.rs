@@ -12,9 +12,7 @@ use tokio::sync::oneshot;
 
 use super::apply::Applier;
 use super::checkpoint::{Checkpointer, Frozen, Written};
-use super::consumer::{
-    CloseReason, Consumer, Delivered, Encodings, Outcome, Outgoing, Waiter,
-};
+use super::consumer::{CloseReason, Consumer, Delivered, Encodings, Outcome, Outgoing, Waiter};
 use super::limits::Limits;
 use super::sessions::deliver::QueueLimits;
 use super::{Broker, Job, Parts, Timers, restore};

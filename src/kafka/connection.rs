@@ -99,9 +99,14 @@ impl Connection {
         let announced = u32::from_be_bytes(*length);
         let bytes = usize::try_from(announced).unwrap_or(usize::MAX);
         let Some(key) = rest.first_chunk::<2>() else {
-            // Shorter than its api key: let the header's decoder say so. Longer: the key decides the limit.
+            // Shorter than its api key: let the header's decoder say so. Longer: the key decides the limit,
+            // unless no key would allow it (a negative length among others).
             if bytes < 2 {
                 return Err(DecodeError::Truncated.into());
+            }
+            let limit = self.produce_bytes_max.max(OTHER_BYTES_MAX);
+            if bytes > limit {
+                return Err(ConnectionFault::TooLarge { bytes: announced, limit });
             }
             return Ok(Step::More { total: LENGTH_BYTES + 2 });
         };
@@ -176,7 +181,9 @@ mod tests {
         let metadata = [&(90_u32 << 20).to_be_bytes()[..], &[0, 3]].concat();
         assert!(matches!(connection.next(&metadata), Err(ConnectionFault::TooLarge { .. })));
         let negative = [0xff, 0xff, 0xff, 0xff, 0, 0];
-        assert!(matches!(connection.next(&negative), Err(ConnectionFault::TooLarge { .. })));
+        for bytes in [&negative[..], &negative[..4]] {
+            assert!(matches!(connection.next(bytes), Err(ConnectionFault::TooLarge { .. })));
+        }
     }
 
     #[test]

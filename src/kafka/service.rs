@@ -18,7 +18,6 @@ use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::sync::watch;
 
-use crate::metrics::ErrorKind;
 use crate::auth::Principal;
 use crate::broker::logs::verbs::{LogBroker, LogError};
 use crate::kafka::codec::api::Api;
@@ -26,6 +25,7 @@ use crate::kafka::codec::primitives::DecodeError;
 use crate::kafka::connection::{Connection, ConnectionFault, Request, Step};
 use crate::kafka::handlers::{self, Context, Pending, Reply, Return, api_versions, produce};
 use crate::kafka::outbound::Outbound;
+use crate::metrics::ErrorKind;
 
 /// This broker's number.
 pub const NODE_ID: i32 = 0;

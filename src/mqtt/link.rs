@@ -145,15 +145,13 @@ impl Consumer for Subscriber {
                 }
             }
         };
-        let (push, first) = if message.forced {
+        let pushed = if message.forced {
             link.outbound.push_forced(encode)
         } else {
             link.outbound.push(encode)
         };
-        if first {
-            touched::add(&link.outbound);
-        }
-        match push {
+        touched::note(&link.outbound, pushed);
+        match pushed.outcome {
             Push::Accepted => Delivered::Accepted,
             Push::Full => Delivered::Full,
             Push::Closed => Delivered::Closed,
@@ -164,13 +162,10 @@ impl Consumer for Subscriber {
         let Some(packet_id) = NonZeroU16::new(packet_id) else { return };
         let version = self.0.version();
         let release = Ack { packet_id, reason: ReasonCode::Success };
-        let (_, first) = self
-            .0
-            .outbound
-            .push_forced(|out| ack::encode(out, version, PacketType::PubRel, release));
-        if first {
-            touched::add(&self.0.outbound);
-        }
+        let outbound = &self.0.outbound;
+        let pushed =
+            outbound.push_forced(|out| ack::encode(out, version, PacketType::PubRel, release));
+        touched::note(outbound, pushed);
     }
 
     fn has_room(&self) -> bool {

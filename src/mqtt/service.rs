@@ -99,14 +99,26 @@ impl Service {
 impl Protocol for Service {
     fn receive(&mut self, input: &[u8], now_ms: u64) -> (usize, Verdict) {
         self.client.begin_batch(input.len(), now_ms);
-        let client = &mut self.client;
-        let received = self.engine.receive(input, &mut |event| client.handle(event, now_ms));
-        self.client.end_batch(now_ms);
-        let used = match received {
-            Ok(used) => used,
-            Err(error) => return (input.len(), self.refuse(&error)),
-        };
-        (used, self.verdict())
+        let mut used = 0;
+        loop {
+            let before = self.client.stage();
+            let client = &mut self.client;
+            let rest = input.get(used..).unwrap_or_default();
+            match self.engine.receive(rest, &mut |event| client.handle(event, now_ms)) {
+                Ok(more) => used += more,
+                Err(error) => {
+                    self.client.end_batch(now_ms);
+                    return (input.len(), self.refuse(&error));
+                }
+            }
+            let verdict = self.verdict();
+            // What came behind a CONNECT that was accepted at once is still to be parsed.
+            let opened = before == Stage::Idle && self.client.stage() == Stage::Connected;
+            if !opened || verdict != Verdict::Continue {
+                self.client.end_batch(now_ms);
+                return (used, verdict);
+            }
+        }
     }
 
     fn wake(&mut self, signals: u32, now_ms: u64) -> Verdict {
@@ -119,10 +131,7 @@ impl Protocol for Service {
             && let Some(reason) = self.client.closing()
         {
             let engine = &self.engine;
-            self.client
-                .link()
-                .outbound
-                .push_reply(|out| engine.say_goodbye(reason, None, out));
+            self.client.link().outbound.push_reply(|out| engine.say_goodbye(reason, None, out));
         }
         self.client.end_batch(now_ms);
         self.verdict()

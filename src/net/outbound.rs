@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::Waker;
 
 use parking_lot::Mutex;
-use tokio::net::TcpStream;
+use tokio::net::tcp::OwnedWriteHalf;
 
 /// The owner has packets to pull or completions to read.
 pub const READY: u32 = 1;
@@ -21,6 +21,21 @@ pub const CLOSE: u32 = 4;
 const OWNER_FLUSH: u32 = 8;
 /// The owner wants to know when the buffer has been drained.
 const WANT_ROOM: u32 = 16;
+/// A subscriber that this publisher waited for has room again.
+pub const GO_ON: u32 = 32;
+
+/// An append, and what the caller owes for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pushed {
+    /// What came of it.
+    pub outcome: Push,
+    /// First since the last flush: the buffer goes onto the caller's flush list.
+    pub first: bool,
+    /// Bytes appended.
+    pub bytes: usize,
+    /// Beyond half of the limit: the publisher should wait a moment before it goes on.
+    pub congested: bool,
+}
 
 /// What came of an append.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,7 +54,7 @@ pub struct Outbound {
     signals: AtomicU32,
     waker: Mutex<Option<Waker>>,
     /// Present on plain TCP: whoever appended may also write.
-    inline: Option<Arc<TcpStream>>,
+    inline: Option<Arc<OwnedWriteHalf>>,
     limit_bytes: usize,
 }
 
@@ -55,6 +70,12 @@ struct State {
     touched: bool,
     closed: bool,
     sent_bytes: u64,
+    /// Beyond half of its limit since it was last below a quarter.
+    congested: bool,
+    /// Congested for longer than anybody waits: what is over the limit is dropped until it has drained.
+    stalled: bool,
+    /// Publishers that wait for it.
+    waiting: Vec<Arc<Outbound>>,
 }
 
 /// Buffers that grew beyond this are given back when they run empty.
@@ -63,7 +84,7 @@ const KEEP_BYTES: usize = 64 * 1024;
 impl Outbound {
     /// An empty buffer of at most `limit_bytes`; `inline` allows others to write to the socket.
     #[must_use]
-    pub fn new(inline: Option<Arc<TcpStream>>, limit_bytes: usize) -> Self {
+    pub fn new(inline: Option<Arc<OwnedWriteHalf>>, limit_bytes: usize) -> Self {
         Self {
             state: Mutex::new(State::default()),
             signals: AtomicU32::new(0),
@@ -74,31 +95,56 @@ impl Outbound {
     }
 
     /// Appends what `encode` writes unless the buffer is over its limit. Whole packets only: a later flush
-    /// may send any prefix. The second value says that this append put the buffer on the caller's list.
-    pub fn push(&self, encode: impl FnOnce(&mut Vec<u8>)) -> (Push, bool) {
-        let mut state = self.state.lock();
-        if state.closed {
-            return (Push::Closed, false);
-        }
-        if state.pending.len() >= self.limit_bytes {
-            return (Push::Full, false);
-        }
-        encode(&mut state.pending);
-        let first = !state.touched;
-        state.touched = true;
-        (Push::Accepted, first)
+    /// may send any prefix.
+    pub fn push(&self, encode: impl FnOnce(&mut Vec<u8>)) -> Pushed {
+        self.append(self.limit_bytes, encode)
     }
 
     /// As [`Self::push`], but over the limit too: what a session's window bounds.
-    pub fn push_forced(&self, encode: impl FnOnce(&mut Vec<u8>)) -> (Push, bool) {
+    pub fn push_forced(&self, encode: impl FnOnce(&mut Vec<u8>)) -> Pushed {
+        self.append(usize::MAX, encode)
+    }
+
+    fn append(&self, limit: usize, encode: impl FnOnce(&mut Vec<u8>)) -> Pushed {
         let mut state = self.state.lock();
-        if state.closed {
-            return (Push::Closed, false);
+        let refused = if state.closed {
+            Some(Push::Closed)
+        } else if state.pending.len() >= limit {
+            Some(Push::Full)
+        } else {
+            None
+        };
+        if let Some(outcome) = refused {
+            return Pushed { outcome, first: false, bytes: 0, congested: false };
         }
+        let before = state.pending.len();
         encode(&mut state.pending);
+        let bytes = state.pending.len() - before;
         let first = !state.touched;
         state.touched = true;
-        (Push::Accepted, first)
+        state.congested |= state.pending.len() >= self.limit_bytes / 2;
+        let congested = state.congested && !state.stalled;
+        Pushed { outcome: Push::Accepted, first, bytes, congested }
+    }
+
+    /// Has `publisher` signalled [`GO_ON`] when this buffer has drained. False when it is not worth waiting:
+    /// it has drained already, or has stalled.
+    pub fn wait_for(&self, publisher: &Arc<Self>) -> bool {
+        let mut state = self.state.lock();
+        if !state.congested || state.stalled || state.closed {
+            return false;
+        }
+        state.waiting.push(Arc::clone(publisher));
+        true
+    }
+
+    /// Somebody waited long enough: until it has drained nobody waits for it.
+    pub fn give_up(&self) {
+        let mut state = self.state.lock();
+        if state.congested {
+            state.stalled = true;
+            state.waiting.clear();
+        }
     }
 
     /// Appends regardless of the limit: answers to the peer's own packets, which its windows bound.
@@ -197,7 +243,16 @@ impl Outbound {
             state.pending = Vec::new();
         }
         let roomy = state.pending.len() < self.limit_bytes / 2;
+        let mut waiting = Vec::new();
+        if state.congested && (state.closed || state.pending.len() < self.limit_bytes / 4) {
+            state.congested = false;
+            state.stalled = false;
+            waiting = std::mem::take(&mut state.waiting);
+        }
         drop(state);
+        for publisher in waiting {
+            publisher.signal(GO_ON);
+        }
         if wake {
             self.signal(OWNER_FLUSH);
         }
@@ -232,7 +287,14 @@ impl Outbound {
 
     /// Drops what waits and refuses what comes.
     pub fn close(&self) {
-        Self::shut(&mut self.state.lock());
+        let waiting = {
+            let mut state = self.state.lock();
+            Self::shut(&mut state);
+            std::mem::take(&mut state.waiting)
+        };
+        for publisher in waiting {
+            publisher.signal(GO_ON);
+        }
     }
 
     /// Whether [`Self::close`] was called or a write failed.

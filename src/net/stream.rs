@@ -7,22 +7,30 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio_rustls::server::TlsStream;
 
 /// An accepted connection, past its TLS handshake if it has one.
 pub enum Stream {
-    /// Plain TCP, shared so that others may flush into it.
-    Tcp(Arc<TcpStream>),
+    /// Plain TCP; the writing half is shared so that others may flush into it.
+    Tcp(OwnedReadHalf, Arc<OwnedWriteHalf>),
     /// TLS: only the owner's task touches it.
     Tls(Box<TlsStream<TcpStream>>),
 }
 
 impl Stream {
+    /// A plain connection.
+    #[must_use]
+    pub fn tcp(stream: TcpStream) -> Self {
+        let (read, write) = stream.into_split();
+        Self::Tcp(read, Arc::new(write))
+    }
+
     /// The socket that others may write to without waiting; none under TLS.
     #[must_use]
-    pub fn inline(&self) -> Option<Arc<TcpStream>> {
+    pub fn inline(&self) -> Option<Arc<OwnedWriteHalf>> {
         match self {
-            Self::Tcp(socket) => Some(Arc::clone(socket)),
+            Self::Tcp(_, socket) => Some(Arc::clone(socket)),
             Self::Tls(_) => None,
         }
     }
@@ -33,26 +41,19 @@ impl Stream {
         cx: &mut Context<'_>,
         buffer: &mut [u8],
     ) -> Poll<io::Result<usize>> {
+        let mut target = ReadBuf::new(buffer);
+        // The halves' own read knows that a short one emptied the socket: no second call to learn it.
         match self {
-            Self::Tcp(socket) => loop {
-                ready!(socket.poll_read_ready(cx))?;
-                match socket.try_read(buffer) {
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                    outcome => return Poll::Ready(outcome),
-                }
-            },
-            Self::Tls(stream) => {
-                let mut target = ReadBuf::new(buffer);
-                ready!(Pin::new(stream).poll_read(cx, &mut target))?;
-                Poll::Ready(Ok(target.filled().len()))
-            }
+            Self::Tcp(socket, _) => ready!(Pin::new(socket).poll_read(cx, &mut target))?,
+            Self::Tls(stream) => ready!(Pin::new(stream).poll_read(cx, &mut target))?,
         }
+        Poll::Ready(Ok(target.filled().len()))
     }
 
     /// Whether the transport takes bytes again; under TLS always, as its own writes wait.
     pub fn poll_writable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
-            Self::Tcp(socket) => socket.poll_write_ready(cx),
+            Self::Tcp(_, socket) => socket.as_ref().as_ref().poll_write_ready(cx),
             Self::Tls(_) => Poll::Ready(Ok(())),
         }
     }
@@ -63,7 +64,7 @@ impl Stream {
     /// The transport's own, and `WouldBlock`.
     pub fn write_now(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> io::Result<usize> {
         match self {
-            Self::Tcp(socket) => socket.try_write(bytes),
+            Self::Tcp(_, socket) => socket.try_write(bytes),
             Self::Tls(stream) => {
                 let mut written = 0;
                 while written < bytes.len() {
@@ -72,7 +73,9 @@ impl Stream {
                         Poll::Ready(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
                         Poll::Ready(Ok(count)) => written += count,
                         Poll::Ready(Err(error)) => return Err(error),
-                        Poll::Pending if written == 0 => return Err(io::ErrorKind::WouldBlock.into()),
+                        Poll::Pending if written == 0 => {
+                            return Err(io::ErrorKind::WouldBlock.into());
+                        }
                         Poll::Pending => return Ok(written),
                     }
                 }
@@ -84,7 +87,7 @@ impl Stream {
     /// Pushes buffered TLS records to the socket; plain TCP has none.
     pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
-            Self::Tcp(_) => Poll::Ready(Ok(())),
+            Self::Tcp(..) => Poll::Ready(Ok(())),
             Self::Tls(stream) => Pin::new(stream).poll_flush(cx),
         }
     }
@@ -92,9 +95,10 @@ impl Stream {
     /// Says goodbye on the transport (TLS close_notify, TCP FIN).
     pub fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
-            Self::Tcp(socket) => {
+            Self::Tcp(_, socket) => {
                 // Reading stays open so that a peer's late bytes do not turn the goodbye into a reset.
-                let outcome = socket2::SockRef::from(&**socket).shutdown(std::net::Shutdown::Write);
+                let socket: &TcpStream = socket.as_ref().as_ref();
+                let outcome = socket2::SockRef::from(socket).shutdown(std::net::Shutdown::Write);
                 Poll::Ready(outcome)
             }
             Self::Tls(stream) => Pin::new(stream).poll_shutdown(cx),

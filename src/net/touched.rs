@@ -4,18 +4,56 @@
 //! ready in the same turn of its event loop has been read. Threads without a worker's flusher call
 //! [`flush`] themselves.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
-use super::outbound::Outbound;
+use super::outbound::{Outbound, Pushed};
+
+/// Bytes encoded by a thread before it flushes in the middle of its turn.
+const FLUSH_BYTES: usize = 256 * 1024;
+/// Congested connections that one publisher waits for; those beyond have the same fate.
+const CONGESTED_MAX: usize = 64;
 
 thread_local! {
     static TOUCHED: RefCell<Vec<Arc<Outbound>>> = const { RefCell::new(Vec::new()) };
+    static BYTES: Cell<usize> = const { Cell::new(0) };
+    static CONGESTED: RefCell<Vec<Arc<Outbound>>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Puts `outbound` on this thread's list. Call it when [`Outbound::push`] says that it was first.
-pub fn add(outbound: &Arc<Outbound>) {
-    TOUCHED.with_borrow_mut(|list| list.push(Arc::clone(outbound)));
+/// Puts `outbound` on this thread's lists as an append to it says.
+pub fn note(outbound: &Arc<Outbound>, pushed: Pushed) {
+    BYTES.set(BYTES.get() + pushed.bytes);
+    if pushed.first {
+        TOUCHED.with_borrow_mut(|list| list.push(Arc::clone(outbound)));
+    }
+    if pushed.congested {
+        CONGESTED.with_borrow_mut(|list| {
+            let known = list.iter().any(|known| Arc::ptr_eq(known, outbound));
+            if !known && list.len() < CONGESTED_MAX {
+                list.push(Arc::clone(outbound));
+            }
+        });
+    }
+}
+
+/// Whether somebody that this thread wrote to since the last [`take_congested`] became congested.
+#[must_use]
+pub fn is_congested() -> bool {
+    CONGESTED.with_borrow(|list| !list.is_empty())
+}
+
+/// Takes the connections that became congested since the last call: whoever wrote to them should wait.
+#[must_use]
+pub fn take_congested() -> Vec<Arc<Outbound>> {
+    CONGESTED.with_borrow_mut(std::mem::take)
+}
+
+/// Flushes when much waits: what was just encoded is still in the processor's cache. Called between messages,
+/// with no lock held.
+pub fn relieve() {
+    if BYTES.get() >= FLUSH_BYTES {
+        flush();
+    }
 }
 
 /// How many connections wait for their flush.
@@ -26,6 +64,7 @@ pub fn count() -> usize {
 
 /// Flushes every connection on this thread's list.
 pub fn flush() {
+    BYTES.set(0);
     let mut list = TOUCHED.take();
     for outbound in &list {
         outbound.flush();

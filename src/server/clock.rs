@@ -13,7 +13,10 @@ pub struct Clock {
 impl Default for Clock {
     fn default() -> Self {
         let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
-        Self { base_ms: u64::try_from(wall.as_millis()).unwrap_or(u64::MAX), started: Instant::now() }
+        Self {
+            base_ms: u64::try_from(wall.as_millis()).unwrap_or(u64::MAX),
+            started: Instant::now(),
+        }
     }
 }
 
@@ -21,6 +24,7 @@ impl Clock {
     /// Now, in milliseconds since the Unix epoch.
     #[must_use]
     pub fn now_ms(&self) -> u64 {
-        self.base_ms.saturating_add(u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX))
+        self.base_ms
+            .saturating_add(u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX))
     }
 }

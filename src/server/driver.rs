@@ -4,12 +4,14 @@
 //! complete is parsed before anything else happens, then whoever was written to is flushed once.
 
 use std::cell::RefCell;
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
-use crate::net::outbound::{CLOSE, Outbound};
+use crate::net::outbound::{CLOSE, GO_ON, Outbound};
 use crate::net::stream::Stream;
 use crate::net::touched;
 
@@ -18,10 +20,15 @@ use super::workers::flush_soon;
 
 /// Bytes read at once; a larger packet is gathered in its connection's own buffer.
 const READ_BUFFER_BYTES: usize = 256 * 1024;
+/// Bytes read at once by a publisher that had to wait for its subscribers.
+const READ_HELD_BYTES: usize = 16 * 1024;
 /// Step in which a large packet's buffer grows, so that an announced length reserves nothing.
 const LARGE_STEP_BYTES: usize = 256 * 1024;
 /// Reads in one turn before other connections get theirs.
 const READS_PER_TURN: usize = 4;
+/// How long a publisher waits for a subscriber whose buffer is half full. After that the subscriber counts as
+/// stalled: nobody waits, and what is over its limit is dropped by its protocol's policy.
+const PATIENCE: Duration = Duration::from_secs(1);
 /// Connections touched before they are flushed in the middle of a turn.
 const TOUCHED_MAX: usize = 1000;
 
@@ -70,6 +77,17 @@ struct Connection<P: Protocol> {
     tail: Vec<u8>,
     verdict: Verdict,
     ended: Option<Ended>,
+    /// Subscribers that this publisher waits for, and until when.
+    held: Option<Held>,
+    /// The tail may hold whole packets: it is parsed again before more is read.
+    unfinished: bool,
+    /// Bytes read at once: less for a publisher that had to wait, so that it keeps little meanwhile.
+    read_max: usize,
+}
+
+struct Held {
+    by: Vec<Arc<Outbound>>,
+    until: Pin<Box<tokio::time::Sleep>>,
 }
 
 impl<P: Protocol> Drop for Connection<P> {
@@ -90,6 +108,9 @@ pub async fn drive<P: Protocol>(stream: Stream, protocol: P, clock: Clock) {
         tail: Vec::new(),
         verdict: Verdict::Continue,
         ended: None,
+        held: None,
+        unfinished: false,
+        read_max: READ_BUFFER_BYTES,
     };
     poll_fn(|cx| connection.poll(cx)).await;
     if connection.ended == Some(Ended::ByProtocol) {
@@ -101,17 +122,13 @@ pub async fn drive<P: Protocol>(stream: Stream, protocol: P, clock: Clock) {
 impl<P: Protocol> Connection<P> {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let signals = self.protocol.outbound().take_signals(cx.waker());
-        if signals != 0 && self.verdict != Verdict::Close {
+        if signals & !GO_ON != 0 && self.verdict != Verdict::Close {
             self.verdict = self.protocol.wake(signals, self.clock.now_ms());
             if signals & CLOSE != 0 {
                 self.verdict = Verdict::Close;
             }
-            if self.verdict == Verdict::Continue && !self.tail.is_empty() {
-                let tail = std::mem::take(&mut self.tail);
-                self.hand_over(&tail, tail.len());
-            }
         }
-        let more = self.read(cx);
+        let more = !self.is_held(signals, cx) && self.read(cx);
         flush_soon();
         if self.write(cx).is_err() || self.protocol.outbound().is_closed() {
             self.ended.get_or_insert(Ended::ByPeer);
@@ -129,11 +146,56 @@ impl<P: Protocol> Connection<P> {
         Poll::Pending
     }
 
+    /// Whether it still waits for its subscribers.
+    fn is_held(&mut self, signals: u32, cx: &mut Context<'_>) -> bool {
+        let Some(held) = &mut self.held else { return false };
+        if held.until.as_mut().poll(cx).is_ready() {
+            held.by.iter().for_each(|subscriber| subscriber.give_up());
+        } else if signals & GO_ON == 0 {
+            return true;
+        }
+        self.held = None;
+        false
+    }
+
+    /// Waits, if what was just handled congested a subscriber: a flood is slowed to what its receivers take.
+    /// True when somebody was congested, though he may have room again by now.
+    fn hold_back(&mut self, cx: &mut Context<'_>) -> bool {
+        let congested = touched::take_congested();
+        if congested.is_empty() {
+            self.read_max = (self.read_max * 2).min(READ_BUFFER_BYTES);
+            return false;
+        }
+        touched::flush();
+        let own = Arc::clone(self.protocol.outbound());
+        let by: Vec<_> = congested.into_iter().filter(|one| one.wait_for(&own)).collect();
+        if by.is_empty() {
+            return true;
+        }
+        let mut until = Box::pin(tokio::time::sleep(PATIENCE));
+        // Registers the timer; a deadline that has passed already is seen in the next turn.
+        if until.as_mut().poll(cx).is_ready() {
+            cx.waker().wake_by_ref();
+        }
+        self.held = Some(Held { by, until });
+        self.read_max = READ_HELD_BYTES;
+        true
+    }
+
+    fn may_read(&self) -> bool {
+        self.verdict == Verdict::Continue && self.ended.is_none() && self.held.is_none()
+    }
+
     /// Reads and parses; true when the turn ended before the socket was empty.
     fn read(&mut self, cx: &mut Context<'_>) -> bool {
         for _ in 0..READS_PER_TURN {
-            if self.verdict != Verdict::Continue || self.ended.is_some() {
+            if !self.may_read() {
                 return false;
+            }
+            if self.unfinished {
+                let tail = std::mem::take(&mut self.tail);
+                self.hand_over(&tail, tail.len(), cx);
+                continue;
             }
             match self.read_once(cx) {
                 Poll::Pending => return false,
@@ -147,7 +209,7 @@ impl<P: Protocol> Connection<P> {
                 touched::flush();
             }
         }
-        true
+        self.may_read()
     }
 
     fn read_once(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
@@ -158,7 +220,8 @@ impl<P: Protocol> Connection<P> {
             }
             let (head, room) = buffer.split_at_mut(have);
             head.copy_from_slice(&self.tail);
-            let outcome = self.stream.poll_read(cx, room);
+            let room_bytes = room.len().min(self.read_max);
+            let outcome = self.stream.poll_read(cx, room.get_mut(..room_bytes).unwrap_or_default());
             if let Poll::Ready(Ok(count)) = outcome
                 && count > 0
             {
@@ -166,7 +229,7 @@ impl<P: Protocol> Connection<P> {
                 if self.tail.capacity() > READ_BUFFER_BYTES {
                     self.tail = Vec::new();
                 }
-                self.hand_over(buffer, have + count);
+                self.hand_over(buffer, have + count, cx);
             }
             outcome
         })
@@ -181,21 +244,28 @@ impl<P: Protocol> Connection<P> {
         if count > 0 {
             let tail = std::mem::take(&mut self.tail);
             let (used, verdict) = self.protocol.receive(&tail, self.clock.now_ms());
-            self.verdict = verdict;
             self.tail = tail;
             self.tail.drain(..used.min(have + count));
+            self.handled(verdict, cx);
         }
         outcome
     }
 
     /// Gives the first `filled` bytes to the protocol and keeps what it leaves.
-    fn hand_over(&mut self, buffer: &[u8], filled: usize) {
+    fn hand_over(&mut self, buffer: &[u8], filled: usize, cx: &mut Context<'_>) {
         let input = buffer.get(..filled).unwrap_or_default();
         let (used, verdict) = self.protocol.receive(input, self.clock.now_ms());
-        self.verdict = verdict;
         if let Some(rest) = input.get(used..) {
             self.tail.extend_from_slice(rest);
         }
+        self.handled(verdict, cx);
+    }
+
+    fn handled(&mut self, verdict: Verdict, cx: &mut Context<'_>) {
+        self.verdict = verdict;
+        let stopped = self.hold_back(cx) || !self.may_read();
+        // What was left may be whole packets that only had to wait.
+        self.unfinished = stopped && !self.tail.is_empty();
     }
 
     fn write(&mut self, cx: &mut Context<'_>) -> io::Result<()> {

@@ -51,16 +51,15 @@ impl Workers {
             let runtime = Builder::new_current_thread().enable_all().build()?;
             handles.push(runtime.handle().clone());
             let (stop, stopped) = oneshot::channel::<()>();
-            let thread = std::thread::Builder::new().name(format!("worker-{number}")).spawn(
-                move || {
+            let thread =
+                std::thread::Builder::new().name(format!("worker-{number}")).spawn(move || {
                     let local = tokio::task::LocalSet::new();
                     local.spawn_local(flush_turns());
                     local.block_on(&runtime, async {
                         // A dropped sender stops the worker as well.
                         let _dropped = stopped.await;
                     });
-                },
-            )?;
+                })?;
             stops.push((stop, thread));
         }
         Ok(Self { handles, next: AtomicUsize::new(0), stops: Mutex::new(stops) })

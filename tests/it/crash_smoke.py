@@ -36,6 +36,7 @@ to   = { log = "crash", key = "{1}", partitions = 3 }
 """
 ENDLESS = {"session_expiry": 0xFFFFFFFF}
 RETAINED_TOPICS = 20
+NOT_FOUND = 0x92
 WAIT = 30.0
 
 
@@ -66,7 +67,7 @@ class Publisher:
         self.name, self.qos, self.version, self.window, self.kind = name, qos, version, window, kind
         self.sent = 0
         self.acked = set()
-        self.flight = {}
+        self.flight, self.resumed = {}, set()
         self.accepted = False
         self.mid = 0
         self.client = None
@@ -93,6 +94,7 @@ class Publisher:
         if not connack.session_present:
             self.flight = {mid: (number, False) for mid, (number, _) in self.flight.items()}
         self.accepted = True
+        self.resumed = {mid for mid, (_, released) in self.flight.items() if released}
         for mid, (number, released) in self.flight.items():
             self.client.send(ack_bytes(PUBREL, mid) if released else self.frame(number, mid, dup=True))
 
@@ -111,7 +113,10 @@ class Publisher:
             self.client.send(data)
 
     def handle(self, packet):
-        check(packet.kind in (PUBACK, PUBREC, PUBCOMP) and packet.reason < 0x80, f"{self.name}: {packet}")
+        # A PUBREL sent again may find its identifier released already: no error during recovery [MQTT5-3.7.2.1].
+        recovered = packet.kind == PUBCOMP and packet.reason == NOT_FOUND and packet.mid in self.resumed
+        check(packet.kind in (PUBACK, PUBREC, PUBCOMP) and (packet.reason < 0x80 or recovered),
+              f"{self.name}: {packet}")
         check(packet.mid in self.flight or packet.kind == PUBCOMP, f"{self.name}: unknown id in {packet}")
         if packet.kind == PUBREC:
             number, _ = self.flight[packet.mid]
@@ -119,6 +124,7 @@ class Publisher:
             self.client.send(ack_bytes(PUBREL, packet.mid))
         elif packet.mid in self.flight:
             number, _ = self.flight.pop(packet.mid)
+            self.resumed.discard(packet.mid)
             self.acked.add(number)
             if self.kind == "retained":
                 topic = self.topic(number)

@@ -199,17 +199,21 @@ def fill(broker, connect, count):
 
 
 def test_a_torn_tail_is_cut_with_a_warning(broker, connect):
+    """Half of a next batch's header (docs/storage.md): begun, so never acknowledged; all before it stays."""
     fill(broker, connect, 20)
     broker.kill9()
     path, at = written_segment(broker, b"marker-0019-")
     data = bytearray(path.read_bytes())
-    end = at + 212 + 64
-    data[end:end + 4096] = b"\xa5" * 4096
+    begin = data.rfind(b"RBAT", 0, at)
+    end = begin + -(-(48 + int.from_bytes(data[begin + 36:begin + 40], "little")) // 512) * 512
+    assert begin % 512 == 0 and end > at + 212
+    data[end:end + 512] = data[begin:begin + 24] + b"\xa5" * 488
     path.write_bytes(data)
     broker.start()
-    broker.wait_log("WARN.*journal|WARN.*tail|WARN.*torn")
+    broker.wait_log("WARN.*torn tail")
     back = resume(connect, broker, "s")
     assert len(back.messages(20)) == 20
+    back.nothing_comes()
 
 
 def test_a_batch_cut_in_the_middle_is_a_torn_tail(broker, connect):
@@ -221,6 +225,7 @@ def test_a_batch_cut_in_the_middle_is_a_torn_tail(broker, connect):
     data[at + 5:] = b"\x00" * (len(data) - at - 5)
     path.write_bytes(data)
     broker.start()
+    broker.wait_log("WARN.*torn tail")
     back = resume(connect, broker, "s")
     assert [message.payload[7:11] for message in back.messages(19)] == [b"%04d" % n for n in range(19)]
     back.nothing_comes()

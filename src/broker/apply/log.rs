@@ -14,7 +14,8 @@ use super::Applier;
 
 impl Applier {
     pub(super) fn create_log(&mut self, record: &Record<'_>) -> Outcome {
-        let Record::CreateLog { id, vhost, name, uuid, time_ms, partitions, config } = record else {
+        let Record::CreateLog { id, vhost, name, uuid, time_ms, partitions, config } = record
+        else {
             return Outcome::Stale;
         };
         self.time_ms = self.time_ms.max(*time_ms);

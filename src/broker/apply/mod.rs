@@ -170,8 +170,8 @@ impl Applier {
         let mut told = Told { waiters: batch.waiters.into_iter().peekable() };
         let reader = Batch::<Waiter> { waiters: Vec::new(), ..batch };
         for record in reader.iter() {
-            let (lsn, bytes) = record
-                .map_err(|error| ApplyError { lsn: error.lsn, reason: error.to_string() })?;
+            let (lsn, bytes) =
+                record.map_err(|error| ApplyError { lsn: error.lsn, reason: error.to_string() })?;
             let decoded = Record::decode(&bytes)
                 .map_err(|error| ApplyError { lsn, reason: error.to_string() })?;
             let outcome = self.apply(lsn, decoded, &bytes);
@@ -209,9 +209,11 @@ impl Applier {
             }
         }
         self.woken.clear();
+        self.broker.wake_applied();
     }
 
     /// Applies one record; `bytes` are its own.
+    #[expect(clippy::too_many_lines, reason = "a flat match over every kind")]
     fn apply(&mut self, lsn: Lsn, record: Record<'_>, bytes: &Bytes) -> Outcome {
         match record {
             Record::Publish { vhost, condition, set, members, retained, appends, message } => {
@@ -269,8 +271,8 @@ impl Applier {
                     entry.release();
                 }
             }),
-            Record::ForgetInbound { session, packet_id } => {
-                self.change_session(session, None, |inner| {
+            Record::ForgetInbound { session, epoch, packet_id } => {
+                self.change_session(session, Some(epoch), |inner| {
                     inner.state.inbound.remove(&packet_id);
                 })
             }

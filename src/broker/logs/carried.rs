@@ -16,8 +16,8 @@
 
 use std::borrow::Cow;
 
-use crate::model::property::{Property, properties};
 use crate::model::message::Publication;
+use crate::model::property::{Property, properties};
 
 /// The prefix of headers that the broker writes.
 const RESERVED: &str = "mqtt-";
@@ -68,8 +68,8 @@ fn user_header(name: &str) -> Cow<'_, str> {
 #[cfg(test)]
 mod tests {
     use super::headers;
-    use crate::model::property::{Property, tests::block};
     use crate::model::message::Publication;
+    use crate::model::property::{Property, tests::block};
     use crate::model::qos::QoS;
 
     fn collect(message: &Publication<'_>) -> Vec<(String, Vec<u8>)> {

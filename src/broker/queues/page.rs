@@ -74,7 +74,7 @@ impl Page {
     }
 
     /// Live entries with their positions, given the page's number.
-    pub fn iter(&self, number: u64) -> impl Iterator<Item = (u64, &Entry)> {
+    pub fn iter(&self, number: u64) -> impl DoubleEndedIterator<Item = (u64, &Entry)> {
         self.entries.iter().enumerate().filter_map(move |(slot, entry)| {
             entry.as_ref().map(|entry| (number * PAGE_POSITIONS + slot as u64, entry))
         })

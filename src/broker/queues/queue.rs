@@ -159,6 +159,13 @@ impl Queue {
         })
     }
 
+    /// The newest message.
+    #[must_use]
+    pub fn newest(&self) -> Option<&Entry> {
+        let (number, page) = self.pages.last_key_value()?;
+        page.iter(*number).next_back().map(|(_, entry)| entry)
+    }
+
     /// Live entries in order.
     pub fn iter(&self) -> impl Iterator<Item = (u64, &Entry)> {
         self.pages.iter().flat_map(|(number, page)| page.iter(*number))

@@ -50,9 +50,7 @@ impl<'a> Record<'a> {
                 sent: r.varint()?,
                 will_due_ms: r.option(Reader::u64)?,
             },
-            kind::END_SESSION => {
-                Self::EndSession { session: queue(&mut r)?, epoch: r.varint()? }
-            }
+            kind::END_SESSION => Self::EndSession { session: queue(&mut r)?, epoch: r.varint()? },
             kind::SUBSCRIBE => Self::Subscribe {
                 session: queue(&mut r)?,
                 epoch: r.varint()?,
@@ -69,23 +67,22 @@ impl<'a> Record<'a> {
                 epoch: r.varint()?,
                 filters: many(&mut r, 1, Reader::str)?,
             },
-            kind::SETTLE => Self::Settle {
-                queue: queue(&mut r)?,
-                positions: many(&mut r, 1, Reader::varint)?,
-            },
-            kind::RELEASE => Self::Release { queue: queue(&mut r)?, position: r.varint()? },
-            kind::FORGET_INBOUND => {
-                Self::ForgetInbound { session: queue(&mut r)?, packet_id: r.u16()? }
+            kind::SETTLE => {
+                Self::Settle { queue: queue(&mut r)?, positions: many(&mut r, 1, Reader::varint)? }
             }
+            kind::RELEASE => Self::Release { queue: queue(&mut r)?, position: r.varint()? },
+            kind::FORGET_INBOUND => Self::ForgetInbound {
+                session: queue(&mut r)?,
+                epoch: r.varint()?,
+                packet_id: r.u16()?,
+            },
             kind::CREATE_LOG => create_log(&mut r)?,
             kind::LIMITS => {
                 Self::Limits { queued_messages_max: r.u64()?, queued_bytes_max: r.u64()? }
             }
-            kind::DROP_RETAINED => Self::DropRetained {
-                vhost: r.str()?,
-                topic: r.str()?,
-                value: Lsn(r.varint()?),
-            },
+            kind::DROP_RETAINED => {
+                Self::DropRetained { vhost: r.str()?, topic: r.str()?, value: Lsn(r.varint()?) }
+            }
             other => {
                 let found = u64::from(other);
                 return Err(CodecError::Value { what: "record kind", found, at });
@@ -139,22 +136,14 @@ fn condition(r: &mut Reader<'_>) -> Result<Condition, CodecError> {
     let at = r.position();
     match r.u8()? {
         0 => Ok(Condition::None),
-        1 => Ok(Condition::Inbound {
-            session: queue(r)?,
-            epoch: r.varint()?,
-            packet_id: r.u16()?,
-        }),
+        1 => Ok(Condition::Inbound { session: queue(r)?, epoch: r.varint()?, packet_id: r.u16()? }),
         2 => Ok(Condition::Will { session: queue(r)?, epoch: r.varint()? }),
         found => Err(CodecError::Value { what: "condition", found: u64::from(found), at }),
     }
 }
 
 fn replay_item<'a>(r: &mut Reader<'a>) -> Result<ReplayItem<'a>, CodecError> {
-    Ok(ReplayItem {
-        qos: qos(r)?,
-        subscription_id: r.option(Reader::u32)?,
-        message: r.bytes()?,
-    })
+    Ok(ReplayItem { qos: qos(r)?, subscription_id: r.option(Reader::u32)?, message: r.bytes()? })
 }
 
 impl SetMember {

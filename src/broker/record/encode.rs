@@ -1,6 +1,8 @@
 //! Records to bytes. Part of `broker::record`.
 
-use super::{Condition, OpenSession, Record, ReplayItem, RoutedAppend, SetMember, VERSION, Writer, kind};
+use super::{
+    Condition, OpenSession, Record, ReplayItem, RoutedAppend, SetMember, VERSION, Writer, kind,
+};
 
 impl Record<'_> {
     /// Appends the record's bytes.
@@ -85,9 +87,10 @@ impl Record<'_> {
                 w.varint(queue.0);
                 w.varint(*position);
             }
-            Self::ForgetInbound { session, packet_id } => {
+            Self::ForgetInbound { session, epoch, packet_id } => {
                 w.u8(kind::FORGET_INBOUND);
                 w.varint(session.0);
+                w.varint(*epoch);
                 w.u16(*packet_id);
             }
             Self::CreateLog { id, vhost, name, uuid, time_ms, partitions, config } => {

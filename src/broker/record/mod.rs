@@ -172,6 +172,8 @@ pub enum Record<'a> {
     ForgetInbound {
         /// Publisher's session.
         session: QueueId,
+        /// The connection.
+        epoch: u64,
         /// Packet identifier.
         packet_id: u16,
     },

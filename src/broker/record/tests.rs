@@ -66,9 +66,8 @@ fn condition() -> impl Strategy<Value = Condition> {
 }
 
 fn publish() -> impl Strategy<Value = Record<'static>> {
-    let append = (short(), short(), option::of(bytes())).prop_map(|(log, partition, key)| {
-        RoutedAppend { log: LogId(log), partition, key }
-    });
+    let append = (short(), short(), option::of(bytes()))
+        .prop_map(|(log, partition, key)| RoutedAppend { log: LogId(log), partition, key });
     (
         (text(), condition(), option::of(number().prop_map(SetId))),
         (vec(member(), 0..3), any::<bool>(), vec(append, 0..3), bytes()),
@@ -101,9 +100,8 @@ fn open() -> impl Strategy<Value = Record<'static>> {
 
 fn of_sessions() -> impl Strategy<Value = Record<'static>> {
     let queue = || number().prop_map(QueueId);
-    let item = (qos(), option::of(any::<u32>()), bytes()).prop_map(
-        |(qos, subscription_id, message)| ReplayItem { qos, subscription_id, message },
-    );
+    let item = (qos(), option::of(any::<u32>()), bytes())
+        .prop_map(|(qos, subscription_id, message)| ReplayItem { qos, subscription_id, message });
     prop_oneof![
         open(),
         (queue(), number(), number(), short(), number(), option::of(number())).prop_map(
@@ -128,8 +126,9 @@ fn of_sessions() -> impl Strategy<Value = Record<'static>> {
         (queue(), vec(number(), 0..4))
             .prop_map(|(queue, positions)| Record::Settle { queue, positions }),
         (queue(), number()).prop_map(|(queue, position)| Record::Release { queue, position }),
-        (queue(), any::<u16>())
-            .prop_map(|(session, packet_id)| Record::ForgetInbound { session, packet_id }),
+        (queue(), number(), any::<u16>()).prop_map(|(session, epoch, packet_id)| {
+            Record::ForgetInbound { session, epoch, packet_id }
+        }),
     ]
 }
 

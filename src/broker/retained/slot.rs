@@ -46,11 +46,7 @@ impl Slot {
     /// An empty slot.
     #[must_use]
     pub fn new(vhost: &str, topic: &str) -> Arc<Self> {
-        Arc::new(Self {
-            vhost: vhost.into(),
-            topic: topic.into(),
-            contents: Mutex::default(),
-        })
+        Arc::new(Self { vhost: vhost.into(), topic: topic.into(), contents: Mutex::default() })
     }
 
     /// Holds the topic against other publishes and replays.

@@ -8,7 +8,9 @@ use proptest::prelude::*;
 
 use super::generations::Stamp;
 use super::tree::Tree;
-use super::{Answer, Destination, PartitionChoice, Route, RouteInput, RouteTarget, Router, VhostRouter};
+use super::{
+    Answer, Destination, PartitionChoice, Route, RouteInput, RouteTarget, Router, VhostRouter,
+};
 use crate::broker::sessions::session::{Session, SessionKey};
 use crate::broker::sessions::subscription::Subscription;
 use crate::model::ids::{Lsn, QueueId};
@@ -119,9 +121,10 @@ fn plain(destination: &Destination) -> Plain {
 }
 
 fn answer(answer: &Answer) -> Found {
-    let groups = answer.groups.iter().map(|group| {
-        (group.name.to_string(), group.members.iter().map(plain).collect::<Vec<_>>())
-    });
+    let groups = answer
+        .groups
+        .iter()
+        .map(|group| (group.name.to_string(), group.members.iter().map(plain).collect::<Vec<_>>()));
     (answer.destinations.iter().map(plain).collect(), groups.collect())
 }
 
@@ -133,8 +136,7 @@ fn naive(list: &List, topic: &str, publisher: u64) -> Found {
             continue;
         }
         let group = filter.share_group().map(str::to_owned);
-        let one: Plain =
-            (*id, options.qos, options.retain_as_published, Vec::new(), options.since);
+        let one: Plain = (*id, options.qos, options.retain_as_published, Vec::new(), options.since);
         let all = merged.entry((group, *id)).or_insert(one);
         all.1 = all.1.max(options.qos);
         all.2 |= options.retain_as_published;

@@ -2,10 +2,14 @@
 //!
 //! Direct only when the session's queue is empty and its window open, else the message waits its turn; a
 //! destination names the session, and takeover swaps the link under the session's lock.
+//!
+//! A window that the receiver keeps shut holds nothing of QoS 0 back (MQTT5-3.3.4): such a message then passes
+//! what is queued for the window, though not what its own publisher has under way in the journal, and not
+//! when it is retained, since the newest value of a topic comes last.
 
 use std::sync::Arc;
 
-use super::super::consumer::{Consumer, Delivered, Encodings, Outgoing};
+use super::super::consumer::{Delivered, Encodings, Outgoing};
 use super::super::message::Message;
 use super::super::queues::entry::{Body, Entry, Stored};
 use super::super::queues::queue::packet_id;
@@ -77,20 +81,36 @@ impl Fanout<'_> {
             Stored::new(bytes.into())
         }))
     }
+}
 
-    fn outgoing<'m>(&'m self, to: &'m Destination, qos: QoS, id: Option<u16>) -> Outgoing<'m> {
-        Outgoing {
-            topic: self.message.topic,
-            payload: self.message.payload,
-            properties: self.message.properties,
-            qos,
-            retain: self.message.retain && to.retain_as_published,
-            dup: false,
-            packet_id: id,
-            expiry_s: self.message.remaining_s(self.now_ms),
-            subscription_ids: &to.subscription_ids,
-            forced: false,
-        }
+/// `message` towards `to`.
+fn outgoing<'m>(
+    message: &Message<'m>,
+    now_ms: u64,
+    to: &'m Destination,
+    qos: QoS,
+    packet_id: Option<u16>,
+) -> Outgoing<'m> {
+    Outgoing {
+        topic: message.topic,
+        payload: message.payload,
+        properties: message.properties,
+        qos,
+        retain: message.retain && to.retain_as_published,
+        dup: false,
+        packet_id,
+        expiry_s: message.remaining_s(now_ms),
+        subscription_ids: &to.subscription_ids,
+        forced: false,
+    }
+}
+
+fn fate(delivered: Delivered) -> Fate {
+    match delivered {
+        Delivered::Accepted => Fate::Delivered,
+        Delivered::Full => Fate::Dropped(Drop::SlowConsumer),
+        Delivered::TooLarge => Fate::Dropped(Drop::TooLarge),
+        Delivered::Closed => Fate::Dropped(Drop::Offline),
     }
 }
 
@@ -102,11 +122,15 @@ impl Session {
         let Some(link) = &inner.link else {
             return self.offline(&mut inner, to, qos, fanout);
         };
-        let consumer = Arc::clone(&link.consumer);
         if qos == QoS::AtMostOnce {
-            return self.at_most_once(&mut inner, &*consumer, to, fanout);
+            let behind = if self.durable { fanout.behind } else { 0 };
+            if behind == 0 && inner.lets_through(fanout.message.retain) {
+                let outgoing = outgoing(&fanout.message, fanout.now_ms, to, qos, None);
+                return fate(link.consumer.deliver(&outgoing, fanout.encodings));
+            }
+            return inner.keep_behind(to, behind, fanout);
         }
-        self.in_window(&mut inner, &*consumer, to, qos, fanout)
+        inner.in_window(to, qos, fanout)
     }
 
     /// A session that is not durable holds messages only between its CONNECT and CONNACK.
@@ -122,78 +146,6 @@ impl Session {
         }
         inner.enqueue(to, qos, fanout)
     }
-
-    fn at_most_once(
-        &self,
-        inner: &mut Inner,
-        consumer: &dyn Consumer,
-        to: &Destination,
-        fanout: &mut Fanout<'_>,
-    ) -> Fate {
-        let behind = if self.durable { fanout.behind } else { 0 };
-        if behind == 0 && inner.is_drained() {
-            let mut encodings = std::mem::take(fanout.encodings);
-            let outgoing = fanout.outgoing(to, QoS::AtMostOnce, None);
-            let delivered = consumer.deliver(&outgoing, &mut encodings);
-            *fanout.encodings = encodings;
-            return match delivered {
-                Delivered::Accepted => Fate::Delivered,
-                Delivered::Full => Fate::Dropped(Drop::SlowConsumer),
-                Delivered::TooLarge => Fate::Dropped(Drop::TooLarge),
-                Delivered::Closed => Fate::Dropped(Drop::Offline),
-            };
-        }
-        let stored = fanout.store();
-        let full = inner.volatile.len() >= fanout.limits.volatile_max
-            || inner.volatile_bytes >= fanout.limits.volatile_bytes_max;
-        if full {
-            return Fate::Dropped(Drop::SlowConsumer);
-        }
-        inner.volatile_bytes += stored.bytes.len();
-        let after = behind.max(inner.last_order());
-        inner.volatile.push_back(Volatile {
-            after,
-            retain: fanout.message.retain && to.retain_as_published,
-            subscription_ids: to.subscription_ids.clone(),
-            stored,
-        });
-        consumer.ready();
-        Fate::Queued
-    }
-
-    fn in_window(
-        &self,
-        inner: &mut Inner,
-        consumer: &dyn Consumer,
-        to: &Destination,
-        qos: QoS,
-        fanout: &mut Fanout<'_>,
-    ) -> Fate {
-        let position = inner.queue.tail();
-        let open = inner.is_drained()
-            && inner.in_flight < inner.window
-            && (inner.queue.live() == 0 || inner.queue.has_packet_id(position));
-        if !open {
-            return inner.enqueue(to, qos, fanout);
-        }
-        let mut encodings = std::mem::take(fanout.encodings);
-        let outgoing = fanout.outgoing(to, qos, Some(packet_id(position).get()));
-        let delivered = consumer.deliver(&outgoing, &mut encodings);
-        *fanout.encodings = encodings;
-        match delivered {
-            Delivered::Accepted => {
-                // The session ends with its connection: the body is never needed again.
-                inner.queue.push(Entry::new(position, Body::Sent, qos, outgoing_retain(to, fanout)));
-                inner.cursor = inner.queue.tail();
-                inner.sent = inner.cursor;
-                inner.in_flight += 1;
-                Fate::Delivered
-            }
-            Delivered::Full => inner.enqueue(to, qos, fanout),
-            Delivered::TooLarge => Fate::Dropped(Drop::TooLarge),
-            Delivered::Closed => Fate::Dropped(Drop::Offline),
-        }
-    }
 }
 
 fn outgoing_retain(to: &Destination, fanout: &Fanout<'_>) -> bool {
@@ -201,14 +153,73 @@ fn outgoing_retain(to: &Destination, fanout: &Fanout<'_>) -> bool {
 }
 
 impl Inner {
-    /// Order of the newest queued message; 0 when there is none.
-    fn last_order(&self) -> u64 {
-        let tail = self.queue.tail();
-        if self.queue.live() == 0 || tail == 0 {
-            return 0;
+    /// Whether a QoS 0 message may leave at once: nothing is in its way but a window that is shut, which it
+    /// passes unless it must `keep_place`.
+    fn lets_through(&self, keep_place: bool) -> bool {
+        let passes =
+            self.is_window_shut() && !keep_place && !self.pulling && self.volatile.is_empty();
+        passes || self.is_drained()
+    }
+
+    /// Queues a QoS 0 message behind what goes before it.
+    fn keep_behind(&mut self, to: &Destination, behind: u64, fanout: &mut Fanout<'_>) -> Fate {
+        let full = self.volatile.len() >= fanout.limits.volatile_max
+            || self.volatile_bytes >= fanout.limits.volatile_bytes_max;
+        if full {
+            return Fate::Dropped(Drop::SlowConsumer);
         }
-        // Gaps at the tail belong to messages already gone: whatever is live precedes what comes now.
-        self.queue.get(tail - 1).map_or(u64::MAX >> 1, |entry| entry.order)
+        let stored = fanout.store();
+        self.volatile_bytes += stored.bytes.len();
+        let after = behind.max(self.queue.newest().map_or(0, |entry| entry.order));
+        self.volatile.push_back(Volatile {
+            behind,
+            after,
+            keeps_place: fanout.message.retain,
+            retain: outgoing_retain(to, fanout),
+            subscription_ids: to.subscription_ids.clone(),
+            stored,
+        });
+        self.call();
+        Fate::Queued
+    }
+
+    /// Delivers a QoS 1 or 2 message of a session that is not durable, or queues it.
+    fn in_window(&mut self, to: &Destination, qos: QoS, fanout: &mut Fanout<'_>) -> Fate {
+        let position = self.queue.tail();
+        let open = self.is_drained()
+            && !self.is_window_shut()
+            && (self.queue.live() == 0 || self.queue.has_packet_id(position));
+        let Some(link) = self.link.as_ref().filter(|_| open) else {
+            return self.enqueue(to, qos, fanout);
+        };
+        let id = Some(packet_id(position).get());
+        let outgoing = outgoing(&fanout.message, fanout.now_ms, to, qos, id);
+        let delivered = link.consumer.deliver(&outgoing, fanout.encodings);
+        match delivered {
+            Delivered::Accepted => {
+                // The session ends with its connection: the body is never needed again.
+                let retain = outgoing_retain(to, fanout);
+                self.queue.push(Entry::new(position, Body::Sent, qos, retain));
+                self.cursor = self.queue.tail();
+                self.sent = self.cursor;
+                self.in_flight += 1;
+            }
+            Delivered::Full => {
+                let fate = self.enqueue(to, qos, fanout);
+                // No acknowledgement need come that would have it pulled: the buffer's room must.
+                self.call();
+                return fate;
+            }
+            Delivered::TooLarge | Delivered::Closed => {}
+        }
+        fate(delivered)
+    }
+
+    /// Has the connection's task pull.
+    fn call(&self) {
+        if let Some(link) = &self.link {
+            link.consumer.ready();
+        }
     }
 
     fn enqueue(&mut self, to: &Destination, qos: QoS, fanout: &mut Fanout<'_>) -> Fate {

@@ -1,6 +1,7 @@
 //! What a connection's task takes from its queue while its window is open. Part of `broker::sessions`.
 
 use std::num::NonZeroU16;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -69,11 +70,11 @@ impl Session {
                 let Some(link) = inner.link.as_ref().filter(|link| link.epoch == epoch) else {
                     return pulled;
                 };
-                let consumer = std::sync::Arc::clone(&link.consumer);
+                let consumer = Arc::clone(&link.consumer);
                 if !consumer.has_room() {
                     return pulled;
                 }
-                let items = inner.take_items(self.durable, applied);
+                let items = inner.take_items(applied);
                 inner.pulling = !items.is_empty();
                 (consumer, items)
             };
@@ -84,9 +85,15 @@ impl Session {
                 if pulled.failed.is_some() {
                     break;
                 }
-                self.send(&item, &*consumer, now_ms, bodies, encodings, &mut pulled);
+                self.send(epoch, &item, &*consumer, now_ms, bodies, encodings, &mut pulled);
             }
-            self.inner.lock().pulling = false;
+            {
+                let mut inner = self.inner.lock();
+                // After a takeover the mark is the next connection's.
+                if inner.is_served_by(epoch) {
+                    inner.pulling = false;
+                }
+            }
             if pulled.failed.is_some() {
                 return pulled;
             }
@@ -95,6 +102,7 @@ impl Session {
 
     fn send(
         &self,
+        epoch: u64,
         item: &Item,
         consumer: &dyn Consumer,
         now_ms: u64,
@@ -123,7 +131,7 @@ impl Session {
         };
         // What was sent before is in the middle of its handshake and must go on [MQTT-4.4.0-1].
         if message.is_expired(now_ms) && !item.dup {
-            self.drop_unsent(item.position, Drop::Expired, pulled);
+            self.drop_unsent(epoch, item.position, Drop::Expired, pulled);
             return;
         }
         encodings.reset(false);
@@ -144,16 +152,23 @@ impl Session {
         );
         match delivered {
             Delivered::Accepted => pulled.delivered[item.qos as usize] += 1,
-            Delivered::TooLarge => self.drop_unsent(item.position, Drop::TooLarge, pulled),
+            Delivered::TooLarge => self.drop_unsent(epoch, item.position, Drop::TooLarge, pulled),
             // Offline again: what has a position stays queued.
             Delivered::Full | Delivered::Closed => {}
         }
     }
 
-    fn drop_unsent(&self, position: Option<u64>, why: Drop, pulled: &mut Pulled) {
-        pulled.reasons.push(why);
-        let Some(position) = position else { return };
+    fn drop_unsent(&self, epoch: u64, position: Option<u64>, why: Drop, pulled: &mut Pulled) {
+        let Some(position) = position else {
+            pulled.reasons.push(why);
+            return;
+        };
         let mut inner = self.inner.lock();
+        if !inner.is_served_by(epoch) {
+            // Taken over meanwhile: the next connection comes to the same verdict and counts it.
+            return;
+        }
+        pulled.reasons.push(why);
         inner.in_flight = inner.in_flight.saturating_sub(1);
         if self.durable {
             if let Some(entry) = inner.queue.get_volatile(position) {
@@ -223,13 +238,13 @@ impl Inner {
         sent.then_some(position)
     }
 
-    fn take_items(&mut self, durable: bool, applied: u64) -> Vec<Item> {
+    fn take_items(&mut self, applied: u64) -> Vec<Item> {
         let mut items = Vec::new();
         let mut bytes = 0;
         while items.len() < BATCH_MESSAGES && bytes < BATCH_BYTES {
             let next = self.queue.next_live(self.cursor);
             let order = next.and_then(|at| self.queue.get(at)).map(|entry| entry.order);
-            let item = match self.take_volatile(durable, applied, order) {
+            let item = match self.take_volatile(applied, order) {
                 Some(item) => item,
                 None => match next {
                     Some(position) => match self.take_position(position) {
@@ -249,11 +264,16 @@ impl Inner {
         items
     }
 
-    /// The first QoS 0 message, when every queued one that goes before it has gone.
-    fn take_volatile(&mut self, durable: bool, applied: u64, next: Option<u64>) -> Option<Item> {
+    /// The first QoS 0 message, when every queued one that goes before it has gone. `next` is the order of
+    /// the first queued message.
+    fn take_volatile(&mut self, applied: u64, next: Option<u64>) -> Option<Item> {
         let first = self.volatile.front()?;
-        let waits_for_apply = durable && first.after > applied && first.after < u64::MAX >> 1;
-        if waits_for_apply || next.is_some_and(|order| order <= first.after) {
+        let passes = self.is_window_shut() && !first.keeps_place;
+        let waits_for_queue = !passes && next.is_some_and(|order| order <= first.after);
+        // Records are applied in order: a later one's message in the queue says that this one's publisher has
+        // nothing under way any more, though the batch of both may not be applied to its end.
+        let is_applied = first.behind <= applied || next.is_some_and(|order| order > first.behind);
+        if !is_applied || waits_for_queue {
             return None;
         }
         let first = self.volatile.pop_front()?;
@@ -276,7 +296,7 @@ impl Inner {
             self.cursor = position + 1;
             return Some(None);
         }
-        if self.in_flight >= self.window || !self.queue.has_packet_id(position) {
+        if self.is_window_shut() || !self.queue.has_packet_id(position) {
             return None;
         }
         let item = Item {

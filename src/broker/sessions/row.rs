@@ -136,7 +136,11 @@ pub fn encode_page<'a>(
 ///
 /// # Errors
 /// [`CodecError`] naming what does not fit.
-pub fn decode_page(queue: QueueId, number: u64, bytes: &[u8]) -> Result<Vec<PageEntry>, CodecError> {
+pub fn decode_page(
+    queue: QueueId,
+    number: u64,
+    bytes: &[u8],
+) -> Result<Vec<PageEntry>, CodecError> {
     let mut r = Reader::new(bytes);
     r.version(VERSION)?;
     let count = r.count(16)?;

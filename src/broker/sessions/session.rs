@@ -87,8 +87,12 @@ pub struct Link {
 
 /// A QoS 0 message that waits its turn behind queued ones; memory only.
 pub struct Volatile {
-    /// It goes after every queued message whose order is not greater.
+    /// Its publisher's newest record, which must be applied first (design, rule 8); 0 when there is none.
+    pub behind: u64,
+    /// While the window is open it goes after every queued message whose order is not greater.
     pub after: u64,
+    /// Not even while the window is shut may it pass the queue.
+    pub keeps_place: bool,
     /// Retain flag towards this destination.
     pub retain: bool,
     /// Identifiers of the matching subscriptions.
@@ -153,6 +157,12 @@ impl Inner {
             && (self.cursor >= self.queue.tail() || self.queue.live() == 0)
     }
 
+    /// As many messages are in flight as the receiver takes at a time.
+    #[must_use]
+    pub fn is_window_shut(&self) -> bool {
+        self.in_flight >= self.window
+    }
+
     /// Begins serving a new link: what is in flight goes out again, in order.
     pub fn attach(&mut self, link: Link, window: u16) {
         self.cursor = self.queue.head();
@@ -168,9 +178,15 @@ impl Inner {
         self.owner_epoch == epoch && !self.ended
     }
 
+    /// Whether `epoch`'s connection is linked.
+    #[must_use]
+    pub fn is_served_by(&self, epoch: u64) -> bool {
+        self.link.as_ref().is_some_and(|link| link.epoch == epoch)
+    }
+
     /// Takes the link off if it is `epoch`'s.
     pub fn detach(&mut self, epoch: u64) -> Option<Link> {
-        if self.link.as_ref().is_some_and(|link| link.epoch == epoch) {
+        if self.is_served_by(epoch) {
             self.volatile.clear();
             self.volatile_bytes = 0;
             return self.link.take();

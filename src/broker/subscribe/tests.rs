@@ -212,8 +212,7 @@ fn a_filter_that_was_given_up_replays_nothing_more() {
         let mut client = Client::open(&broker, "c", durable, || bed.sync());
         client.subscribe(&broker, "t", QoS::AtLeastOnce, || bed.sync());
         let filter = TopicFilter::parse("t").unwrap();
-        let (known, waits) =
-            broker.unsubscribe(&client.handle, &[filter], waiter().0).unwrap();
+        let (known, waits) = broker.unsubscribe(&client.handle, &[filter], waiter().0).unwrap();
         assert_eq!((known, waits), (vec![true], durable));
         bed.sync();
         client.turn(&broker);
@@ -287,11 +286,9 @@ fn retained_messages_come_when_they_are_wanted() {
     publish(&broker, &mut publisher(&broker), "t", 1, QoS::AtLeastOnce);
     let mut client = Client::open(&broker, "c", true, || bed.sync());
     let who = Principal::anonymous();
-    for (retained, replays) in [
-        (RetainedWanted::Never, 0),
-        (RetainedWanted::IfNew, 0),
-        (RetainedWanted::Always, 1),
-    ] {
+    for (retained, replays) in
+        [(RetainedWanted::Never, 0), (RetainedWanted::IfNew, 0), (RetainedWanted::Always, 1)]
+    {
         let wishes = [wish("t", QoS::AtLeastOnce, retained)];
         let subscribed = broker.subscribe(&who, &client.handle, &wishes, waiter().0).unwrap();
         assert_eq!(subscribed.replays.len(), replays, "{retained:?}");

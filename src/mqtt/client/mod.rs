@@ -31,6 +31,7 @@ use crate::mqtt::link::Link;
 use crate::mqtt::reason::ReasonCode;
 use crate::mqtt::replies::{Replies, Reply};
 use crate::mqtt::service::Shared;
+use crate::net::touched;
 use crate::server::driver::{Ended, Verdict};
 use crate::server::timer::Timed;
 
@@ -185,7 +186,14 @@ impl Client {
     /// Handles one packet.
     pub fn handle(&mut self, event: Event<'_>, now_ms: u64) -> Flow {
         match event {
-            Event::Publish(publish) => self.publish(&publish, now_ms),
+            Event::Publish(publish) => {
+                self.publish(&publish, now_ms);
+                touched::relieve();
+                if touched::is_congested() {
+                    // The rest waits with this connection until its subscribers have room.
+                    return Flow::Stop;
+                }
+            }
             Event::PubAck(ack) => self.settled(ack),
             Event::PubRec(ack) => self.received(ack),
             Event::PubRel(ack) => self.released(ack),

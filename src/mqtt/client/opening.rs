@@ -196,9 +196,8 @@ impl Client {
         let (Some(serving), Some(connect)) = (&self.serving, &self.connect) else { return };
         let asked_s = connect.keep_alive_s;
         let limit_s = self.limits.keep_alive_s_max;
-        let lowered = self.version == Version::V5
-            && limit_s > 0
-            && (asked_s == 0 || asked_s > limit_s);
+        let lowered =
+            self.version == Version::V5 && limit_s > 0 && (asked_s == 0 || asked_s > limit_s);
         let keep_alive_s = if lowered { limit_s } else { asked_s };
         // One and a half times the keep alive [MQTT-3.1.2-22].
         self.patience_ms = (keep_alive_s > 0).then_some(u64::from(keep_alive_s) * 1500);

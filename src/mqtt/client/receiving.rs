@@ -1,5 +1,6 @@
 //! Subscriptions, and the messages the client gets. Part of `mqtt::client`.
 
+use crate::broker::BrokerError;
 use crate::broker::sessions::subscription::Subscription;
 use crate::broker::subscribe::{Refusal, RetainedWanted, Wish};
 use crate::metrics::CloseReason;
@@ -70,11 +71,7 @@ impl Client {
         let subscribed =
             match self.shared.broker.subscribe(principal, &handle, &valid, self.waiter()) {
                 Ok(subscribed) => subscribed,
-                Err(error) => {
-                    tracing::warn!(%error, "a subscription could not be made durable");
-                    self.end(CloseReason::Broker);
-                    return;
-                }
+                Err(error) => return self.end_unsubscribed(&error),
             };
         for (place, grant) in places.into_iter().zip(&subscribed.granted) {
             if let Some(reason) = reasons.get_mut(place) {
@@ -96,11 +93,7 @@ impl Client {
         let waiter = self.waiter();
         let (known, waits) = match self.shared.broker.unsubscribe(&handle, &filters, waiter) {
             Ok(done) => done,
-            Err(error) => {
-                tracing::warn!(%error, "an unsubscription could not be made durable");
-                self.end(CloseReason::Broker);
-                return;
-            }
+            Err(error) => return self.end_unsubscribed(&error),
         };
         let mut known = known.into_iter();
         let reasons = unsubscribe
@@ -114,6 +107,16 @@ impl Client {
             .collect();
         let reply = Reply::UnsubAck(unsubscribe.packet_id, reasons);
         if waits { self.replies.owe(reply) } else { self.reply(reply) }
+    }
+
+    /// A change of subscriptions came to nothing; no answer says that truly in every version.
+    fn end_unsubscribed(&mut self, error: &BrokerError) {
+        if *error == BrokerError::TakenOver {
+            self.end(CloseReason::TakenOver);
+            return;
+        }
+        tracing::warn!(%error, "a change of subscriptions could not be made durable");
+        self.end(CloseReason::Broker);
     }
 
     /// PUBACK or PUBCOMP: the client is done with a message.

@@ -84,7 +84,11 @@ proptest! {
 }
 
 /// A batch of encoded records, as the journal would give it.
-fn batch(number: u64, first_lsn: Lsn, records: &[Vec<u8>]) -> Batch<crate::broker::consumer::Waiter> {
+fn batch(
+    number: u64,
+    first_lsn: Lsn,
+    records: &[Vec<u8>],
+) -> Batch<crate::broker::consumer::Waiter> {
     let mut body = Vec::new();
     for record in records {
         body.extend(u32::try_from(record.len()).unwrap().to_le_bytes());

@@ -36,18 +36,63 @@ const LOGS: [&str; 2] = ["routed", "other"];
 /// What a client may do; the first field says which.
 #[derive(Clone, Debug)]
 pub(super) enum Step {
-    Open { who: usize, clean: bool, expiry_s: u32, receive_max: u16, will_delay_s: Option<u32> },
-    Close { who: usize, discard_will: bool, expiry_s: Option<u32> },
-    Subscribe { who: usize, wishes: Vec<(usize, Subscription, u8)> },
-    Unsubscribe { who: usize, filters: Vec<usize> },
-    Publish { who: usize, topic: usize, qos: QoS, retain: bool, length: usize, id: u16, expiry_s: Option<u32> },
-    Forget { who: usize, id: u16 },
-    Pull { who: usize },
-    Acknowledge { who: usize, count: usize, refuse: bool },
-    Replay { who: usize },
-    CreateLog { name: usize, append_time: bool },
-    Append { name: usize, partition: u32, records: usize, producer: Option<(i64, i32)> },
-    Tick { ms: i64 },
+    Open {
+        who: usize,
+        clean: bool,
+        expiry_s: u32,
+        receive_max: u16,
+        will_delay_s: Option<u32>,
+    },
+    Close {
+        who: usize,
+        discard_will: bool,
+        expiry_s: Option<u32>,
+    },
+    Subscribe {
+        who: usize,
+        wishes: Vec<(usize, Subscription, u8)>,
+    },
+    Unsubscribe {
+        who: usize,
+        filters: Vec<usize>,
+    },
+    Publish {
+        who: usize,
+        topic: usize,
+        qos: QoS,
+        retain: bool,
+        length: usize,
+        id: u16,
+        expiry_s: Option<u32>,
+    },
+    Forget {
+        who: usize,
+        id: u16,
+    },
+    Pull {
+        who: usize,
+    },
+    Acknowledge {
+        who: usize,
+        count: usize,
+        refuse: bool,
+    },
+    Replay {
+        who: usize,
+    },
+    CreateLog {
+        name: usize,
+        append_time: bool,
+    },
+    Append {
+        name: usize,
+        partition: u32,
+        records: usize,
+        producer: Option<(i64, i32)>,
+    },
+    Tick {
+        ms: i64,
+    },
     Checkpoint,
     Sync,
 }
@@ -238,7 +283,8 @@ impl World {
                 continue;
             }
             let counters = LocalCounters::new(Protocol::Mqtt);
-            let (session, client_id) = (handle.session.id, Arc::clone(&handle.session.key.client_id));
+            let (session, client_id) =
+                (handle.session.id, Arc::clone(&handle.session.key.client_id));
             let broker = &self.bed.broker;
             self.connections[who] = Some(Connection {
                 publisher: Publisher::new(
@@ -362,7 +408,8 @@ impl World {
             return;
         };
         let broker = &self.bed.broker;
-        for mut sent in unacknowledged.drain(..count.min(unacknowledged.len())).collect::<Vec<_>>() {
+        for mut sent in unacknowledged.drain(..count.min(unacknowledged.len())).collect::<Vec<_>>()
+        {
             let id = NonZeroU16::new(sent.packet_id).unwrap();
             if sent.qos == QoS::ExactlyOnce && !sent.release && !refuse {
                 assert!(broker.release(handle, id, waiter().0).unwrap().is_some());

@@ -33,6 +33,9 @@ pub enum BatchFault {
     TooLarge,
 }
 
+/// An old message's shortest length, as the field at byte 8 counts it: CRC, magic, attributes, two lengths.
+const OLD_MESSAGE_BYTES_MIN: i32 = 14;
+
 /// Checks that `bytes` is exactly one valid batch of at most `bytes_max` bytes.
 pub fn check(bytes: &[u8], bytes_max: usize) -> Result<BatchHeader, BatchFault> {
     if bytes.is_empty() {
@@ -42,7 +45,13 @@ pub fn check(bytes: &[u8], bytes_max: usize) -> Result<BatchHeader, BatchFault> 
     match bytes.get(16) {
         None => return Err(BatchFault::Corrupt),
         Some(2) => {}
-        Some(0 | 1) => return Err(BatchFault::OldFormat),
+        Some(0 | 1) => {
+            let length = bytes.get(8..).and_then(|tail| tail.first_chunk());
+            let length = length.map_or(0, |length| i32::from_be_bytes(*length));
+            // Zeros are no message of any format.
+            let is_message = length >= OLD_MESSAGE_BYTES_MIN;
+            return Err(if is_message { BatchFault::OldFormat } else { BatchFault::Corrupt });
+        }
         Some(_) => return Err(BatchFault::Invalid),
     }
     let header = BatchHeader::read(bytes).ok_or(BatchFault::Corrupt)?;

@@ -79,6 +79,7 @@ fn faults_are_told_apart() {
     assert_eq!(fault(&flipped), BatchFault::Corrupt);
     assert_eq!(check(&good, good.len() - 1).unwrap_err(), BatchFault::TooLarge);
     assert_eq!(fault(&altered(16, &[1])), BatchFault::OldFormat);
+    assert_eq!(fault(&[0; 61]), BatchFault::Corrupt);
     assert_eq!(fault(&altered(16, &[3])), BatchFault::Invalid);
     assert_eq!(fault(&altered(8, &(-5_i32).to_be_bytes())), BatchFault::Corrupt);
     assert_eq!(fault(&altered(23, &2_i32.to_be_bytes())), BatchFault::Invalid);
