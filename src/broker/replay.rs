@@ -88,6 +88,11 @@ impl Broker {
         counters: &mut LocalCounters,
         now_ms: u64,
     ) -> bool {
+        let session = &handle.session;
+        if !session.inner.lock().subscriptions.contains_key(&replay.filter) {
+            // Given up meanwhile: nothing more of it [MQTT-3.10.4-2].
+            return true;
+        }
         let end = replay.slots.len().min(replay.next + STEP_TOPICS);
         while replay.next < end {
             let Some(slot) = replay.slots.get(replay.next).map(Arc::clone) else { break };
@@ -101,7 +106,7 @@ impl Broker {
         }
         if replay.journaled {
             let record = Record::Replay {
-                session: handle.session.id,
+                session: session.id,
                 filter: &replay.filter,
                 after: None,
                 items: Vec::new(),

@@ -221,6 +221,17 @@ impl Bed {
         Self::over(Arc::default())
     }
 
+    /// An empty broker whose limits nothing reaches.
+    pub(super) fn roomy() -> Self {
+        let bed = Self::new();
+        let mut limits = limits();
+        limits.queue.messages_max = 100_000;
+        limits.queue.volatile_max = 100_000;
+        limits.queue.volatile_bytes_max = 1 << 30;
+        bed.broker.limits.store(Arc::new(limits));
+        bed
+    }
+
     /// A broker that replays all of `tape`.
     pub(super) fn over(tape: Arc<Tape>) -> Self {
         Self::open(tempfile::tempdir().unwrap(), SimulatedDisk::default(), tape)

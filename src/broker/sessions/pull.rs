@@ -270,7 +270,10 @@ impl Inner {
         let first = self.volatile.front()?;
         let passes = self.is_window_shut() && !first.keeps_place;
         let waits_for_queue = !passes && next.is_some_and(|order| order <= first.after);
-        if first.behind > applied || waits_for_queue {
+        // Records are applied in order: a later one's message in the queue says that this one's publisher has
+        // nothing under way any more, though the batch of both may not be applied to its end.
+        let is_applied = first.behind <= applied || next.is_some_and(|order| order > first.behind);
+        if !is_applied || waits_for_queue {
             return None;
         }
         let first = self.volatile.pop_front()?;
