@@ -12,7 +12,7 @@ use crate::broker::connect::{Opening, SessionHandle};
 use crate::broker::consumer::Encodings;
 use crate::broker::publish::Publisher;
 use crate::broker::record::Condition;
-use crate::broker::replay::Replay;
+use crate::broker::replay::{Progress, Replay};
 use crate::broker::sessions::registry::NOBODY;
 use crate::broker::sessions::session::NEVER_EXPIRES_S;
 use crate::broker::sessions::subscription::Subscription;
@@ -84,7 +84,8 @@ impl Client {
         let mut counters = LocalCounters::new(Protocol::Mqtt);
         let handle = &self.handle;
         self.replays.retain_mut(|replay| {
-            !broker.replay_step(handle, replay, &mut encodings, &mut counters, NOW_MS)
+            let step = broker.replay_step(handle, replay, &mut encodings, &mut counters, NOW_MS);
+            step != Progress::Done
         });
         let mut settled = Vec::new();
         broker.pull(handle, &mut encodings, &mut counters, &mut settled, NOW_MS).unwrap();
