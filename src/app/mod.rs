@@ -4,13 +4,11 @@
 //! - [`storage`] the data directory: lock, checkpoint, replay, threads
 //! - [`listeners`] what is listened on, and what each speaks
 //! - [`timers`] the broker's deadlines on the server's wheel
-//! - [`timed_disk`] a stopwatch on the journal's syncs
 //! - [`logging`] the broker's own log lines
 
 mod listeners;
 mod logging;
 mod storage;
-mod timed_disk;
 mod timers;
 
 use std::io;
@@ -24,7 +22,7 @@ use tokio::sync::watch;
 use crate::admin::readiness::{Condition, Readiness};
 use crate::admin::{self, AdminState};
 use crate::bridge::file;
-use crate::bridge::route::RouteMetrics;
+use crate::bridge::route::{Route, RouteMetrics};
 use crate::bridge::subscriber::RouteSubscriber;
 use crate::broker::append::LogFront;
 use crate::broker::apply::ApplyError;
@@ -152,16 +150,7 @@ async fn serve(bundle: Arc<Bundle>, begun: Instant) -> Result<(), AppError> {
             now_ms: Arc::clone(&now_ms),
         },
     )?);
-    let route_metrics = Arc::new(RouteMetrics::new(&routes, &metrics)?);
-    for (index, route) in routes.iter().enumerate() {
-        let metrics = Arc::clone(&route_metrics);
-        let subscriber = RouteSubscriber::new(Arc::clone(route), metrics, index);
-        let router = storage.broker.router.vhost(&route.vhost);
-        router.add_route(&route.filter, Arc::new(subscriber));
-        if let Some(log) = route.fixed_log() {
-            storage.broker.prepare_log(&route.vhost, log, route.partitions, clock.now_ms());
-        }
-    }
+    install_routes(&storage, &routes, &metrics, clock.now_ms())?;
     let workers = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let workers = Arc::new(Workers::start(workers)?);
     let (stop, shutdown) = watch::channel(false);
@@ -203,6 +192,26 @@ async fn serve(bundle: Arc<Bundle>, begun: Instant) -> Result<(), AppError> {
     touched::flush();
     storage.close();
     tracing::info!("stopped");
+    Ok(())
+}
+
+/// Makes every route a subscriber, and the logs that always get its messages.
+fn install_routes(
+    storage: &Storage,
+    routes: &[Arc<Route>],
+    metrics: &Metrics,
+    now_ms: u64,
+) -> Result<(), MetricsError> {
+    let route_metrics = Arc::new(RouteMetrics::new(routes, metrics)?);
+    for (index, route) in routes.iter().enumerate() {
+        let metrics = Arc::clone(&route_metrics);
+        let subscriber = RouteSubscriber::new(Arc::clone(route), metrics, index);
+        let router = storage.broker.router.vhost(&route.vhost);
+        router.add_route(&route.filter, Arc::new(subscriber));
+        if let Some(log) = route.fixed_log() {
+            storage.broker.prepare_log(&route.vhost, log, route.partitions, now_ms);
+        }
+    }
     Ok(())
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use parking_lot::Mutex;
+use prometheus::Histogram;
 
 use crate::admin::readiness::{Condition, Readiness};
 use crate::broker::Broker;
@@ -13,6 +14,7 @@ use crate::broker::checkpoint::Checkpointer;
 use crate::broker::consumer::Waiter;
 use crate::broker::engine::{Engine, NowMs, Observer};
 use crate::broker::limits::Limits;
+use crate::broker::logs::settings::LogSettings;
 use crate::broker::restore;
 use crate::broker::sessions::deliver::QueueLimits;
 use crate::config::Config;
@@ -23,6 +25,7 @@ use crate::model::ids::Lsn;
 use crate::store::bodies::{BodyOptions, BodyStore};
 use crate::store::disk::Disk;
 use crate::store::disk::folder::Folder;
+use crate::store::disk::watched::{SyncWatch, WatchedDisk};
 use crate::store::error::StoreError;
 use crate::store::journal::embedded::EmbeddedJournal;
 use crate::store::journal::{Durability, Journal, JournalOptions};
@@ -31,7 +34,6 @@ use crate::store::tables::db::Db;
 use crate::store::{DirLock, lock_dir};
 
 use super::AppError;
-use super::timed_disk::TimedDisk;
 use super::timers::{BrokerTimers, Handle};
 
 /// Memory for pages of the metadata database.
@@ -78,6 +80,14 @@ fn journal_options(config: &Config) -> JournalOptions {
     }
 }
 
+fn log_defaults(config: &Config) -> LogSettings {
+    LogSettings {
+        segment_bytes: config.logs.segment_bytes,
+        batch_bytes_max: config.kafka.batch_bytes_max,
+        ..LogSettings::default()
+    }
+}
+
 fn limits(config: &Config) -> Limits {
     Limits {
         queue: QueueLimits {
@@ -108,9 +118,12 @@ impl Storage {
         })?;
         let db = Arc::new(Db::open(&data_dir.join("meta.redb"), DATABASE_CACHE_BYTES)?);
         let checkpoint = db.checkpoint()?;
-        let journal_disk = Arc::new(TimedDisk {
+        let journal_disk = Arc::new(WatchedDisk {
             disk: folder(&root, "journal")?,
-            seconds: around.metrics.journal.sync_seconds.clone(),
+            watch: Arc::new(Stopwatch {
+                seconds: around.metrics.journal.sync_seconds.clone(),
+                begun: Mutex::new(None),
+            }),
         });
         // Judged before anything else is touched: a corrupt journal leaves every file as it is.
         let opened = EmbeddedJournal::<Waiter>::open(
@@ -126,7 +139,11 @@ impl Storage {
             bodies,
             metrics: Arc::clone(around.metrics),
             retained: restore::retained(&db)?,
-            logs: restore::logs(&db, LogFolders::new(folder(&root, "logs")?))?,
+            logs: restore::logs(
+                &db,
+                LogFolders::new(folder(&root, "logs")?),
+                log_defaults(config),
+            )?,
             acl: around.bundle.live().acl.clone(),
             limits: limits(config),
             timers: Arc::new(Handle(Arc::clone(around.timers))),
@@ -208,6 +225,25 @@ fn new_uuid() -> Result<[u8; 16], AppError> {
     getrandom::fill(&mut uuid)
         .map_err(|error| AppError::Io(std::io::Error::other(error.to_string())))?;
     Ok(uuid)
+}
+
+/// Times the journal's syncs.
+#[derive(Debug)]
+struct Stopwatch {
+    seconds: Histogram,
+    begun: Mutex<Option<Instant>>,
+}
+
+impl SyncWatch for Stopwatch {
+    fn begun(&self) {
+        *self.begun.lock() = Some(Instant::now());
+    }
+
+    fn ended(&self) {
+        if let Some(begun) = self.begun.lock().take() {
+            self.seconds.observe(begun.elapsed().as_secs_f64());
+        }
+    }
 }
 
 /// Checkpoints as operators see them.

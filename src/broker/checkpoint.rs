@@ -61,7 +61,7 @@ struct FrozenSession {
 
 /// Bodies that a checkpoint wrote for entries that were in memory.
 pub struct Written {
-    bodies: Vec<(Arc<Session>, Vec<(u64, u64, BodyRef)>)>,
+    bodies: Vec<(Arc<Session>, Placed)>,
     retained: Vec<(Arc<Slot>, Option<Value>)>,
 }
 
@@ -242,7 +242,7 @@ impl Checkpointer {
         let changed = lengths.iter().map(|(segment, _)| segment).chain(references.keys());
         for segment in changed {
             if let Some(row) = self.segments.get(segment) {
-                write.bodies.put(BodyKey { shard: SHARD, segment: *segment }, row.clone());
+                write.bodies.put(BodyKey { shard: SHARD, segment: *segment }, *row);
             }
         }
         dead
@@ -263,6 +263,7 @@ impl Checkpointer {
     }
 }
 
+/// Position, order and place of bodies that were written.
 type Placed = Vec<(u64, u64, BodyRef)>;
 
 /// Writes a session's row and changed pages; returns where bodies that were in memory are now.

@@ -93,7 +93,7 @@ impl Broker {
             return Ok(Opened { handle, waits: false, expiry_s });
         }
         if let Some(session) = resumes {
-            let epoch = session.inner.lock().owner_epoch + 1;
+            let epoch = session.inner.lock().owner_epoch.saturating_add(1);
             self.publish_immediate_will(&session, now_ms);
             let record = open_record(&session, epoch, expiry_s, &opening, None, now_ms);
             self.submit(Some(waiter), &Record::OpenSession(record))?;
@@ -257,8 +257,8 @@ impl Broker {
             return;
         }
         // A will is due at the latest when the session ends [MQTT-3.1.3-9].
-        let will_due_ms =
-            will_delay_s.map(|delay_s| now_ms + u64::from(delay_s.min(expiry_s)) * 1000);
+        let will_due_ms = will_delay_s
+            .map(|delay_s| now_ms.saturating_add(u64::from(delay_s.min(expiry_s)) * 1000));
         let record = Record::CloseSession {
             session: session.id,
             epoch: handle.epoch,
@@ -277,7 +277,7 @@ impl Broker {
             self.timers.at(due_ms, Job::Will(session.id, handle.epoch));
         }
         if expiry_s != NEVER_EXPIRES_S {
-            let deadline_ms = now_ms + u64::from(expiry_s) * 1000;
+            let deadline_ms = now_ms.saturating_add(u64::from(expiry_s) * 1000);
             self.timers.at(deadline_ms, Job::Expiry(session.id, handle.epoch));
         }
     }
@@ -299,7 +299,7 @@ impl Broker {
             let ended = self.submit(None, &Record::EndSession { session: id, epoch });
             if ended.is_err() {
                 // The disk takes nothing now: try again later, the session stays until then.
-                self.timers.at(now_ms + 1000, job);
+                self.timers.at(now_ms.saturating_add(1000), job);
                 return;
             }
             remove_key(&mut keys, &session);

@@ -35,6 +35,8 @@ pub mod sessions;
 pub mod sets;
 pub mod settle;
 pub mod subscribe;
+#[cfg(test)]
+mod testbed;
 pub mod wills;
 
 use std::sync::Arc;

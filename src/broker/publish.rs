@@ -310,7 +310,6 @@ impl Broker {
 
     /// A retained publish: the topic's slot is held from taking the LSN to the last direct delivery, and the
     /// route that counts is the one read after the LSN was taken (design, "Retained").
-    #[expect(clippy::too_many_arguments, reason = "a publish and the slot it goes to")]
     fn publish_into(
         &self,
         slot: &Slot,
@@ -393,7 +392,7 @@ impl Broker {
         };
         // Its life begins when it is published [MQTT5-3.1.3.2.4].
         message.expires_ms =
-            message.expires_ms.map(|at| now_ms + at.saturating_sub(message.time_ms));
+            message.expires_ms.map(|at| now_ms.saturating_add(at.saturating_sub(message.time_ms)));
         message.time_ms = now_ms;
         let route = publisher.route(self, message.topic);
         self.publish_message(publisher, &route, message, condition, || None, now_ms)

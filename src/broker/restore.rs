@@ -81,7 +81,7 @@ pub fn retained(db: &Arc<Db>) -> Result<Retained, StoreError> {
 ///
 /// # Errors
 /// A row or a file does not fit.
-pub fn logs(db: &Db, folders: LogFolders) -> Result<Logs, StoreError> {
+pub fn logs(db: &Db, folders: LogFolders, defaults: LogSettings) -> Result<Logs, StoreError> {
     let mut rows: BTreeMap<LogId, LogRow> = BTreeMap::new();
     db.for_each::<LogsTable>(|key, row| {
         rows.insert(key.log, row);
@@ -93,12 +93,12 @@ pub fn logs(db: &Db, folders: LogFolders) -> Result<Logs, StoreError> {
         Ok(())
     })?;
     folders.remove_unlisted(&rows.keys().copied().collect::<BTreeSet<_>>())?;
-    let logs = Logs::new(Arc::new(folders.clone()));
+    let logs = Logs::new(Arc::new(folders.clone()), defaults);
     for (id, row) in rows {
         let name = || format!("log {}", row.name);
         let settings = row.config.iter().map(|(key, value)| (&**key, &**value));
         let settings =
-            LogSettings::parse(settings).map_err(|error| malformed(name())(error.to_string()))?;
+            logs.defaults.with(settings).map_err(|error| malformed(name())(error.to_string()))?;
         let mut restored = Vec::new();
         for index in 0..row.partitions {
             let part = partitions
@@ -121,7 +121,7 @@ pub fn logs(db: &Db, folders: LogFolders) -> Result<Logs, StoreError> {
             partitions: restored,
         });
         logs.table.insert(&log);
-        logs.raise_next_id(id.0 + 1);
+        logs.raise_next_id(id.0.saturating_add(1));
     }
     Ok(logs)
 }
@@ -215,7 +215,7 @@ fn restore_sets(db: &Db) -> Result<AHashMap<SetId, Arc<[SetMember]>>, StoreError
 /// journal was started.
 pub fn revive(broker: &Broker, applier: &Applier) {
     broker.restore_sets(0, applier.sets().keys().copied());
-    let highest = applier.sets().keys().map(|id| id.0 + 1).max().unwrap_or(1);
+    let highest = applier.sets().keys().map(|id| id.0.saturating_add(1)).max().unwrap_or(1);
     broker.restore_sets(highest, []);
     let mut keys = broker.sessions.keys();
     for session in broker.sessions.all() {
@@ -276,7 +276,7 @@ fn resume_session(broker: &Broker, session: &Arc<Session>, now_ms: u64) {
         schedule(broker, due_ms, Job::Will(id, epoch), now_ms);
     }
     if state.expiry_s != NEVER_EXPIRES_S {
-        let deadline_ms = state.closed_ms + u64::from(state.expiry_s) * 1000;
+        let deadline_ms = state.closed_ms.saturating_add(u64::from(state.expiry_s) * 1000);
         schedule(broker, deadline_ms, Job::Expiry(id, epoch), now_ms);
     }
 }

@@ -72,7 +72,8 @@ pub struct Applier {
     limits: AppliedLimits,
     gather: RouteGather,
     touched: Touched,
-    /// Time of the newest record that carries one.
+    /// Latest time that a record of this batch carries. Not older ones': a replay from a checkpoint would not
+    /// know them.
     time_ms: u64,
     next: Position,
     delta: Delta,
@@ -165,6 +166,7 @@ impl Applier {
     /// As [`Self::apply_batch`].
     pub fn replay_batch(&mut self, batch: Batch<Waiter>) -> Result<(), ApplyError> {
         let next = Position { batch: batch.number + 1, lsn: batch.next_lsn() };
+        self.time_ms = 0;
         let mut told = Told { waiters: batch.waiters.into_iter().peekable() };
         let reader = Batch::<Waiter> { waiters: Vec::new(), ..batch };
         for record in reader.iter() {
@@ -211,6 +213,7 @@ impl Applier {
     }
 
     /// Applies one record; `bytes` are its own.
+    #[expect(clippy::too_many_lines, reason = "a flat match over every kind")]
     fn apply(&mut self, lsn: Lsn, record: Record<'_>, bytes: &Bytes) -> Outcome {
         match record {
             Record::Publish { vhost, condition, set, members, retained, appends, message } => {

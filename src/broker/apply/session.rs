@@ -3,7 +3,6 @@
 use crate::model::ids::QueueId;
 
 use super::super::consumer::Outcome;
-use super::super::queues::queue::Queue;
 use super::super::record::OpenSession;
 use super::super::sessions::session::{Durable, Inner, SessionKey, Will};
 use super::Applier;
@@ -83,7 +82,7 @@ impl Applier {
         }
         inner.ended = true;
         inner.state = Durable::default();
-        let queue = std::mem::replace(&mut inner.queue, Queue::default());
+        let queue = std::mem::take(&mut inner.queue);
         let pages = std::mem::take(&mut inner.persisted).into_iter().collect();
         drop(inner);
         for (_, entry) in queue.iter() {
@@ -99,6 +98,9 @@ impl Applier {
     pub(super) fn settle(&mut self, id: QueueId, positions: &[u64]) -> Outcome {
         let Some(session) = self.broker.sessions.by_id(id) else { return Outcome::Stale };
         let mut inner = session.inner.lock();
+        if !inner.state.exists {
+            return Outcome::Stale;
+        }
         for position in positions {
             if let Some(entry) = inner.queue.remove(*position) {
                 self.released(&entry.body);

@@ -38,6 +38,9 @@ pub trait RetainedRows: Send + Sync {
     fn read(&self, vhost: &str, topic: &str) -> Result<Option<Bytes>, String>;
 }
 
+/// A topic in its vhost.
+type SlotKey = (Arc<str>, Arc<str>);
+
 /// All retained messages.
 pub struct Retained {
     vhosts: RwLock<AHashMap<Arc<str>, Arc<RwLock<Index>>>>,
@@ -45,7 +48,7 @@ pub struct Retained {
     count: AtomicUsize,
     rows: Arc<dyn RetainedRows>,
     /// Topics changed since the last checkpoint.
-    dirty: Mutex<AHashMap<(Arc<str>, Arc<str>), Arc<Slot>>>,
+    dirty: Mutex<AHashMap<SlotKey, Arc<Slot>>>,
 }
 
 impl Retained {

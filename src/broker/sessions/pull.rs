@@ -100,7 +100,6 @@ impl Session {
         }
     }
 
-    #[expect(clippy::too_many_arguments, reason = "one step of `pull`, with all that it was given")]
     fn send(
         &self,
         epoch: u64,
@@ -271,7 +270,10 @@ impl Inner {
         let first = self.volatile.front()?;
         let passes = self.is_window_shut() && !first.keeps_place;
         let waits_for_queue = !passes && next.is_some_and(|order| order <= first.after);
-        if first.behind > applied || waits_for_queue {
+        // Records are applied in order: a later one's message in the queue says that this one's publisher has
+        // nothing under way any more, though the batch of both may not be applied to its end.
+        let is_applied = first.behind <= applied || next.is_some_and(|order| order > first.behind);
+        if !is_applied || waits_for_queue {
             return None;
         }
         let first = self.volatile.pop_front()?;

@@ -65,7 +65,7 @@ impl Sessions {
         if let Some(known) = self.by_id(id) {
             return known;
         }
-        self.raise_next_id(id.0 + 1);
+        self.raise_next_id(id.0.saturating_add(1));
         let session = Session::new(id, key(), true);
         Arc::clone(self.by_id.write().entry(id).or_insert(session))
     }

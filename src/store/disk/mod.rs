@@ -2,11 +2,13 @@
 //! `store`.
 //!
 //! A `Disk` is one folder. It exists so that faults (failed syncs, torn writes, power cuts) can be put
-//! beneath the real code; [`folder`] is the operating system, `simulated` the faulty one of the tests.
+//! beneath the real code; [`folder`] is the operating system, `simulated` the faulty one of the tests, [`watched`]
+//! tells of every sync.
 
 pub mod folder;
 #[cfg(test)]
 pub(crate) mod simulated;
+pub mod watched;
 
 use std::fmt::Debug;
 use std::io;

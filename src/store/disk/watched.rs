@@ -1,34 +1,41 @@
-//! The journal's folder with a stopwatch on every sync: the store has no clock. Part of `app`.
+//! A folder whose syncs are watched: the store has no clock, whoever composes it has. Part of `store::disk`.
 
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Instant;
-
-use prometheus::Histogram;
 
 use crate::store::disk::{Disk, DiskFile};
 
-/// A folder whose files' syncs are observed.
+/// Is told of every sync; one thread syncs at a time.
+pub trait SyncWatch: std::fmt::Debug + Send + Sync {
+    /// A sync begins.
+    fn begun(&self);
+    /// It ended, well or not.
+    fn ended(&self);
+}
+
+/// A folder whose files' syncs are watched.
 #[derive(Debug)]
-pub(super) struct TimedDisk {
-    pub(super) disk: Arc<dyn Disk>,
-    pub(super) seconds: Histogram,
+pub struct WatchedDisk {
+    /// The folder.
+    pub disk: Arc<dyn Disk>,
+    /// Who is told.
+    pub watch: Arc<dyn SyncWatch>,
 }
 
 #[derive(Debug)]
-struct TimedFile {
+struct WatchedFile {
     file: Arc<dyn DiskFile>,
-    seconds: Histogram,
+    watch: Arc<dyn SyncWatch>,
 }
 
-impl TimedDisk {
+impl WatchedDisk {
     fn file(&self, file: Arc<dyn DiskFile>) -> Arc<dyn DiskFile> {
-        Arc::new(TimedFile { file, seconds: self.seconds.clone() })
+        Arc::new(WatchedFile { file, watch: Arc::clone(&self.watch) })
     }
 }
 
-impl Disk for TimedDisk {
+impl Disk for WatchedDisk {
     fn create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
         self.disk.create(name).map(|file| self.file(file))
     }
@@ -70,7 +77,7 @@ impl Disk for TimedDisk {
     }
 }
 
-impl DiskFile for TimedFile {
+impl DiskFile for WatchedFile {
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         self.file.write_at(offset, bytes)
     }
@@ -92,9 +99,9 @@ impl DiskFile for TimedFile {
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        let begun = Instant::now();
+        self.watch.begun();
         let outcome = self.file.sync_data();
-        self.seconds.observe(begun.elapsed().as_secs_f64());
+        self.watch.ended();
         outcome
     }
 }

@@ -65,6 +65,16 @@ pub struct Subscribed {
     pub replays: Vec<Replay>,
 }
 
+/// A wish that is granted.
+struct Entry<'a> {
+    wish: &'a Wish,
+    subscription: Subscription,
+    /// Whether retained messages are sent.
+    replays: bool,
+    /// The subscription that it takes the place of.
+    before: Option<Subscription>,
+}
+
 /// Until its place is noted, a subscription leaves all retained messages to the replay.
 const NOT_NOTED: Lsn = Lsn(u64::MAX);
 
@@ -72,7 +82,8 @@ impl Broker {
     /// Subscribes the session to what `wishes` may have.
     ///
     /// # Errors
-    /// The journal's refusal, or `TakenOver`: nothing was granted and SUBACK must not say otherwise.
+    /// The journal's refusal, or `TakenOver`: nothing was granted, everything is as before, and SUBACK must not
+    /// say otherwise.
     pub fn subscribe(
         &self,
         principal: &Principal,
@@ -82,7 +93,6 @@ impl Broker {
     ) -> Result<Subscribed, BrokerError> {
         let owned = self.own(handle)?;
         let session = &handle.session;
-        let router = self.router.vhost(&session.key.vhost);
         let mut granted = Vec::with_capacity(wishes.len());
         let mut entries = Vec::new();
         for wish in wishes {
@@ -91,41 +101,40 @@ impl Broker {
             if verdict.is_err() {
                 continue;
             }
-            let mut subscription = wish.options.clone();
-            let is_new = {
-                let inner = session.inner.lock();
-                !inner.subscriptions.contains_key(wish.filter.as_str())
-            };
+            let before = session.inner.lock().subscriptions.get(wish.filter.as_str()).cloned();
             let replays = match wish.retained {
                 RetainedWanted::Always => true,
-                RetainedWanted::IfNew => is_new,
+                RetainedWanted::IfNew => before.is_none(),
                 RetainedWanted::Never => false,
             };
+            let mut subscription = wish.options.clone();
             if replays {
-                subscription.since = NOT_NOTED;
+                // Whoever subscribes anew to the same filter goes on getting what is published [MQTT-3.8.4-3].
+                subscription.since = before.as_ref().map_or(NOT_NOTED, |before| before.since);
                 let journaled = session.durable && subscription.qos > QoS::AtMostOnce;
                 subscription.replay_after = journaled.then(String::new);
             }
-            router.subscribe(&wish.filter, session, &subscription);
-            let filter: Arc<str> = wish.filter.as_str().into();
-            let before = session.inner.lock().subscriptions.insert(filter, subscription.clone());
-            if before.is_none() {
-                self.metrics.state.subscriptions.inc();
-            }
-            entries.push((wish, subscription, replays));
+            self.put_subscription(handle, &wish.filter, &subscription);
+            entries.push(Entry { wish, subscription, replays, before });
         }
         let waits = session.durable && !entries.is_empty();
         if let Err(error) = self.note_places(handle, &mut entries, waits.then_some(waiter)) {
-            for (wish, ..) in &entries {
-                self.drop_subscription(handle, &wish.filter);
+            // One filter may stand there twice: the first entry knows what was before.
+            for Entry { wish, before, .. } in entries.iter().rev() {
+                match before {
+                    Some(before) => self.put_subscription(handle, &wish.filter, before),
+                    None => {
+                        self.drop_subscription(handle, &wish.filter);
+                    }
+                }
             }
             return Err(error.into());
         }
         drop(owned);
         let replays = entries
             .iter()
-            .filter(|(_, _, replays)| *replays)
-            .map(|(wish, subscription, _)| self.replay_of(handle, &wish.filter, subscription))
+            .filter(|entry| entry.replays)
+            .map(|entry| self.replay_of(handle, &entry.wish.filter, &entry.subscription))
             .collect();
         Ok(Subscribed { granted, waits, replays })
     }
@@ -174,16 +183,18 @@ impl Broker {
     fn note_places(
         &self,
         handle: &SessionHandle,
-        entries: &mut [(&Wish, Subscription, bool)],
+        entries: &mut [Entry<'_>],
         waiter: Option<Waiter>,
     ) -> Result<(), SubmitError> {
         let session = &handle.session;
         let router = self.router.vhost(&session.key.vhost);
-        let note = |entries: &mut [(&Wish, Subscription, bool)], place: Lsn| {
-            for (wish, subscription, replays) in entries {
-                if *replays {
-                    subscription.since = place;
-                    router.set_since(&wish.filter, session.id, place);
+        let note = |entries: &mut [Entry<'_>], place: Lsn| {
+            for Entry { wish, subscription, .. } in entries.iter_mut().filter(|e| e.replays) {
+                subscription.since = place;
+                router.set_since(&wish.filter, session.id, place);
+                let live = &mut session.inner.lock().subscriptions;
+                if let Some(live) = live.get_mut(wish.filter.as_str()) {
+                    live.since = place;
                 }
             }
         };
@@ -195,12 +206,27 @@ impl Broker {
             note(entries, lsn);
             let subscriptions = entries
                 .iter()
-                .map(|(wish, subscription, _)| (wish.filter.as_str(), subscription.clone()))
+                .map(|entry| (entry.wish.filter.as_str(), entry.subscription.clone()))
                 .collect();
             let (id, epoch) = (session.id, handle.epoch);
             Record::Subscribe { session: id, epoch, subscriptions }.encode(out);
         })?;
         Ok(())
+    }
+
+    fn put_subscription(
+        &self,
+        handle: &SessionHandle,
+        filter: &TopicFilter,
+        subscription: &Subscription,
+    ) {
+        let session = &handle.session;
+        self.router.vhost(&session.key.vhost).subscribe(filter, session, subscription);
+        let filter: Arc<str> = filter.as_str().into();
+        let before = session.inner.lock().subscriptions.insert(filter, subscription.clone());
+        if before.is_none() {
+            self.metrics.state.subscriptions.inc();
+        }
     }
 
     fn drop_subscription(&self, handle: &SessionHandle, filter: &TopicFilter) -> bool {
@@ -244,3 +270,6 @@ impl Broker {
         Ok((known, waits))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,0 @@
-//! Replay equals live state; no record makes apply panic. Part of `broker::apply`.

@@ -1,0 +1,152 @@
+//! Everything durable of a broker, to be compared. Part of the tests of `broker::apply`.
+
+use std::collections::BTreeMap;
+
+use crate::broker::Broker;
+use crate::broker::apply::AppliedLimits;
+use crate::broker::queues::entry::Body;
+use crate::broker::record::SetMember;
+use crate::broker::sessions::session::{Durable, Session, SessionKey};
+use crate::broker::testbed::Bed;
+use crate::model::topic::TopicFilter;
+use crate::store::journal::Position;
+
+#[derive(Debug, PartialEq)]
+struct Queued {
+    position: u64,
+    order: u64,
+    flags: u8,
+    subscription_ids: Vec<u32>,
+    message: Vec<u8>,
+}
+
+#[derive(Debug, PartialEq)]
+struct SessionView {
+    key: SessionKey,
+    state: Durable,
+    head: u64,
+    tail: u64,
+    bytes: u64,
+    queue: Vec<Queued>,
+}
+
+#[derive(Debug, PartialEq)]
+struct LogView {
+    vhost: String,
+    name: String,
+    uuid: [u8; 16],
+    created_ms: u64,
+    config: Vec<(String, String)>,
+    /// Offsets, epoch, producers and times as a checkpoint would keep them, and the batches themselves.
+    partitions: Vec<(i64, i64, i32, Vec<u8>, Vec<u8>)>,
+}
+
+/// What must be the same after a replay.
+#[derive(Debug, PartialEq)]
+pub(super) struct Snapshot {
+    next: Position,
+    limits: AppliedLimits,
+    sets: BTreeMap<u64, Vec<SetMember>>,
+    sessions: BTreeMap<u64, SessionView>,
+    logs: BTreeMap<u32, LogView>,
+    retained: BTreeMap<String, (u64, Vec<u8>)>,
+}
+
+fn body(broker: &Broker, body: &Body) -> Vec<u8> {
+    match body {
+        Body::Memory(stored) => stored.bytes.to_vec(),
+        Body::Disk(reference) => broker.bodies.read(*reference).unwrap().to_vec(),
+        Body::Sent => panic!("a durable session has no entry without a body"),
+    }
+}
+
+fn session(broker: &Broker, session: &Session) -> SessionView {
+    let inner = session.inner.lock();
+    let queue = inner.queue.iter().map(|(position, entry)| Queued {
+        position,
+        order: entry.order,
+        flags: entry.durable_flags(),
+        subscription_ids: entry.subscription_ids.as_deref().unwrap_or_default().to_vec(),
+        message: body(broker, &entry.body),
+    });
+    SessionView {
+        key: session.key.clone(),
+        state: inner.state.clone(),
+        head: inner.queue.head(),
+        tail: inner.queue.tail(),
+        bytes: inner.queue.bytes(),
+        queue: queue.collect(),
+    }
+}
+
+fn logs(broker: &Broker) -> BTreeMap<u32, LogView> {
+    let view = |log: &crate::broker::logs::log::LogState| LogView {
+        vhost: log.vhost.clone(),
+        name: log.name.clone(),
+        uuid: log.uuid,
+        created_ms: log.created_ms,
+        config: log.config.clone(),
+        partitions: log
+            .partitions
+            .iter()
+            .map(|partition| {
+                let row = partition.freeze().unwrap();
+                let records = partition.read(partition.log_start(), 1 << 30).unwrap().records;
+                let producers = row.producers.to_vec();
+                (row.log_start, row.next_offset, row.leader_epoch, producers, records.to_vec())
+            })
+            .collect(),
+    };
+    broker.logs.table.all().iter().map(|log| (log.id.0, view(log))).collect()
+}
+
+fn retained(broker: &Broker) -> BTreeMap<String, (u64, Vec<u8>)> {
+    let slots = ["#", "$d/#"].map(|text| {
+        let filter = TopicFilter::parse(text).unwrap();
+        broker.retained.matching("/", &filter)
+    });
+    let value = |slot: &crate::broker::retained::slot::Slot| {
+        let value = slot.applied()?;
+        let bytes = broker.retained.read(slot, &value).unwrap().unwrap();
+        Some((slot.topic.to_string(), (value.lsn.0, bytes.to_vec())))
+    };
+    slots.iter().flatten().filter_map(|slot| value(slot)).collect()
+}
+
+/// The durable state of `bed`, checked against itself.
+pub(super) fn snapshot(bed: &Bed) -> Snapshot {
+    let broker = &bed.broker;
+    let all = broker.sessions.all();
+    let durable = all.iter().filter(|session| session.inner.lock().state.exists);
+    let sessions: BTreeMap<u64, SessionView> =
+        durable.map(|one| (one.id.0, session(broker, one))).collect();
+    let sets = bed.applier.sets().iter().map(|(id, members)| (id.0, members.to_vec()));
+    let snapshot = Snapshot {
+        next: bed.applier.next(),
+        limits: bed.applier.limits(),
+        sets: sets.collect(),
+        sessions,
+        logs: logs(broker),
+        retained: retained(broker),
+    };
+    assert_eq!(snapshot.retained.len(), broker.retained.len());
+    let queued: usize = snapshot.sessions.values().map(|session| session.queue.len()).sum();
+    assert_eq!(broker.metrics.state.queued.get(), i64::try_from(queued).unwrap());
+    assert!(snapshot.sessions.keys().all(|id| *id < broker.sessions.next_id()));
+    assert!(snapshot.logs.keys().all(|id| *id < broker.logs.next_id()));
+    assert!(snapshot.sets.keys().all(|id| *id < broker.next_set_id()));
+    snapshot
+}
+
+/// What runs ahead of the journal has been caught up with: nothing is under way.
+pub(super) fn check_live(broker: &Broker) {
+    for session in broker.sessions.all() {
+        let inner = session.inner.lock();
+        if !inner.state.exists || inner.ended {
+            continue;
+        }
+        assert_eq!(inner.owner_epoch, inner.state.epoch);
+        assert!(inner.subscriptions.keys().eq(inner.state.subscriptions.keys()));
+        assert!(inner.cursor <= inner.queue.tail() && inner.sent <= inner.queue.tail());
+    }
+}

@@ -1,0 +1,401 @@
+//! A whole broker without threads or clocks, for tests: a journal in memory that is cut into batches on command,
+//! a disk that forgets what was not synced, checkpoints one step at a time. Part of `broker`.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use tempfile::TempDir;
+use tokio::sync::oneshot;
+
+use super::apply::Applier;
+use super::checkpoint::{Checkpointer, Frozen, Written};
+use super::consumer::{CloseReason, Consumer, Delivered, Encodings, Outcome, Outgoing, Waiter};
+use super::limits::Limits;
+use super::logs::settings::LogSettings;
+use super::sessions::deliver::QueueLimits;
+use super::{Broker, Job, Parts, Timers, restore};
+use crate::auth::acl::Acl;
+use crate::metrics::Metrics;
+use crate::model::ids::Lsn;
+use crate::model::qos::QoS;
+use crate::store::bodies::{BodyOptions, BodyStore};
+use crate::store::disk::Disk;
+use crate::store::disk::simulated::SimulatedDisk;
+use crate::store::error::StoreError;
+use crate::store::journal::batch::Batch;
+use crate::store::journal::{Journal, JournalState, OnRoom, Position, SubmitError};
+use crate::store::partition::folders::LogFolders;
+use crate::store::tables::db::Db;
+
+/// When the journal says no.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Refusing {
+    #[default]
+    Never,
+    /// As during a failure of the disk.
+    AtOnce,
+    /// As for a record that turns out too long.
+    AfterFilling,
+}
+
+#[derive(Default)]
+struct Reel {
+    written: Vec<(Lsn, u32, Bytes)>,
+    filling: Vec<u8>,
+    count: u32,
+    waiters: Vec<(Lsn, Waiter)>,
+    refusing: Refusing,
+    trimmed: u64,
+}
+
+/// A journal in memory; what was cut off as a batch counts as synced.
+#[derive(Default)]
+pub(super) struct Tape(Mutex<Reel>);
+
+impl Reel {
+    fn first_lsn(&self) -> Lsn {
+        self.written.last().map_or(Lsn(1), |(first, count, _)| Lsn(first.0 + u64::from(*count)))
+    }
+}
+
+impl Tape {
+    pub(super) fn refuse(&self, refusing: Refusing) {
+        self.0.lock().refusing = refusing;
+    }
+
+    /// What was submitted since the last call, as one batch.
+    pub(super) fn cut(&self) -> Option<Batch<Waiter>> {
+        let mut reel = self.0.lock();
+        if reel.count == 0 {
+            return None;
+        }
+        let (first_lsn, count) = (reel.first_lsn(), reel.count);
+        let records = Bytes::from(std::mem::take(&mut reel.filling));
+        reel.count = 0;
+        reel.written.push((first_lsn, count, records.clone()));
+        let number = reel.written.len() as u64;
+        let waiters = std::mem::take(&mut reel.waiters);
+        Some(Batch { number, first_lsn, count, records, waiters })
+    }
+
+    /// The batches from `from` on, as a restart reads them.
+    pub(super) fn history(&self, from: Position) -> Vec<Batch<Waiter>> {
+        let reel = self.0.lock();
+        assert!(reel.trimmed <= from.batch, "trimmed beyond the checkpoint");
+        let batch = |(at, (first_lsn, count, records)): (usize, &(Lsn, u32, Bytes))| Batch {
+            number: at as u64 + 1,
+            first_lsn: *first_lsn,
+            count: *count,
+            records: records.clone(),
+            waiters: Vec::new(),
+        };
+        let skipped = usize::try_from(from.batch - 1).unwrap();
+        reel.written.iter().enumerate().skip(skipped).map(batch).collect()
+    }
+
+    /// The same past, with nothing trimmed and nothing waiting.
+    pub(super) fn copy(&self) -> Arc<Self> {
+        let written = self.0.lock().written.clone();
+        Arc::new(Self(Mutex::new(Reel { written, ..Reel::default() })))
+    }
+
+    fn lose_unsynced(&self) {
+        let mut reel = self.0.lock();
+        reel.filling.clear();
+        reel.waiters.clear();
+        reel.count = 0;
+    }
+}
+
+impl Journal<Waiter> for Tape {
+    fn submit_with(
+        &self,
+        waiter: Option<Waiter>,
+        fill: &mut dyn FnMut(Lsn, &mut Vec<u8>),
+    ) -> Result<Lsn, SubmitError> {
+        let mut reel = self.0.lock();
+        if reel.refusing == Refusing::AtOnce {
+            return Err(SubmitError::Unavailable { reason: "refused by the test".into() });
+        }
+        let lsn = Lsn(reel.first_lsn().0 + u64::from(reel.count));
+        let at = reel.filling.len();
+        reel.filling.extend([0; 4]);
+        fill(lsn, &mut reel.filling);
+        let length = reel.filling.len() - at - 4;
+        if reel.refusing == Refusing::AfterFilling {
+            reel.filling.truncate(at);
+            return Err(SubmitError::TooLarge { bytes: length });
+        }
+        let prefix = u32::try_from(length).unwrap().to_le_bytes();
+        reel.filling[at..at + 4].copy_from_slice(&prefix);
+        reel.count += 1;
+        reel.waiters.extend(waiter.map(|waiter| (lsn, waiter)));
+        Ok(lsn)
+    }
+
+    fn last_lsn(&self) -> Lsn {
+        let reel = self.0.lock();
+        Lsn(reel.first_lsn().0 + u64::from(reel.count) - 1)
+    }
+
+    fn at_last_lsn(&self, action: &mut dyn FnMut(Lsn)) {
+        let reel = self.0.lock();
+        action(Lsn(reel.first_lsn().0 + u64::from(reel.count) - 1));
+    }
+
+    fn durable_lsn(&self) -> Lsn {
+        Lsn(self.0.lock().first_lsn().0 - 1)
+    }
+
+    fn is_full(&self) -> bool {
+        false
+    }
+
+    fn on_room(&self, _: OnRoom) {}
+
+    fn applied(&self, _: usize) {}
+
+    fn trim(&self, first_kept: u64) -> Result<(), StoreError> {
+        self.0.lock().trimmed = first_kept;
+        Ok(())
+    }
+
+    fn state(&self) -> JournalState {
+        JournalState::Ok
+    }
+}
+
+/// Deadlines, run when the test says so.
+#[derive(Default)]
+pub(super) struct Deadlines(Mutex<Vec<(u64, Job)>>);
+
+impl Timers for Deadlines {
+    fn at(&self, deadline_ms: u64, job: Job) {
+        self.0.lock().push((deadline_ms, job));
+    }
+}
+
+enum Phase {
+    Idle,
+    Frozen(Frozen),
+    Written(Written),
+}
+
+/// Limits that a few steps reach.
+pub(super) fn limits() -> Limits {
+    let queue = QueueLimits {
+        messages_max: 12,
+        bytes_max: 1 << 20,
+        volatile_max: 4,
+        volatile_bytes_max: 1 << 16,
+    };
+    Limits {
+        queue,
+        subscriptions_max: 8,
+        topic_levels_max: 8,
+        retained_max: 6,
+        session_expiry_s_max: u32::MAX,
+        logs_max: 4,
+        partitions_max: 4,
+        default_partitions: 2,
+    }
+}
+
+/// A broker with everything beneath it.
+pub(super) struct Bed {
+    pub(super) broker: Arc<Broker>,
+    pub(super) applier: Applier,
+    pub(super) tape: Arc<Tape>,
+    timers: Arc<Deadlines>,
+    checkpointer: Checkpointer,
+    phase: Phase,
+    disk: SimulatedDisk,
+    home: TempDir,
+}
+
+impl Bed {
+    /// An empty broker; the limits are in force once [`Self::resume`] and [`Self::sync`] were called.
+    pub(super) fn new() -> Self {
+        Self::over(Arc::default())
+    }
+
+    /// An empty broker whose limits nothing reaches.
+    pub(super) fn roomy() -> Self {
+        let bed = Self::new();
+        let mut limits = limits();
+        limits.queue.messages_max = 100_000;
+        limits.queue.volatile_max = 100_000;
+        limits.queue.volatile_bytes_max = 1 << 30;
+        bed.broker.limits.store(Arc::new(limits));
+        bed
+    }
+
+    /// A broker that replays all of `tape`.
+    pub(super) fn over(tape: Arc<Tape>) -> Self {
+        Self::open(tempfile::tempdir().unwrap(), SimulatedDisk::default(), tape)
+    }
+
+    fn open(home: TempDir, disk: SimulatedDisk, tape: Arc<Tape>) -> Self {
+        let path: PathBuf = home.path().join("meta.redb");
+        let db = Arc::new(Db::open(&path, 1 << 20).unwrap());
+        let checkpoint = db.checkpoint().unwrap();
+        let segments = restore::segments(&db).unwrap();
+        let lengths: Vec<_> = segments.iter().map(|(id, row)| (*id, row.valid_len)).collect();
+        let options = BodyOptions { segment_bytes: 1024, handles_max: 2 };
+        let timers = Arc::<Deadlines>::default();
+        let parts = Parts {
+            journal: tape.clone(),
+            bodies: BodyStore::open(disk.folder("bodies").unwrap(), options, lengths).unwrap(),
+            metrics: Arc::new(Metrics::new(0.0).unwrap()),
+            retained: restore::retained(&db).unwrap(),
+            logs: restore::logs(
+                &db,
+                LogFolders::new(disk.folder("logs").unwrap()),
+                LogSettings::default(),
+            )
+            .unwrap(),
+            acl: Acl::default(),
+            limits: limits(),
+            timers: timers.clone(),
+        };
+        let (broker, mut applier) = restore::broker(parts, &db, checkpoint.as_ref()).unwrap();
+        for batch in tape.history(applier.next()) {
+            applier.replay_batch(batch).unwrap();
+        }
+        restore::revive(&broker, &applier);
+        let checkpointer = Checkpointer::new(Arc::clone(&broker), db, [7; 16], segments);
+        Self { broker, applier, tape, timers, checkpointer, phase: Phase::Idle, disk, home }
+    }
+
+    /// What a start does once the journal takes records.
+    pub(super) fn resume(&self, now_ms: u64) {
+        restore::resume(&self.broker, self.applier.limits(), now_ms);
+    }
+
+    /// Everything submitted is synced and applied.
+    pub(super) fn sync(&mut self) {
+        if let Some(batch) = self.tape.cut() {
+            self.applier.apply_batch(batch).unwrap();
+        }
+    }
+
+    /// The next step of a checkpoint: freeze, write, give memory back.
+    pub(super) fn checkpoint_step(&mut self, now_ms: u64) {
+        self.phase = match std::mem::replace(&mut self.phase, Phase::Idle) {
+            Phase::Idle => Phase::Frozen(Frozen::take(&self.broker, &mut self.applier).unwrap()),
+            Phase::Frozen(frozen) => {
+                Phase::Written(self.checkpointer.write(frozen, now_ms).unwrap())
+            }
+            Phase::Written(written) => {
+                Checkpointer::settle(&self.broker, &mut self.applier, written);
+                Phase::Idle
+            }
+        };
+    }
+
+    /// Power goes. Of each file's unsynced bytes `keep` says how many reached the disk; records that were not
+    /// synced are lost.
+    pub(super) fn restart(self, keep: &mut dyn FnMut(&str, usize) -> usize) -> Self {
+        let Self { broker, applier, tape, checkpointer, disk, home, phase, timers } = self;
+        drop((broker, applier, checkpointer, phase, timers));
+        tape.lose_unsynced();
+        Self::open(home, disk.crash(keep), tape)
+    }
+
+    /// Runs what is due.
+    pub(super) fn run_jobs(&self, now_ms: u64) {
+        let mut deadlines = std::mem::take(&mut *self.timers.0.lock());
+        deadlines.sort_by_key(|(deadline_ms, _)| *deadline_ms);
+        for (deadline_ms, job) in deadlines {
+            if deadline_ms <= now_ms {
+                self.broker.run_job(job, now_ms);
+            } else {
+                self.timers.at(deadline_ms, job);
+            }
+        }
+    }
+}
+
+/// A waiter, and where its outcome arrives.
+pub(super) fn waiter() -> (Waiter, oneshot::Receiver<Outcome>) {
+    let (sender, receiver) = oneshot::channel();
+    (Waiter::Call(sender), receiver)
+}
+
+/// What a connection was given.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Sent {
+    pub(super) topic: String,
+    pub(super) payload: Vec<u8>,
+    pub(super) qos: QoS,
+    pub(super) retain: bool,
+    pub(super) dup: bool,
+    /// 0 without one.
+    pub(super) packet_id: u16,
+    pub(super) subscription_ids: Vec<u32>,
+    /// A PUBREL and not a message.
+    pub(super) release: bool,
+}
+
+/// A connection that notes what it is given.
+#[derive(Default)]
+pub(super) struct Receiver {
+    pub(super) got: Mutex<Vec<Sent>>,
+    pub(super) full: AtomicBool,
+    pub(super) ready: AtomicUsize,
+    pub(super) closed: Mutex<Option<CloseReason>>,
+}
+
+impl Receiver {
+    /// What came since the last call.
+    pub(super) fn take(&self) -> Vec<Sent> {
+        std::mem::take(&mut *self.got.lock())
+    }
+}
+
+impl Consumer for Receiver {
+    fn deliver(&self, message: &Outgoing<'_>, _: &mut Encodings) -> Delivered {
+        if self.full.load(Ordering::SeqCst) && !message.forced {
+            return Delivered::Full;
+        }
+        self.got.lock().push(Sent {
+            topic: message.topic.to_owned(),
+            payload: message.payload.to_vec(),
+            qos: message.qos,
+            retain: message.retain,
+            dup: message.dup,
+            packet_id: message.packet_id.unwrap_or(0),
+            subscription_ids: message.subscription_ids.to_vec(),
+            release: false,
+        });
+        Delivered::Accepted
+    }
+
+    fn deliver_release(&self, packet_id: u16) {
+        self.got.lock().push(Sent {
+            topic: String::new(),
+            payload: Vec::new(),
+            qos: QoS::ExactlyOnce,
+            retain: false,
+            dup: false,
+            packet_id,
+            subscription_ids: Vec::new(),
+            release: true,
+        });
+    }
+
+    fn has_room(&self) -> bool {
+        !self.full.load(Ordering::SeqCst)
+    }
+
+    fn ready(&self) {
+        self.ready.fetch_add(1, Ordering::SeqCst);
+    }
+
+    fn close(&self, reason: CloseReason) {
+        *self.closed.lock() = Some(reason);
+    }
+}
