@@ -14,6 +14,7 @@ use crate::broker::checkpoint::Checkpointer;
 use crate::broker::consumer::Waiter;
 use crate::broker::engine::{Engine, NowMs, Observer};
 use crate::broker::limits::Limits;
+use crate::broker::logs::settings::LogSettings;
 use crate::broker::restore;
 use crate::broker::sessions::deliver::QueueLimits;
 use crate::config::Config;
@@ -79,6 +80,14 @@ fn journal_options(config: &Config) -> JournalOptions {
     }
 }
 
+fn log_defaults(config: &Config) -> LogSettings {
+    LogSettings {
+        segment_bytes: config.logs.segment_bytes,
+        batch_bytes_max: config.kafka.batch_bytes_max,
+        ..LogSettings::default()
+    }
+}
+
 fn limits(config: &Config) -> Limits {
     Limits {
         queue: QueueLimits {
@@ -130,7 +139,11 @@ impl Storage {
             bodies,
             metrics: Arc::clone(around.metrics),
             retained: restore::retained(&db)?,
-            logs: restore::logs(&db, LogFolders::new(folder(&root, "logs")?))?,
+            logs: restore::logs(
+                &db,
+                LogFolders::new(folder(&root, "logs")?),
+                log_defaults(config),
+            )?,
             acl: around.bundle.live().acl.clone(),
             limits: limits(config),
             timers: Arc::new(Handle(Arc::clone(around.timers))),

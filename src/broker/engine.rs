@@ -41,9 +41,12 @@ enum Work {
     Batch(Batch<Waiter>),
     /// A checkpoint is wanted; the sender is told when one that covers everything applied so far is current.
     Checkpoint(Option<Sender<()>>),
-    Written(Result<Written, StoreError>),
+    /// Look whether the checkpoint was written.
+    Look,
     Stop,
 }
+
+type Outcome = Result<Written, StoreError>;
 
 /// The running threads.
 pub struct Engine {
@@ -56,6 +59,7 @@ struct Loop {
     broker: Arc<Broker>,
     applier: Applier,
     frozen: Sender<Frozen>,
+    written: Receiver<Outcome>,
     observer: Arc<dyn Observer>,
     checkpoint_bytes: u64,
     bytes: u64,
@@ -83,16 +87,18 @@ impl Engine {
     ) -> std::io::Result<Self> {
         let (work, works) = sync_channel(BATCHES_MAX);
         let (frozen, freezes) = channel();
-        let written = work.clone();
+        let (done, written) = channel();
+        let look = work.clone();
         let begins = Arc::clone(&observer);
         let checkpoint =
             std::thread::Builder::new().name("checkpoint".into()).spawn(move || {
-                write_checkpoints(checkpointer, &freezes, &written, &now_ms, &*begins);
+                write_checkpoints(checkpointer, &freezes, (&done, &look), &now_ms, &*begins);
             })?;
         let state = Loop {
             broker,
             applier,
             frozen,
+            written,
             observer,
             checkpoint_bytes,
             bytes: 0,
@@ -145,8 +151,11 @@ impl Loop {
             match work {
                 Work::Batch(batch) => self.apply(batch),
                 Work::Checkpoint(told) => self.wish(told),
-                Work::Written(outcome) => self.written(outcome),
+                Work::Look => {}
                 Work::Stop => return,
+            }
+            while let Ok(outcome) = self.written.try_recv() {
+                self.settle(outcome);
             }
         }
     }
@@ -154,6 +163,13 @@ impl Loop {
     fn apply(&mut self, batch: Batch<Waiter>) {
         if self.stuck {
             return;
+        }
+        // Both layers are at their budget: the journal fills up behind this, and publishers are not read.
+        while self.writing && self.bytes >= self.checkpoint_bytes {
+            match self.written.recv() {
+                Ok(outcome) => self.settle(outcome),
+                Err(_) => break,
+            }
         }
         self.bytes += batch.submitted_bytes() as u64;
         self.count(&batch);
@@ -213,7 +229,7 @@ impl Loop {
         self.told.append(&mut self.next_told);
     }
 
-    fn written(&mut self, outcome: Result<Written, StoreError>) {
+    fn settle(&mut self, outcome: Outcome) {
         self.writing = false;
         match outcome {
             Ok(written) => {
@@ -222,7 +238,7 @@ impl Loop {
                     // Whoever gave up waiting needs no news.
                     told.send(()).ok();
                 }
-                if !self.next_told.is_empty() {
+                if !self.next_told.is_empty() || self.bytes >= self.checkpoint_bytes {
                     self.checkpoint();
                 }
             }
@@ -240,7 +256,7 @@ impl Loop {
 fn write_checkpoints(
     mut checkpointer: Checkpointer,
     freezes: &Receiver<Frozen>,
-    written: &SyncSender<Work>,
+    (done, look): (&Sender<Outcome>, &SyncSender<Work>),
     now_ms: &NowMs,
     observer: &dyn Observer,
 ) {
@@ -251,8 +267,10 @@ fn write_checkpoints(
         if outcome.is_ok() {
             observer.done(next);
         }
-        if written.send(Work::Written(outcome)).is_err() {
+        if done.send(outcome).is_err() {
             return;
         }
+        // An applier with a full queue looks by itself.
+        drop(look.try_send(Work::Look));
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! Topics are visited in order; each value is read and enqueued while its slot is held. For a durable session
 //! every step is a record that carries how far the replay has come, so a restart goes on where it stopped.
+//! However many there are, none is dropped: a replay stays a few steps ahead of what its connection takes.
 
 use std::sync::Arc;
 
@@ -24,6 +25,22 @@ use super::sessions::subscription::Subscription;
 /// Topics visited before other work of the connection gets its turn.
 const STEP_TOPICS: usize = 128;
 
+/// Messages of a session not yet sent, beyond which its replays pause.
+const AHEAD_MAX: u64 = 512;
+
+/// How far a step has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// Everything is on its way.
+    Done,
+    /// There is more; other work of the connection comes first.
+    More,
+    /// The connection has enough; to be continued when it has taken some.
+    Full,
+    /// To be continued when what was submitted is applied; the connection is woken then.
+    Unapplied,
+}
+
 /// A replay under way.
 pub struct Replay {
     filter: Arc<str>,
@@ -33,6 +50,8 @@ pub struct Replay {
     qos: QoS,
     id: Option<u32>,
     journaled: bool,
+    /// Its newest record.
+    submitted: Lsn,
 }
 
 impl Broker {
@@ -56,6 +75,7 @@ impl Broker {
             qos: subscription.qos,
             id: subscription.id,
             journaled: subscription.replay_after.is_some(),
+            submitted: Lsn(0),
         }
     }
 
@@ -78,8 +98,7 @@ impl Broker {
             .collect()
     }
 
-    /// Sends some of what is left; true when the replay is complete. The caller stops in between while its
-    /// connection's buffer is full.
+    /// Sends some of what is left.
     pub fn replay_step(
         &self,
         handle: &SessionHandle,
@@ -87,26 +106,34 @@ impl Broker {
         encodings: &mut Encodings,
         counters: &mut LocalCounters,
         now_ms: u64,
-    ) -> bool {
-        let session = &handle.session;
-        if !session.inner.lock().subscriptions.contains_key(&replay.filter) {
-            // Given up meanwhile: nothing more of it [MQTT-3.10.4-2].
-            return true;
+    ) -> Progress {
+        if !handle.session.inner.lock().subscriptions.contains_key(&*replay.filter) {
+            // Given up meanwhile: nothing may follow UNSUBACK [MQTT-3.10.4-2].
+            return Progress::Done;
+        }
+        if replay.submitted > self.applied_lsn() {
+            self.wake_when_applied(replay.submitted, &handle.session);
+            return Progress::Unapplied;
         }
         let end = replay.slots.len().min(replay.next + STEP_TOPICS);
         while replay.next < end {
+            if !handle.session.takes_more(AHEAD_MAX) {
+                return Progress::Full;
+            }
             let Some(slot) = replay.slots.get(replay.next).map(Arc::clone) else { break };
             if !self.replay_topic(handle, replay, &slot, encodings, counters, now_ms) {
-                return false;
+                // The disk fails. The next event of the connection tries again.
+                return Progress::Unapplied;
             }
             replay.next += 1;
         }
         if replay.next < replay.slots.len() {
-            return false;
+            return Progress::More;
         }
         if replay.journaled {
             let record = Record::Replay {
-                session: session.id,
+                session: handle.session.id,
+                epoch: handle.epoch,
                 filter: &replay.filter,
                 after: None,
                 items: Vec::new(),
@@ -114,14 +141,14 @@ impl Broker {
             // Refused while the disk fails: the next connection finds the replay unfinished and ends it.
             drop(self.submit(None, &record));
         }
-        true
+        Progress::Done
     }
 
     /// One topic; false when it must be tried again later.
     fn replay_topic(
         &self,
         handle: &SessionHandle,
-        replay: &Replay,
+        replay: &mut Replay,
         slot: &Slot,
         encodings: &mut Encodings,
         counters: &mut LocalCounters,
@@ -153,11 +180,18 @@ impl Broker {
         if replay.journaled && qos > QoS::AtMostOnce {
             let record = Record::Replay {
                 session: handle.session.id,
+                epoch: handle.epoch,
                 filter: &replay.filter,
                 after: Some(&slot.topic),
                 items: vec![ReplayItem { qos, subscription_id: replay.id, message: &bytes }],
             };
-            return self.submit(None, &record).is_ok();
+            return match self.submit(None, &record) {
+                Ok(lsn) => {
+                    replay.submitted = lsn;
+                    true
+                }
+                Err(_) => false,
+            };
         }
         let to = Destination {
             session: Arc::clone(&handle.session),

@@ -81,7 +81,7 @@ pub fn retained(db: &Arc<Db>) -> Result<Retained, StoreError> {
 ///
 /// # Errors
 /// A row or a file does not fit.
-pub fn logs(db: &Db, folders: LogFolders) -> Result<Logs, StoreError> {
+pub fn logs(db: &Db, folders: LogFolders, defaults: LogSettings) -> Result<Logs, StoreError> {
     let mut rows: BTreeMap<LogId, LogRow> = BTreeMap::new();
     db.for_each::<LogsTable>(|key, row| {
         rows.insert(key.log, row);
@@ -93,12 +93,12 @@ pub fn logs(db: &Db, folders: LogFolders) -> Result<Logs, StoreError> {
         Ok(())
     })?;
     folders.remove_unlisted(&rows.keys().copied().collect::<BTreeSet<_>>())?;
-    let logs = Logs::new(Arc::new(folders.clone()));
+    let logs = Logs::new(Arc::new(folders.clone()), defaults);
     for (id, row) in rows {
         let name = || format!("log {}", row.name);
         let settings = row.config.iter().map(|(key, value)| (&**key, &**value));
         let settings =
-            LogSettings::parse(settings).map_err(|error| malformed(name())(error.to_string()))?;
+            logs.defaults.with(settings).map_err(|error| malformed(name())(error.to_string()))?;
         let mut restored = Vec::new();
         for index in 0..row.partitions {
             let part = partitions

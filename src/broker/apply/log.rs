@@ -57,7 +57,7 @@ impl Applier {
         if self.broker.logs.table.by_name(vhost, name).is_some() {
             return Err(LogError::Exists);
         }
-        let settings = LogSettings::parse(config.iter().copied())?;
+        let settings = self.broker.logs.defaults.with(config.iter().copied())?;
         let partitions = (0..partitions)
             .map(|index| {
                 let files = self.broker.logs.store.create((id, name), index, &settings)?;

@@ -255,8 +255,12 @@ impl Applier {
                     }
                 })
             }
-            Record::Replay { session, filter, after, items } => {
-                self.replay(lsn, session, filter, after, &items, bytes)
+            Record::Replay { session, epoch, filter, after, items } => {
+                let outcome = self.advance_replay(session, epoch, filter, after);
+                if outcome == Outcome::Done {
+                    self.replay(lsn, session, &items, bytes);
+                }
+                outcome
             }
             Record::Unsubscribe { session, epoch, filters } => {
                 self.change_session(session, Some(epoch), |inner| {

@@ -124,24 +124,33 @@ impl Applier {
         }
     }
 
-    /// A retained message for a subscription that just came.
+    /// Notes how far a replay has come. Stale when the subscription is given up meanwhile, or when the session
+    /// is another connection's, which goes on with the replay from where the record before left it.
+    pub(super) fn advance_replay(
+        &mut self,
+        session: QueueId,
+        epoch: u64,
+        filter: &str,
+        after: Option<&str>,
+    ) -> Outcome {
+        let mut is_subscribed = false;
+        let outcome = self.change_session(session, Some(epoch), |inner| {
+            if let Some(subscription) = inner.state.subscriptions.get_mut(filter) {
+                subscription.replay_after = after.map(str::to_owned);
+                is_subscribed = true;
+            }
+        });
+        if is_subscribed { outcome } else { Outcome::Stale }
+    }
+
+    /// Retained messages for a subscription that just came.
     pub(super) fn replay(
         &mut self,
         lsn: Lsn,
         session: QueueId,
-        filter: &str,
-        after: Option<&str>,
         items: &[ReplayItem<'_>],
         bytes: &Bytes,
-    ) -> Outcome {
-        let subscribed = self.change_session(session, None, |inner| {
-            if let Some(subscription) = inner.state.subscriptions.get_mut(filter) {
-                subscription.replay_after = after.map(str::to_owned);
-            }
-        });
-        if subscribed != Outcome::Done {
-            return subscribed;
-        }
+    ) {
         for item in items {
             let stored = Stored::new(bytes.slice_ref(item.message));
             let ids: Vec<u32> = item.subscription_id.into_iter().collect();
@@ -149,7 +158,6 @@ impl Applier {
                 Place { queue: session, qos: item.qos, retain: true, subscription_ids: &ids };
             self.enqueue(lsn, &stored, &place);
         }
-        Outcome::Done
     }
 
     /// Gathers a message for a partition; one batch a partition and sync.

@@ -47,6 +47,9 @@ pub struct Logs {
     pub table: LogTable,
     /// Where files come from.
     pub store: Arc<dyn PartitionStore>,
+    /// Settings of a log that does not say: file sizes and limits of the configuration, nothing that applied
+    /// state depends on.
+    pub defaults: LogSettings,
     /// By vhost and name; held while a creation is decided and submitted.
     pub creating: Mutex<AHashMap<(String, String), Creating>>,
     next_id: AtomicU32,
@@ -57,10 +60,11 @@ pub struct Logs {
 impl Logs {
     /// None yet.
     #[must_use]
-    pub fn new(store: Arc<dyn PartitionStore>) -> Self {
+    pub fn new(store: Arc<dyn PartitionStore>, defaults: LogSettings) -> Self {
         Self {
             table: LogTable::default(),
             store,
+            defaults,
             creating: Mutex::default(),
             next_id: AtomicU32::new(1),
             turns: AtomicU64::new(0),

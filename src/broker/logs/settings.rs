@@ -62,11 +62,25 @@ const KNOWN: [(&str, &str); 9] = [
 const BATCH_BYTES_LIMIT: u64 = 100 * 1024 * 1024;
 
 impl LogSettings {
-    /// Reads settings; the last of a repeated name counts.
+    /// Reads settings over Kafka's defaults; the last of a repeated name counts.
+    ///
+    /// # Errors
+    /// The first setting that is unknown or out of range.
     pub fn parse<'a>(
         settings: impl IntoIterator<Item = (&'a str, &'a str)>,
     ) -> Result<Self, SettingFault> {
-        let mut parsed = Self::default();
+        Self::default().with(settings)
+    }
+
+    /// These settings with `settings` over them.
+    ///
+    /// # Errors
+    /// As [`Self::parse`].
+    pub fn with<'a>(
+        &self,
+        settings: impl IntoIterator<Item = (&'a str, &'a str)>,
+    ) -> Result<Self, SettingFault> {
+        let mut parsed = self.clone();
         for (name, value) in settings {
             parsed.set(name, value).map_err(|reason| SettingFault { name: name.into(), reason })?;
         }

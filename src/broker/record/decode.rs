@@ -58,6 +58,7 @@ impl<'a> Record<'a> {
             },
             kind::REPLAY => Self::Replay {
                 session: queue(&mut r)?,
+                epoch: r.varint()?,
                 filter: r.str()?,
                 after: r.option(Reader::str)?,
                 items: many(&mut r, 3, replay_item)?,

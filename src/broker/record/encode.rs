@@ -61,9 +61,10 @@ impl Record<'_> {
                     subscription.encode(&mut w);
                 }
             }
-            Self::Replay { session, filter, after, items } => {
+            Self::Replay { session, epoch, filter, after, items } => {
                 w.u8(kind::REPLAY);
                 w.varint(session.0);
+                w.varint(*epoch);
                 w.str(filter);
                 w.option(*after, Writer::str);
                 w.count(items.len());

@@ -138,6 +138,8 @@ pub enum Record<'a> {
     Replay {
         /// The session.
         session: QueueId,
+        /// The connection.
+        epoch: u64,
         /// The filter.
         filter: &'a str,
         /// Where the replay stands afterwards; `None` when it is complete.

@@ -118,8 +118,14 @@ fn of_sessions() -> impl Strategy<Value = Record<'static>> {
         (queue(), number(), vec((text(), subscription()), 0..3)).prop_map(
             |(session, epoch, subscriptions)| Record::Subscribe { session, epoch, subscriptions }
         ),
-        (queue(), text(), option::of(text()), vec(item, 0..3)).prop_map(
-            |(session, filter, after, items)| Record::Replay { session, filter, after, items }
+        (queue(), number(), text(), option::of(text()), vec(item, 0..3)).prop_map(
+            |(session, epoch, filter, after, items)| Record::Replay {
+                session,
+                epoch,
+                filter,
+                after,
+                items
+            }
         ),
         (queue(), number(), vec(text(), 0..3))
             .prop_map(|(session, epoch, filters)| Record::Unsubscribe { session, epoch, filters }),

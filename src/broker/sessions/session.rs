@@ -146,6 +146,15 @@ impl Session {
     pub fn new(id: QueueId, key: SessionKey, durable: bool) -> Arc<Self> {
         Arc::new(Self { id, key, durable, inner: Mutex::new(Inner::default()) })
     }
+
+    /// Whether fewer than `ahead_max` messages wait to be sent and the connection's buffer has room. If not,
+    /// an acknowledgement or [`Consumer::ready`] follows when the connection has taken some.
+    #[must_use]
+    pub fn takes_more(&self, ahead_max: u64) -> bool {
+        let inner = self.inner.lock();
+        let ahead = inner.queue.tail().saturating_sub(inner.cursor) + inner.volatile.len() as u64;
+        ahead < ahead_max && inner.link.as_ref().is_some_and(|link| link.consumer.has_room())
+    }
 }
 
 impl Inner {

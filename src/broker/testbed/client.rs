@@ -15,7 +15,7 @@ use crate::broker::consumer::{
 };
 use crate::broker::publish::Publisher;
 use crate::broker::record::Condition;
-use crate::broker::replay::Replay;
+use crate::broker::replay::{Progress, Replay};
 use crate::broker::sessions::registry::NOBODY;
 use crate::broker::sessions::session::NEVER_EXPIRES_S;
 use crate::broker::sessions::subscription::Subscription;
@@ -141,7 +141,7 @@ impl Client {
         let mut encodings = Encodings::default();
         let (handle, counters) = (&self.handle, &mut self.counters);
         self.replays.retain_mut(|replay| {
-            !broker.replay_step(handle, replay, &mut encodings, counters, now_ms)
+            broker.replay_step(handle, replay, &mut encodings, counters, now_ms) != Progress::Done
         });
         broker.pull(handle, &mut encodings, counters, &mut self.settled, now_ms).unwrap();
         broker.submit_settled(handle, &mut self.settled);

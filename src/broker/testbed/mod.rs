@@ -14,6 +14,7 @@ use super::apply::Applier;
 use super::checkpoint::{Checkpointer, Frozen, Written};
 use super::consumer::Waiter;
 use super::limits::Limits;
+use super::logs::settings::LogSettings;
 use super::sessions::deliver::QueueLimits;
 use super::{Broker, Job, Parts, Timers, restore};
 use crate::auth::acl::Acl;
@@ -249,7 +250,12 @@ impl Bed {
             bodies: BodyStore::open(disk.folder("bodies").unwrap(), options, lengths).unwrap(),
             metrics: Arc::new(Metrics::new(0.0).unwrap()),
             retained: restore::retained(&db).unwrap(),
-            logs: restore::logs(&db, LogFolders::new(disk.folder("logs").unwrap())).unwrap(),
+            logs: restore::logs(
+                &db,
+                LogFolders::new(disk.folder("logs").unwrap()),
+                LogSettings::default(),
+            )
+            .unwrap(),
             acl: Acl::default(),
             limits: limits(),
             timers: timers.clone(),

@@ -92,6 +92,8 @@ pub struct Client {
     /// Milliseconds without a packet after which the client is gone; `None` is never [MQTT-3.1.2-22].
     patience_ms: Option<u64>,
     heard_ms: u64,
+    /// Not read because the journal is full.
+    paused: bool,
     deadline_ms: u64,
     ended_by: Option<CloseReason>,
     received_bytes: u64,
@@ -122,6 +124,7 @@ impl Client {
             replies: Replies::default(),
             patience_ms: None,
             heard_ms: 0,
+            paused: false,
             deadline_ms,
             ended_by: None,
             received_bytes: 0,
@@ -344,11 +347,16 @@ impl Client {
                 self.heard_ms + patience_ms
             }
         };
-        if deadline_ms <= now_ms {
-            return true;
+        if deadline_ms > now_ms {
+            self.schedule(deadline_ms);
+            return false;
         }
-        self.schedule(deadline_ms);
-        false
+        if self.paused {
+            // What it may have said was not read.
+            self.heard_ms = now_ms;
+            self.schedule(now_ms + self.patience_ms.unwrap_or_default());
+        }
+        !self.paused
     }
 
     fn schedule(&self, deadline_ms: u64) {
@@ -368,12 +376,13 @@ impl Client {
 
     /// Not read while the journal is full.
     pub fn pause_or_continue(&mut self) -> Verdict {
-        if !self.shared.broker.is_full() {
-            return Verdict::Continue;
+        self.paused = self.shared.broker.is_full();
+        if self.paused {
+            let link: Arc<dyn Completer> = self.link.clone();
+            self.shared.broker.wake_when_room(link);
+            self.paused = self.shared.broker.is_full();
         }
-        let link: Arc<dyn Completer> = self.link.clone();
-        self.shared.broker.wake_when_room(link);
-        if self.shared.broker.is_full() { Verdict::Pause } else { Verdict::Continue }
+        if self.paused { Verdict::Pause } else { Verdict::Continue }
     }
 
     /// The connection is over.

@@ -1,6 +1,7 @@
 //! Subscriptions, and the messages the client gets. Part of `mqtt::client`.
 
 use crate::broker::BrokerError;
+use crate::broker::replay::Progress;
 use crate::broker::sessions::subscription::Subscription;
 use crate::broker::subscribe::{Refusal, RetainedWanted, Wish};
 use crate::metrics::CloseReason;
@@ -12,6 +13,7 @@ use crate::mqtt::codec::fixed_header::PacketType;
 use crate::mqtt::codec::subscribe::{RetainHandling, Subscribe, SubscribeFilter, Unsubscribe};
 use crate::mqtt::reason::ReasonCode;
 use crate::mqtt::replies::Reply;
+use crate::net::outbound::READY;
 
 use super::Client;
 
@@ -156,16 +158,12 @@ impl Client {
             return;
         }
         let broker = &self.shared.broker;
+        let mut progress = Progress::Done;
         while let Some(replay) = serving.replays.first_mut() {
-            if !self.link.outbound.has_room() {
-                return;
-            }
             let counters = &mut serving.publisher.counters;
             let encodings = &mut serving.encodings;
-            if !broker.replay_step(&serving.handle, replay, encodings, counters, now_ms) {
-                // More of it in the next turn: other connections come first.
-                serving.pull = true;
-                self.link.outbound.signal(crate::net::outbound::READY);
+            progress = broker.replay_step(&serving.handle, replay, encodings, counters, now_ms);
+            if progress != Progress::Done {
                 break;
             }
             serving.replays.remove(0);
@@ -181,6 +179,18 @@ impl Client {
             let client_id = &*serving.handle.session.key.client_id;
             tracing::error!(client_id, error, "queued messages cannot be read");
             self.end(CloseReason::Broker);
+            return;
+        }
+        let goes_on = match progress {
+            Progress::Done | Progress::Unapplied => false,
+            Progress::More => true,
+            // If not, an acknowledgement or the buffer's room brings the next turn.
+            Progress::Full => serving.handle.session.takes_more(1),
+        };
+        if goes_on {
+            // In the next turn: other connections come first.
+            serving.pull = true;
+            self.link.outbound.signal(READY);
         }
     }
 }

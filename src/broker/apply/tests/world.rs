@@ -18,7 +18,7 @@ use crate::broker::logs::verbs::CreateLog;
 use crate::broker::message::{Message, Publisher as Author};
 use crate::broker::publish::Publisher;
 use crate::broker::record::Condition;
-use crate::broker::replay::Replay;
+use crate::broker::replay::{Progress, Replay};
 use crate::broker::router::{PartitionChoice, Route, RouteInput, RouteTarget};
 use crate::broker::sessions::subscription::Subscription;
 use crate::broker::subscribe::{RetainedWanted, Wish};
@@ -430,7 +430,7 @@ impl World {
         let (broker, counters, now_ms) = (&self.bed.broker, &mut publisher.counters, self.now_ms);
         let mut encodings = Encodings::default();
         replays.retain_mut(|replay| {
-            !broker.replay_step(handle, replay, &mut encodings, counters, now_ms)
+            broker.replay_step(handle, replay, &mut encodings, counters, now_ms) != Progress::Done
         });
     }
 
