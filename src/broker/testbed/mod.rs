@@ -177,6 +177,7 @@ impl Timers for Deadlines {
     }
 }
 
+#[expect(clippy::large_enum_variant, reason = "there is one, in tests")]
 enum Phase {
     Idle,
     Frozen(Frozen),
