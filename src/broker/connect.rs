@@ -210,9 +210,9 @@ impl Broker {
                 return;
             }
             drop(inner.detach(handle.epoch));
-            if closing.discard_will {
-                inner.will = None;
-            }
+        }
+        if closing.discard_will {
+            self.discard_will(handle);
         }
         if session.durable {
             self.close_durable(handle, closing, now_ms, keys);

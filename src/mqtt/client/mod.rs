@@ -212,10 +212,8 @@ impl Client {
                         expiry_s: disconnect.session_expiry_s,
                     };
                 }
+                self.discard_will();
                 self.end(CloseReason::Client);
-                // Before the client can see that the connection ends: if it comes back at once, this one's will
-                // is void already [MQTT-3.14.4-3].
-                self.leave(now_ms);
             }
             Event::Connect(connect) => {
                 self.connect(connect, now_ms);
@@ -400,6 +398,14 @@ impl Client {
         broker.metrics.connections.closed.of(Protocol::Mqtt, reason).inc();
         self.leave(now_ms);
         tracing::debug!(peer = %self.peer, ?reason, "an MQTT connection ended");
+    }
+
+    /// After a farewell the will is void at once: the client may come back before this connection's task is
+    /// through with it [MQTT-3.14.4-3].
+    fn discard_will(&self) {
+        if let Some(serving) = self.serving.as_ref().filter(|serving| serving.closing.discard_will) {
+            self.shared.broker.discard_will(&serving.handle);
+        }
     }
 
     /// Gives the session back.
