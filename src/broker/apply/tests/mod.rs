@@ -39,6 +39,9 @@ fn run(bed: Bed, now_ms: u64, steps: &[Step]) -> World {
     bed.resume(now_ms);
     let mut world = World::new(bed, now_ms);
     world.sync();
+    if steps.len() % 4 > 0 {
+        world.populate();
+    }
     for step in steps {
         world.run(step);
     }
