@@ -39,7 +39,7 @@ fn run(bed: Bed, now_ms: u64, steps: &[Step]) -> World {
     bed.resume(now_ms);
     let mut world = World::new(bed, now_ms);
     world.sync();
-    if steps.len() % 4 > 0 {
+    if !steps.len().is_multiple_of(4) {
         world.populate();
     }
     for step in steps {
