@@ -289,9 +289,6 @@ impl Broker {
             }
             let fate = to.session.deliver(to, &mut fanout);
             publisher.count(fate, message.qos.min(to.qos));
-            if let Some(behind) = behind.filter(|_| fate == Fate::Queued && to.session.durable) {
-                self.wake_when_applied(behind, &to.session);
-            }
         }
         publisher.encodings = encodings;
     }

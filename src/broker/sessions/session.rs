@@ -132,6 +132,8 @@ pub struct Inner {
     pub volatile: VecDeque<Volatile>,
     /// Their bytes.
     pub volatile_bytes: usize,
+    /// The record that the first of them was last found waiting for.
+    pub waited_for: u64,
     /// A pull has taken messages that are not encoded yet.
     pub pulling: bool,
     /// Live subscriptions by filter; for a durable session they run ahead of `state`.
