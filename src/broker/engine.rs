@@ -5,7 +5,7 @@
 //! goes on.
 
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::sync::mpsc::{Receiver, Sender, SyncSender, TryRecvError, channel, sync_channel};
 use std::thread::JoinHandle;
 
 use parking_lot::Mutex;
@@ -154,8 +154,15 @@ impl Loop {
                 Work::Look => {}
                 Work::Stop => return,
             }
-            while let Ok(outcome) = self.written.try_recv() {
-                self.settle(outcome);
+            loop {
+                match self.written.try_recv() {
+                    Ok(outcome) => self.settle(outcome),
+                    Err(TryRecvError::Empty) => break,
+                    Err(TryRecvError::Disconnected) => {
+                        self.fail("the checkpoint's thread is gone");
+                        break;
+                    }
+                }
             }
         }
     }
@@ -168,7 +175,7 @@ impl Loop {
         while self.writing && self.bytes >= self.checkpoint_bytes {
             match self.written.recv() {
                 Ok(outcome) => self.settle(outcome),
-                Err(_) => break,
+                Err(_) => self.fail("the checkpoint's thread is gone"),
             }
         }
         self.bytes += batch.submitted_bytes() as u64;
@@ -218,15 +225,27 @@ impl Loop {
             return;
         }
         let Some(frozen) = Frozen::take(&self.broker, &mut self.applier) else {
-            let error = "the files of a log failed; the journal keeps everything until a restart";
-            self.observer.failed(error);
-            self.failed = true;
-            self.next_told.clear();
+            self.fail("the files of a log failed; the journal keeps everything until a restart");
             return;
         };
         self.bytes = 0;
-        self.writing = self.frozen.send(frozen).is_ok();
         self.told.append(&mut self.next_told);
+        self.writing = self.frozen.send(frozen).is_ok();
+        if !self.writing {
+            self.fail("the checkpoint's thread is gone");
+        }
+    }
+
+    /// No more checkpoints until a restart; whoever waits for one gives up.
+    fn fail(&mut self, error: &str) {
+        self.writing = false;
+        self.told.clear();
+        self.next_told.clear();
+        if !self.failed {
+            self.failed = true;
+            tracing::error!(error, "no checkpoint can be taken; the journal grows until a restart");
+            self.observer.failed(error);
+        }
     }
 
     fn settle(&mut self, outcome: Outcome) {
@@ -242,13 +261,7 @@ impl Loop {
                     self.checkpoint();
                 }
             }
-            Err(error) => {
-                tracing::error!(%error, "a checkpoint failed; the journal grows until a restart");
-                self.observer.failed(&error.to_string());
-                self.failed = true;
-                self.told.clear();
-                self.next_told.clear();
-            }
+            Err(error) => self.fail(&error.to_string()),
         }
     }
 }

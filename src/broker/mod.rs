@@ -36,6 +36,8 @@ pub mod sets;
 pub mod settle;
 pub mod subscribe;
 #[cfg(test)]
+mod crash;
+#[cfg(test)]
 mod testbed;
 pub mod wills;
 

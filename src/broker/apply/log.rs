@@ -60,11 +60,19 @@ impl Applier {
         let settings = self.broker.logs.defaults.with(config.iter().copied())?;
         let partitions = (0..partitions)
             .map(|index| {
-                let files = self.broker.logs.store.create((id, name), index, &settings)?;
-                Ok(Arc::new(Partition::new(id, index, settings.append_time, files)))
+                let made = self.broker.logs.store.create((id, name), index, &settings);
+                // Whether there is a log must not depend on the disk: a replay would come to another verdict,
+                // and what was acknowledged since would be in another log.
+                Arc::new(match made {
+                    Ok(files) => Partition::new(id, index, settings.append_time, files),
+                    Err(error) => {
+                        tracing::error!(log = name, index, %error, "a log's files cannot be made");
+                        let error = error.to_string();
+                        Partition::without_files(id, index, settings.append_time, error)
+                    }
+                })
             })
-            .collect::<std::io::Result<_>>()
-            .map_err(|error| LogError::Storage(error.to_string()))?;
+            .collect();
         Ok((settings, partitions))
     }
 
