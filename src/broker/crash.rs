@@ -427,7 +427,7 @@ fn whether_a_log_exists_does_not_depend_on_the_disk() {
     let filter = TopicFilter::parse("t/#").unwrap();
     bed.broker.router.vhost("/").add_route(&filter, Arc::new(IntoLog));
     bed.disk.inject(|faults| faults.everything = true);
-    let mut publish = |bed: &mut Bed, payload: &[u8]| {
+    let publish = |bed: &mut Bed, payload: &[u8]| {
         let counters = LocalCounters::new(Protocol::Mqtt);
         let who = Principal::anonymous();
         let mut publisher = Publisher::new(&bed.broker, who, "p".into(), NOBODY, counters);

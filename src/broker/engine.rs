@@ -88,11 +88,11 @@ impl Engine {
         let (work, works) = sync_channel(BATCHES_MAX);
         let (frozen, freezes) = channel();
         let (done, written) = channel();
-        let look = work.clone();
+        let news = News { done: Some(done), look: work.clone() };
         let begins = Arc::clone(&observer);
         let checkpoint =
             std::thread::Builder::new().name("checkpoint".into()).spawn(move || {
-                write_checkpoints(checkpointer, &freezes, (&done, &look), &now_ms, &*begins);
+                write_checkpoints(checkpointer, &freezes, &news, &now_ms, &*begins);
             })?;
         let state = Loop {
             broker,
@@ -269,7 +269,7 @@ impl Loop {
 fn write_checkpoints(
     mut checkpointer: Checkpointer,
     freezes: &Receiver<Frozen>,
-    (done, look): (&Sender<Outcome>, &SyncSender<Work>),
+    news: &News,
     now_ms: &NowMs,
     observer: &dyn Observer,
 ) {
@@ -280,10 +280,32 @@ fn write_checkpoints(
         if outcome.is_ok() {
             observer.done(next);
         }
-        if done.send(outcome).is_err() {
+        if !news.tell(outcome) {
             return;
         }
+    }
+}
+
+/// How the checkpoint's thread speaks to the applier's.
+struct News {
+    done: Option<Sender<Outcome>>,
+    look: SyncSender<Work>,
+}
+
+impl News {
+    /// False when nobody listens any more.
+    fn tell(&self, outcome: Outcome) -> bool {
+        let told = self.done.as_ref().is_some_and(|done| done.send(outcome).is_ok());
         // An applier with a full queue looks by itself.
-        drop(look.try_send(Work::Look));
+        drop(self.look.try_send(Work::Look));
+        told
+    }
+}
+
+impl Drop for News {
+    /// However the thread ends, the applier learns of it: first the end, then the call to look.
+    fn drop(&mut self) {
+        self.done = None;
+        drop(self.look.try_send(Work::Look));
     }
 }

@@ -19,6 +19,8 @@ pub mod apply;
 pub mod checkpoint;
 pub mod connect;
 pub mod consumer;
+#[cfg(test)]
+mod crash;
 pub mod engine;
 pub mod limits;
 pub mod logs;
@@ -35,8 +37,6 @@ pub mod sessions;
 pub mod sets;
 pub mod settle;
 pub mod subscribe;
-#[cfg(test)]
-mod crash;
 #[cfg(test)]
 mod testbed;
 pub mod wills;
