@@ -17,6 +17,7 @@ use super::consumer::Waiter;
 use super::limits::Limits;
 use super::logs::settings::LogSettings;
 use super::sessions::deliver::QueueLimits;
+use super::sessions::row::decode_page;
 use super::{Broker, Job, Parts, Timers, restore};
 use crate::auth::acl::Acl;
 use crate::metrics::Metrics;
@@ -29,6 +30,7 @@ use crate::store::journal::batch::Batch;
 use crate::store::journal::{Journal, JournalState, OnRoom, Position, SubmitError};
 use crate::store::partition::folders::LogFolders;
 use crate::store::tables::db::Db;
+use crate::store::tables::queue_pages::QueuePages;
 
 /// When the journal says no.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -213,7 +215,7 @@ pub(in crate::broker) struct Bed {
     checkpointer: Checkpointer,
     db: Arc<Db>,
     phase: Phase,
-    disk: SimulatedDisk,
+    pub(super) disk: SimulatedDisk,
     home: TempDir,
 }
 
@@ -244,6 +246,7 @@ impl Bed {
         let db = Arc::new(Db::open(&path, 1 << 20).unwrap());
         let checkpoint = db.checkpoint().unwrap();
         let segments = restore::segments(&db).unwrap();
+        check_references(&db);
         let lengths: Vec<_> = segments.iter().map(|(id, row)| (*id, row.valid_len)).collect();
         let options = BodyOptions { segment_bytes: 1024, handles_max: 2 };
         let timers = Arc::<Deadlines>::default();
@@ -331,6 +334,11 @@ impl Bed {
         Self::open(home, disk.crash(keep), tape)
     }
 
+    /// What an [`super::engine::Engine`] is made of; the files are in memory.
+    pub(super) fn into_parts(self) -> (Arc<Broker>, Applier, Checkpointer) {
+        (self.broker, self.applier, self.checkpointer)
+    }
+
     /// Runs what is due.
     pub(in crate::broker) fn run_jobs(&self, now_ms: u64) {
         let mut deadlines = std::mem::take(&mut *self.timers.0.lock());
@@ -343,4 +351,23 @@ impl Bed {
             }
         }
     }
+}
+
+/// A checkpoint counts as many references to each body segment as its pages hold.
+pub(super) fn check_references(db: &Db) {
+    let mut counted = BTreeMap::<u32, u64>::new();
+    db.for_each::<QueuePages>(|key, bytes| {
+        for entry in decode_page(key.queue, key.page, &bytes).unwrap() {
+            *counted.entry(entry.body.segment).or_default() += 1;
+        }
+        Ok(())
+    })
+    .unwrap();
+    let rows = restore::segments(db).unwrap();
+    let stored: BTreeMap<u32, u64> = rows
+        .iter()
+        .map(|(segment, row)| (*segment, row.live_refs))
+        .filter(|(_, references)| *references > 0)
+        .collect();
+    assert_eq!(stored, counted);
 }

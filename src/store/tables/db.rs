@@ -3,6 +3,7 @@
 //! Reads see the last committed checkpoint and run beside a commit. Nothing is written but whole checkpoints.
 
 use std::fs::File;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
@@ -48,19 +49,30 @@ impl Db {
     /// # Errors
     /// [`StoreError::Version`] for a newer format, [`StoreError::Table`] for what redb refuses.
     pub fn open(path: &Path, cache_bytes: usize) -> Result<Self, StoreError> {
-        let fresh = !path.exists();
-        let file = path.to_owned();
-        let opener = move || Builder::new().set_cache_size(cache_bytes).create(&file);
-        let db = Self::open_with(path, Box::new(opener))?;
-        if fresh && let Some(folder) = path.parent() {
-            File::open(folder)
-                .and_then(|folder| folder.sync_all())
-                .map_err(StoreError::io(folder, "sync"))?;
+        let opener = |file: PathBuf| -> Opener {
+            Box::new(move || Builder::new().set_cache_size(cache_bytes).create(&file))
+        };
+        if !path.exists() {
+            // Made whole under another name: redb refuses for ever what a crash left of a file it began.
+            let unfinished = path.with_extension("new");
+            match std::fs::remove_file(&unfinished) {
+                Err(error) if error.kind() != ErrorKind::NotFound => {
+                    return Err(StoreError::io(&unfinished, "remove")(error));
+                }
+                _ => {}
+            }
+            drop(Self::open_with(&unfinished, opener(unfinished.clone()))?);
+            std::fs::rename(&unfinished, path).map_err(StoreError::io(path, "name"))?;
+            if let Some(folder) = path.parent() {
+                File::open(folder)
+                    .and_then(|folder| folder.sync_all())
+                    .map_err(StoreError::io(folder, "sync"))?;
+            }
         }
-        Ok(db)
+        Self::open_with(path, opener(path.to_owned()))
     }
 
-    pub(super) fn open_with(path: &Path, opener: Opener) -> Result<Self, StoreError> {
+    pub(crate) fn open_with(path: &Path, opener: Opener) -> Result<Self, StoreError> {
         let database = opener().map_err(failure(path, "open"))?;
         let db = Self { database: RwLock::new(Some(database)), opener, path: path.to_owned() };
         match db.format()? {

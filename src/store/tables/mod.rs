@@ -19,6 +19,8 @@ pub mod retained;
 pub mod sessions;
 pub mod sets;
 #[cfg(test)]
+pub(crate) mod simulated;
+#[cfg(test)]
 mod tests;
 
 use bytes::Bytes;

@@ -95,6 +95,18 @@ fn a_checkpoint_comes_back_after_reopening() {
     assert_eq!(db.read::<Sessions>(&queue).unwrap(), Some(Bytes::from(vec![2])));
 }
 
+#[test]
+fn what_a_crash_left_of_the_first_start_is_made_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("meta.redb");
+    std::fs::write(path.with_extension("new"), [0; 8192]).unwrap();
+    let db = Db::open(&path, CACHE).unwrap();
+    db.commit(&CheckpointWrite::new(position(10))).unwrap();
+    drop(db);
+    assert_eq!(Db::open(&path, CACHE).unwrap().checkpoint().unwrap(), Some(position(10)));
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+}
+
 /// A file in memory that can be made to fail.
 #[derive(Debug, Clone, Default)]
 struct Backend {
