@@ -33,11 +33,8 @@ fn connect(broker: MemoryBroker) -> Client {
 fn connect_with(broker: MemoryBroker, timer: Arc<dyn Timer>) -> Client {
     let (stream, theirs) = tokio::io::duplex(1 << 20);
     let broker = Arc::new(broker);
-    let shared = Arc::new(Shared {
-        broker: Arc::clone(&broker),
-        config: KafkaConfig::default(),
-        timer,
-    });
+    let shared =
+        Arc::new(Shared { broker: Arc::clone(&broker), config: KafkaConfig::default(), timer });
     let (stop, stopped) = watch::channel(false);
     let local = "127.0.0.1:9092".parse().unwrap();
     let principal = Principal::anonymous();
