@@ -149,7 +149,7 @@ impl Storage {
             timers: Arc::new(Handle(Arc::clone(around.timers))),
         };
         let (broker, mut applier) = restore::broker(parts, &db, checkpoint.as_ref())?;
-        replay(&mut applier, opened.replay)?;
+        let is_behind = replay(&mut applier, opened.replay)? > 0 || checkpoint.is_none();
         restore::revive(&broker, &applier);
         around.timers.serve(&broker);
         let applied = applier.limits();
@@ -172,6 +172,10 @@ impl Storage {
         }));
         journal.start(engine.sink())?;
         restore::resume(&broker, applied, (around.now_ms)());
+        if is_behind {
+            // What was replayed is not to be replayed again, however often this process is killed early.
+            engine.request_checkpoint();
+        }
         let cluster_id = broker_uuid.iter().map(|byte| format!("{byte:02x}")).collect();
         Ok(Self { broker, engine: Arc::new(engine), cluster_id, journal, _lock: lock })
     }
@@ -199,10 +203,11 @@ impl Storage {
     }
 }
 
+/// Applies what the checkpoint does not cover; returns how many batches that was.
 fn replay(
     applier: &mut crate::broker::apply::Applier,
     replay: crate::store::journal::replay::Replay<Waiter>,
-) -> Result<(), AppError> {
+) -> Result<u64, AppError> {
     let mut batches = 0u64;
     for batch in replay {
         let batch = batch?;
@@ -217,7 +222,7 @@ fn replay(
         let lsn = applier.next().lsn.0.saturating_sub(1);
         tracing::info!(batches, lsn, "replayed the journal");
     }
-    Ok(())
+    Ok(batches)
 }
 
 fn new_uuid() -> Result<[u8; 16], AppError> {

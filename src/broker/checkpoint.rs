@@ -86,13 +86,6 @@ impl Frozen {
         }
         let Delta { sessions, ended, logs, sets, references, .. } = delta;
         let logs: Vec<_> = logs.iter().filter_map(|id| broker.logs.table.by_id(*id)).collect();
-        // A new log's partitions have rows from the first checkpoint on, empty ones too.
-        for partition in logs.iter().flat_map(|log| &log.partitions) {
-            let known = partitions.iter().any(|(known, _)| Arc::ptr_eq(known, partition));
-            if let Some(frozen) = partition.freeze().filter(|_| !known) {
-                partitions.push((Arc::clone(partition), frozen));
-            }
-        }
         Some(Self {
             position: applier.next(),
             sessions: sessions.into_iter().filter_map(freeze_session).collect(),

@@ -5,7 +5,7 @@
 //! goes on.
 
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::sync::mpsc::{Receiver, Sender, SyncSender, TryRecvError, channel, sync_channel};
 use std::thread::JoinHandle;
 
 use parking_lot::Mutex;
@@ -88,11 +88,11 @@ impl Engine {
         let (work, works) = sync_channel(BATCHES_MAX);
         let (frozen, freezes) = channel();
         let (done, written) = channel();
-        let look = work.clone();
+        let news = News { done: Some(done), look: work.clone() };
         let begins = Arc::clone(&observer);
         let checkpoint =
             std::thread::Builder::new().name("checkpoint".into()).spawn(move || {
-                write_checkpoints(checkpointer, &freezes, (&done, &look), &now_ms, &*begins);
+                write_checkpoints(checkpointer, &freezes, &news, &now_ms, &*begins);
             })?;
         let state = Loop {
             broker,
@@ -154,8 +154,15 @@ impl Loop {
                 Work::Look => {}
                 Work::Stop => return,
             }
-            while let Ok(outcome) = self.written.try_recv() {
-                self.settle(outcome);
+            loop {
+                match self.written.try_recv() {
+                    Ok(outcome) => self.settle(outcome),
+                    Err(TryRecvError::Empty) => break,
+                    Err(TryRecvError::Disconnected) => {
+                        self.fail("the checkpoint's thread is gone");
+                        break;
+                    }
+                }
             }
         }
     }
@@ -168,7 +175,7 @@ impl Loop {
         while self.writing && self.bytes >= self.checkpoint_bytes {
             match self.written.recv() {
                 Ok(outcome) => self.settle(outcome),
-                Err(_) => break,
+                Err(_) => self.fail("the checkpoint's thread is gone"),
             }
         }
         self.bytes += batch.submitted_bytes() as u64;
@@ -218,15 +225,27 @@ impl Loop {
             return;
         }
         let Some(frozen) = Frozen::take(&self.broker, &mut self.applier) else {
-            let error = "the files of a log failed; the journal keeps everything until a restart";
-            self.observer.failed(error);
-            self.failed = true;
-            self.next_told.clear();
+            self.fail("the files of a log failed; the journal keeps everything until a restart");
             return;
         };
         self.bytes = 0;
-        self.writing = self.frozen.send(frozen).is_ok();
         self.told.append(&mut self.next_told);
+        self.writing = self.frozen.send(frozen).is_ok();
+        if !self.writing {
+            self.fail("the checkpoint's thread is gone");
+        }
+    }
+
+    /// No more checkpoints until a restart; whoever waits for one gives up.
+    fn fail(&mut self, error: &str) {
+        self.writing = false;
+        self.told.clear();
+        self.next_told.clear();
+        if !self.failed {
+            self.failed = true;
+            tracing::error!(error, "no checkpoint can be taken; the journal grows until a restart");
+            self.observer.failed(error);
+        }
     }
 
     fn settle(&mut self, outcome: Outcome) {
@@ -242,13 +261,7 @@ impl Loop {
                     self.checkpoint();
                 }
             }
-            Err(error) => {
-                tracing::error!(%error, "a checkpoint failed; the journal grows until a restart");
-                self.observer.failed(&error.to_string());
-                self.failed = true;
-                self.told.clear();
-                self.next_told.clear();
-            }
+            Err(error) => self.fail(&error.to_string()),
         }
     }
 }
@@ -256,7 +269,7 @@ impl Loop {
 fn write_checkpoints(
     mut checkpointer: Checkpointer,
     freezes: &Receiver<Frozen>,
-    (done, look): (&Sender<Outcome>, &SyncSender<Work>),
+    news: &News,
     now_ms: &NowMs,
     observer: &dyn Observer,
 ) {
@@ -267,10 +280,32 @@ fn write_checkpoints(
         if outcome.is_ok() {
             observer.done(next);
         }
-        if done.send(outcome).is_err() {
+        if !news.tell(outcome) {
             return;
         }
+    }
+}
+
+/// How the checkpoint's thread speaks to the applier's.
+struct News {
+    done: Option<Sender<Outcome>>,
+    look: SyncSender<Work>,
+}
+
+impl News {
+    /// False when nobody listens any more.
+    fn tell(&self, outcome: Outcome) -> bool {
+        let told = self.done.as_ref().is_some_and(|done| done.send(outcome).is_ok());
         // An applier with a full queue looks by itself.
-        drop(look.try_send(Work::Look));
+        drop(self.look.try_send(Work::Look));
+        told
+    }
+}
+
+impl Drop for News {
+    /// However the thread ends, the applier learns of it: first the end, then the call to look.
+    fn drop(&mut self) {
+        self.done = None;
+        drop(self.look.try_send(Work::Look));
     }
 }

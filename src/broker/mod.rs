@@ -19,6 +19,8 @@ pub mod apply;
 pub mod checkpoint;
 pub mod connect;
 pub mod consumer;
+#[cfg(test)]
+mod crash;
 pub mod engine;
 pub mod limits;
 pub mod logs;

@@ -215,8 +215,6 @@ fn restore_sets(db: &Db) -> Result<AHashMap<SetId, Arc<[SetMember]>>, StoreError
 /// journal was started.
 pub fn revive(broker: &Broker, applier: &Applier) {
     broker.restore_sets(0, applier.sets().keys().copied());
-    let highest = applier.sets().keys().map(|id| id.0.saturating_add(1)).max().unwrap_or(1);
-    broker.restore_sets(highest, []);
     let mut keys = broker.sessions.keys();
     for session in broker.sessions.all() {
         let router = broker.router.vhost(&session.key.vhost);
@@ -267,6 +265,16 @@ pub fn resume(broker: &Broker, applied: AppliedLimits, now_ms: u64) {
 fn resume_session(broker: &Broker, session: &Arc<Session>, now_ms: u64) {
     let (id, state) = (session.id, session.inner.lock().state.clone());
     let epoch = state.epoch;
+    let found = broker.sessions.keys().get(&session.key).map(|found| found.id);
+    if found != Some(id) {
+        // Its end was refused while the disk failed, and another one of its key opened since.
+        broker.publish_left_will(session, now_ms);
+        if let Err(error) = broker.submit(None, &Record::EndSession { session: id, epoch }) {
+            tracing::warn!(session = %id, %error, "a session that nobody finds stays for now");
+        }
+        drop(broker.end_live(session));
+        return;
+    }
     if state.connected {
         let handle = SessionHandle { session: Arc::clone(session), epoch };
         broker.close(&handle, Closing::default(), now_ms);

@@ -1,6 +1,7 @@
 //! One process a data directory. Part of `store`.
 
 use std::fs::{File, OpenOptions, TryLockError};
+use std::io;
 use std::path::Path;
 
 use crate::store::error::StoreError;
@@ -19,7 +20,7 @@ pub struct DirLock {
 /// # Errors
 /// [`StoreError::Locked`] when another process holds it, [`StoreError::Io`] when it cannot be written.
 pub fn lock_dir(dir: &Path) -> Result<DirLock, StoreError> {
-    std::fs::create_dir_all(dir).map_err(StoreError::io(dir, "create the data directory"))?;
+    create(dir).map_err(StoreError::io(dir, "create the data directory"))?;
     let path = dir.join(LOCK_FILE);
     let file = OpenOptions::new()
         .create(true)
@@ -34,6 +35,17 @@ pub fn lock_dir(dir: &Path) -> Result<DirLock, StoreError> {
             Err(StoreError::Io { file: path, doing: "lock the data directory", source })
         }
     }
+}
+
+/// Creates `dir` and what is missing above it, and makes each name durable.
+fn create(dir: &Path) -> io::Result<()> {
+    let missing: Vec<&Path> = dir.ancestors().take_while(|folder| !folder.exists()).collect();
+    std::fs::create_dir_all(dir)?;
+    for parent in missing.iter().filter_map(|folder| folder.parent()) {
+        let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+        File::open(parent)?.sync_all()?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -230,6 +230,8 @@ impl Applier {
                 self.publish(lsn, durable)
             }
             Record::DefineSet { id, members } => {
+                // Also one that is retired by the end of a replay: no id is used twice.
+                self.broker.restore_sets(id.0.saturating_add(1), []);
                 let members: Arc<[SetMember]> = members.into();
                 self.sets.insert(id, Arc::clone(&members));
                 self.delta.sets.insert(id, Some(members));

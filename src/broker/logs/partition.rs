@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 use thiserror::Error;
 
 use crate::broker::logs::batch::header::{self, BatchHeader};
-use crate::broker::logs::files::SegmentFiles;
+use crate::broker::logs::files::{MemorySegments, SegmentFiles};
 use crate::broker::logs::producers::{Producers, SequenceFault, Verdict};
 use crate::broker::logs::waiters::{Waiter, Waiters};
 use crate::model::ids::LogId;
@@ -133,6 +133,15 @@ impl Partition {
     pub fn new(log: LogId, index: u32, append_time: bool, files: Box<dyn SegmentFiles>) -> Self {
         let (state, waiters) = (Mutex::default(), Waiters::default());
         Self { log, index, append_time, files, state, waiters }
+    }
+
+    /// An empty partition whose files could not be made: as one whose files failed.
+    #[must_use]
+    pub fn without_files(log: LogId, index: u32, append_time: bool, error: String) -> Self {
+        let partition = Self::new(log, index, append_time, Box::<MemorySegments>::default());
+        let tail = Tail { first_offset: 0, error, batches: Vec::new() };
+        partition.state.lock().tail = Some(tail);
+        partition
     }
 
     /// The partition as `row` froze it, over `files` cut back to its lengths.

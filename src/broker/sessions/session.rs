@@ -181,6 +181,8 @@ impl Inner {
         self.window = u32::from(window);
         self.pulling = false;
         self.link = Some(link);
+        // Acknowledgements whose records were submitted are applied by now; any other never will be.
+        self.queue.unsettle(self.sent);
     }
 
     /// Whether `epoch` is the connection that owns the session.

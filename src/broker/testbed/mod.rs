@@ -3,6 +3,7 @@
 
 pub(in crate::broker) mod client;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -16,6 +17,7 @@ use super::consumer::Waiter;
 use super::limits::Limits;
 use super::logs::settings::LogSettings;
 use super::sessions::deliver::QueueLimits;
+use super::sessions::row::decode_page;
 use super::{Broker, Job, Parts, Timers, restore};
 use crate::auth::acl::Acl;
 use crate::metrics::Metrics;
@@ -28,6 +30,7 @@ use crate::store::journal::batch::Batch;
 use crate::store::journal::{Journal, JournalState, OnRoom, Position, SubmitError};
 use crate::store::partition::folders::LogFolders;
 use crate::store::tables::db::Db;
+use crate::store::tables::queue_pages::QueuePages;
 
 /// When the journal says no.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -177,10 +180,9 @@ impl Timers for Deadlines {
     }
 }
 
-#[expect(clippy::large_enum_variant, reason = "there is one, in tests")]
 enum Phase {
     Idle,
-    Frozen(Frozen),
+    Frozen(Box<Frozen>),
     Written(Written),
 }
 
@@ -211,8 +213,9 @@ pub(in crate::broker) struct Bed {
     pub(in crate::broker) tape: Arc<Tape>,
     timers: Arc<Deadlines>,
     checkpointer: Checkpointer,
+    db: Arc<Db>,
     phase: Phase,
-    disk: SimulatedDisk,
+    pub(super) disk: SimulatedDisk,
     home: TempDir,
 }
 
@@ -243,6 +246,7 @@ impl Bed {
         let db = Arc::new(Db::open(&path, 1 << 20).unwrap());
         let checkpoint = db.checkpoint().unwrap();
         let segments = restore::segments(&db).unwrap();
+        check_references(&db);
         let lengths: Vec<_> = segments.iter().map(|(id, row)| (*id, row.valid_len)).collect();
         let options = BodyOptions { segment_bytes: 1024, handles_max: 2 };
         let timers = Arc::<Deadlines>::default();
@@ -266,8 +270,10 @@ impl Bed {
             applier.replay_batch(batch).unwrap();
         }
         restore::revive(&broker, &applier);
-        let checkpointer = Checkpointer::new(Arc::clone(&broker), db, [7; 16], segments);
-        Self { broker, applier, tape, timers, checkpointer, phase: Phase::Idle, disk, home }
+        let checkpointer =
+            Checkpointer::new(Arc::clone(&broker), Arc::clone(&db), [7; 16], segments);
+        let phase = Phase::Idle;
+        Self { broker, applier, tape, timers, checkpointer, db, phase, disk, home }
     }
 
     /// What a start does once the journal takes records.
@@ -285,9 +291,11 @@ impl Bed {
     /// The next step of a checkpoint: freeze, write, give memory back.
     pub(in crate::broker) fn checkpoint_step(&mut self, now_ms: u64) {
         self.phase = match std::mem::replace(&mut self.phase, Phase::Idle) {
-            Phase::Idle => Phase::Frozen(Frozen::take(&self.broker, &mut self.applier).unwrap()),
+            Phase::Idle => {
+                Phase::Frozen(Box::new(Frozen::take(&self.broker, &mut self.applier).unwrap()))
+            }
             Phase::Frozen(frozen) => {
-                Phase::Written(self.checkpointer.write(frozen, now_ms).unwrap())
+                Phase::Written(self.checkpointer.write(*frozen, now_ms).unwrap())
             }
             Phase::Written(written) => {
                 Checkpointer::settle(&self.broker, &mut self.applier, written);
@@ -296,13 +304,39 @@ impl Bed {
         };
     }
 
+    /// The same, and everything else that the checkpoint wants; what was frozen before is written first.
+    pub(in crate::broker) fn checkpoint(&mut self, now_ms: u64) {
+        while !matches!(self.phase, Phase::Idle) {
+            self.checkpoint_step(now_ms);
+        }
+        for _ in 0..3 {
+            self.checkpoint_step(now_ms);
+        }
+    }
+
+    /// References into each body segment, as the last checkpoint has them.
+    pub(in crate::broker) fn body_references(&self) -> BTreeMap<u32, u64> {
+        let segments = restore::segments(&self.db).unwrap();
+        segments.into_iter().map(|(segment, row)| (segment, row.live_refs)).collect()
+    }
+
+    /// Has the disk fail, or be well again.
+    pub(in crate::broker) fn fail_disk(&self, fails: bool) {
+        self.disk.inject(|faults| faults.everything = fails);
+    }
+
     /// Power goes. Of each file's unsynced bytes `keep` says how many reached the disk; records that were not
     /// synced are lost.
     pub(in crate::broker) fn restart(self, keep: &mut dyn FnMut(&str, usize) -> usize) -> Self {
-        let Self { broker, applier, tape, checkpointer, disk, home, phase, timers } = self;
-        drop((broker, applier, checkpointer, phase, timers));
+        let Self { broker, applier, tape, checkpointer, db, disk, home, phase, timers } = self;
+        drop((broker, applier, checkpointer, phase, timers, db));
         tape.lose_unsynced();
         Self::open(home, disk.crash(keep), tape)
+    }
+
+    /// What an [`super::engine::Engine`] is made of; the files are in memory.
+    pub(super) fn into_parts(self) -> (Arc<Broker>, Applier, Checkpointer) {
+        (self.broker, self.applier, self.checkpointer)
     }
 
     /// Runs what is due.
@@ -317,4 +351,23 @@ impl Bed {
             }
         }
     }
+}
+
+/// A checkpoint counts as many references to each body segment as its pages hold.
+pub(super) fn check_references(db: &Db) {
+    let mut counted = BTreeMap::<u32, u64>::new();
+    db.for_each::<QueuePages>(|key, bytes| {
+        for entry in decode_page(key.queue, key.page, &bytes).unwrap() {
+            *counted.entry(entry.body.segment).or_default() += 1;
+        }
+        Ok(())
+    })
+    .unwrap();
+    let rows = restore::segments(db).unwrap();
+    let stored: BTreeMap<u32, u64> = rows
+        .iter()
+        .map(|(segment, row)| (*segment, row.live_refs))
+        .filter(|(_, references)| *references > 0)
+        .collect();
+    assert_eq!(stored, counted);
 }

@@ -73,9 +73,9 @@ impl Disk for Folder {
     fn folder(&self, name: &str) -> io::Result<Arc<dyn Disk>> {
         let root = self.path(name);
         match fs::create_dir(&root) {
-            Ok(()) => self.sync_dir()?,
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            Err(error) => return Err(error),
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+            // One that is there may be what a crash left between these two steps.
+            _ => self.sync_dir()?,
         }
         Ok(Arc::new(Self { root }))
     }

@@ -23,6 +23,8 @@ pub(crate) struct Faults {
     pub(crate) renames: u32,
     /// Every operation that changes something fails.
     pub(crate) everything: bool,
+    /// So many more operations, then the power is gone: nothing changes any more.
+    pub(crate) cut_after: Option<u64>,
 }
 
 #[derive(Debug, Default, Clone)]
@@ -61,6 +63,14 @@ impl SimulatedDisk {
     /// The disk after a power cut. Of unsynced bytes, `keep(file, unsynced bytes)` says how many made it, in the
     /// order written.
     pub(crate) fn crash(&self, keep: &mut dyn FnMut(&str, usize) -> usize) -> Self {
+        self.crashed(keep, &Arc::default())
+    }
+
+    fn crashed(
+        &self,
+        keep: &mut dyn FnMut(&str, usize) -> usize,
+        faults: &Arc<Mutex<Faults>>,
+    ) -> Self {
         let tree = self.tree.lock();
         let mut after = Tree::default();
         for (name, inode) in &tree.durable_names {
@@ -78,9 +88,15 @@ impl SimulatedDisk {
         }
         after.durable_names = after.names.clone();
         for (name, folder) in &tree.folders {
-            after.folders.insert(name.clone(), folder.crash(keep));
+            after.folders.insert(name.clone(), folder.crashed(keep, faults));
         }
-        Self { root: self.root.clone(), tree: Arc::new(Mutex::new(after)), faults: Arc::default() }
+        let tree = Arc::new(Mutex::new(after));
+        Self { root: self.root.clone(), tree, faults: Arc::clone(faults) }
+    }
+
+    /// Whether [`Faults::cut_after`] has come.
+    pub(crate) fn is_cut(&self) -> bool {
+        is_cut(&self.faults)
     }
 
     pub(crate) fn contents(&self, name: &str) -> Vec<u8> {
@@ -101,13 +117,26 @@ impl SimulatedDisk {
         inode.unsynced.clear();
     }
 
+    fn power(&self) -> io::Result<()> {
+        if self.is_cut() { Err(io::Error::other("no power for a removal")) } else { Ok(()) }
+    }
+
     fn fails(&self, kind: fn(&mut Faults) -> &mut u32, what: &str) -> io::Result<()> {
         fails(&self.faults, kind, what)
     }
 }
 
+fn is_cut(faults: &Mutex<Faults>) -> bool {
+    faults.lock().cut_after == Some(0)
+}
+
 fn fails(faults: &Mutex<Faults>, kind: fn(&mut Faults) -> &mut u32, what: &str) -> io::Result<()> {
     let mut faults = faults.lock();
+    match &mut faults.cut_after {
+        Some(0) => return Err(io::Error::other(format!("no power for a {what}"))),
+        Some(left) => *left -= 1,
+        None => {}
+    }
     if faults.everything {
         return Err(io::Error::other(format!("simulated failure of every {what}")));
     }
@@ -157,6 +186,7 @@ impl Disk for SimulatedDisk {
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
+        self.power()?;
         self.tree.lock().names.remove(name).map(|_| ()).ok_or_else(|| not_found(name))
     }
 
@@ -176,15 +206,23 @@ impl Disk for SimulatedDisk {
     }
 
     fn folder(&self, name: &str) -> io::Result<Arc<dyn Disk>> {
+        if !self.tree.lock().folders.contains_key(name) {
+            self.fails(|f| &mut f.creates, "creation of a folder")?;
+        }
         let folder = || Self {
             root: self.root.join(name),
             tree: Arc::default(),
             faults: self.faults.clone(),
         };
-        Ok(self.tree.lock().folders.entry(name.to_owned()).or_insert_with(folder).shared())
+        let mut tree = self.tree.lock();
+        if self.faults.lock().everything && !tree.folders.contains_key(name) {
+            return Err(io::Error::other("simulated failure to make a folder"));
+        }
+        Ok(tree.folders.entry(name.to_owned()).or_insert_with(folder).shared())
     }
 
     fn remove_folder(&self, name: &str) -> io::Result<()> {
+        self.power()?;
         self.tree.lock().folders.remove(name);
         Ok(())
     }
@@ -202,7 +240,11 @@ struct SimulatedFile {
 
 impl DiskFile for SimulatedFile {
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        let is_cut = is_cut(&self.faults);
         let result = fails(&self.faults, |f| &mut f.writes, "write");
+        if is_cut {
+            return result;
+        }
         // A failing write leaves a part behind.
         let bytes = if result.is_ok() { bytes } else { &bytes[..bytes.len() / 2] };
         let mut inode = self.inode.lock();
@@ -243,7 +285,11 @@ impl DiskFile for SimulatedFile {
     }
 
     fn sync_data(&self) -> io::Result<()> {
+        let is_cut = is_cut(&self.faults);
         let result = fails(&self.faults, |f| &mut f.syncs, "sync");
+        if is_cut {
+            return result;
+        }
         let mut inode = self.inode.lock();
         let writes = std::mem::take(&mut inode.unsynced);
         result?;

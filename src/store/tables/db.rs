@@ -3,6 +3,7 @@
 //! Reads see the last committed checkpoint and run beside a commit. Nothing is written but whole checkpoints.
 
 use std::fs::File;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
@@ -23,7 +24,7 @@ use crate::store::tables::queue_pages::QueuePages;
 use crate::store::tables::retained::{self, Retained};
 use crate::store::tables::sessions::Sessions;
 use crate::store::tables::sets::Sets;
-use crate::store::tables::{Changes, CheckpointWrite, Table};
+use crate::store::tables::{Changes, CheckpointWrite, Row, Table};
 
 const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new(NAME);
 
@@ -48,19 +49,30 @@ impl Db {
     /// # Errors
     /// [`StoreError::Version`] for a newer format, [`StoreError::Table`] for what redb refuses.
     pub fn open(path: &Path, cache_bytes: usize) -> Result<Self, StoreError> {
-        let fresh = !path.exists();
-        let file = path.to_owned();
-        let opener = move || Builder::new().set_cache_size(cache_bytes).create(&file);
-        let db = Self::open_with(path, Box::new(opener))?;
-        if fresh && let Some(folder) = path.parent() {
-            File::open(folder)
-                .and_then(|folder| folder.sync_all())
-                .map_err(StoreError::io(folder, "sync"))?;
+        let opener = |file: PathBuf| -> Opener {
+            Box::new(move || Builder::new().set_cache_size(cache_bytes).create(&file))
+        };
+        if !path.exists() {
+            // Made whole under another name: redb refuses for ever what a crash left of a file it began.
+            let unfinished = path.with_extension("new");
+            match std::fs::remove_file(&unfinished) {
+                Err(error) if error.kind() != ErrorKind::NotFound => {
+                    return Err(StoreError::io(&unfinished, "remove")(error));
+                }
+                _ => {}
+            }
+            drop(Self::open_with(&unfinished, opener(unfinished.clone()))?);
+            std::fs::rename(&unfinished, path).map_err(StoreError::io(path, "name"))?;
+            if let Some(folder) = path.parent() {
+                File::open(folder)
+                    .and_then(|folder| folder.sync_all())
+                    .map_err(StoreError::io(folder, "sync"))?;
+            }
         }
-        Ok(db)
+        Self::open_with(path, opener(path.to_owned()))
     }
 
-    pub(super) fn open_with(path: &Path, opener: Opener) -> Result<Self, StoreError> {
+    pub(crate) fn open_with(path: &Path, opener: Opener) -> Result<Self, StoreError> {
         let database = opener().map_err(failure(path, "open"))?;
         let db = Self { database: RwLock::new(Some(database)), opener, path: path.to_owned() };
         match db.format()? {
@@ -169,7 +181,7 @@ impl Db {
         mut each: impl FnMut(T::Key, T::Row) -> Result<(), StoreError>,
     ) -> Result<(), StoreError> {
         self.for_each_raw::<T>(|key, bytes| {
-            let row = T::decode_row(bytes).map_err(|source| row_error::<T>(&key, source))?;
+            let row = T::Row::decode(bytes).map_err(|source| row_error::<T>(&key, source))?;
             each(key, row)
         })
     }
@@ -208,7 +220,7 @@ impl Db {
         let mut bytes = Vec::with_capacity(32);
         T::encode_key(key, &mut bytes);
         self.read_with::<T, _>(&bytes, |row| {
-            T::decode_row(row).map_err(|source| row_error::<T>(key, source))
+            T::Row::decode(row).map_err(|source| row_error::<T>(key, source))
         })?
         .transpose()
     }
@@ -283,7 +295,7 @@ fn change<T: Table>(transaction: &WriteTransaction, changes: &Changes<T>) -> Res
         key.clear();
         row.clear();
         T::encode_key(put, &mut key);
-        T::encode_row(value, &mut row);
+        value.encode(&mut row);
         table.insert(key.as_slice(), row.as_slice())?;
     }
     Ok(())

@@ -1,0 +1,525 @@
+//! Power cuts under the real journal, applier, checkpoints and database, on a disk that forgets what was not
+//! synced. Part of `broker`, for tests only.
+//!
+//! Whatever was acknowledged is there after the restart, in order, once, and in all its destinations or in none;
+//! a cut may also fall into the restart itself.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+use tokio::sync::oneshot::Receiver;
+
+use super::apply::Applier;
+use super::checkpoint::Checkpointer;
+use super::connect::{Opening, SessionHandle};
+use super::consumer::{Outcome, Waiter};
+use super::engine::{Engine, Observer};
+use super::logs::batch::records::{batches, records};
+use super::logs::settings::LogSettings;
+use super::message::Message;
+use super::publish::Publisher;
+use super::queues::entry::Body;
+use super::record::{Condition, Record};
+use super::router::{PartitionChoice, Route, RouteInput, RouteTarget};
+use super::sessions::registry::NOBODY;
+use super::sessions::session::Session;
+use super::sessions::subscription::Subscription;
+use super::subscribe::{RetainedWanted, Wish};
+use super::testbed::client::waiter;
+use super::testbed::{Bed, Deadlines, check_references, limits};
+use super::{Broker, Parts, restore};
+use crate::auth::acl::Acl;
+use crate::auth::principal::Principal;
+use crate::metrics::{LocalCounters, Metrics, Protocol};
+use crate::model::ids::Lsn;
+use crate::model::message::Publication;
+use crate::model::qos::QoS;
+use crate::model::topic::TopicFilter;
+use crate::store::bodies::{BodyOptions, BodyStore};
+use crate::store::disk::Disk;
+use crate::store::disk::simulated::SimulatedDisk;
+use crate::store::journal::embedded::EmbeddedJournal;
+use crate::store::journal::{Durability, JournalOptions};
+use crate::store::partition::folders::LogFolders;
+use crate::store::tables::simulated;
+
+const NOW_MS: u64 = 1_700_000_000_000;
+/// Journal bytes between two checkpoints: a few publishes.
+const CHECKPOINT_BYTES: u64 = 3_000;
+/// Publishes not acknowledged yet, beyond which the publisher waits.
+const OUTSTANDING_MAX: usize = 12;
+const TOPICS: [&str; 3] = ["t/0", "t/1", "t/2"];
+/// Everything goes to both; of one nothing is taken.
+const SESSIONS: [&str; 2] = ["keeps", "takes"];
+
+struct Silent;
+
+impl Observer for Silent {
+    fn begun(&self) {}
+    fn done(&self, _: Lsn) {}
+    fn failed(&self, _: &str) {}
+    fn stuck(&self, error: &str) {
+        panic!("{error}");
+    }
+}
+
+struct IntoLog;
+
+impl Route for IntoLog {
+    fn name(&self) -> &str {
+        "all"
+    }
+
+    fn target(&self, _: &RouteInput<'_>) -> Result<RouteTarget, String> {
+        let partition = PartitionChoice::Explicit(0);
+        Ok(RouteTarget { log: "all".to_owned(), partitions: Some(1), key: None, partition })
+    }
+}
+
+/// What a restart finds, by the messages' numbers.
+#[derive(Debug, Default)]
+struct Found {
+    kept: Vec<u64>,
+    left: Vec<u64>,
+    logged: Vec<u64>,
+    retained: BTreeMap<String, u64>,
+}
+
+/// What was promised before the cut.
+#[derive(Debug, Default)]
+struct Promised {
+    published: BTreeSet<u64>,
+    retained: BTreeMap<String, u64>,
+    /// Taken by the receiver, whether the record was synced or not.
+    taken: BTreeSet<u64>,
+    taken_for_good: BTreeSet<u64>,
+    next: u64,
+}
+
+enum Awaited {
+    Publish { number: u64, retained: Option<&'static str>, told: Receiver<Outcome> },
+    Taken { numbers: Vec<u64>, told: Receiver<Outcome> },
+}
+
+struct Running {
+    broker: Arc<Broker>,
+    engine: Engine,
+    journal: Arc<EmbeddedJournal<Waiter>>,
+}
+
+fn number(payload: &[u8]) -> u64 {
+    let text = std::str::from_utf8(payload).unwrap();
+    text.split('.').next().unwrap().parse().unwrap()
+}
+
+fn numbers(broker: &Broker, session: &Session) -> Vec<(u64, u64)> {
+    let inner = session.inner.lock();
+    let read = |body: &Body| match body {
+        Body::Memory(stored) => stored.bytes.clone(),
+        Body::Disk(reference) => broker.bodies.read(*reference).unwrap(),
+        Body::Sent => panic!("a durable session has no entry without a body"),
+    };
+    inner
+        .queue
+        .iter()
+        .filter(|(_, entry)| !entry.is_settled())
+        .map(|(position, entry)| {
+            (position, number(Message::decode(&read(&entry.body)).unwrap().payload))
+        })
+        .collect()
+}
+
+fn session(broker: &Broker, name: &str) -> Option<Arc<Session>> {
+    broker.sessions.all().into_iter().find(|session| &*session.key.client_id == name)
+}
+
+fn found(broker: &Broker) -> Found {
+    let queued = |name: &str| -> Vec<u64> {
+        let session = session(broker, name).expect("the session is there");
+        numbers(broker, &session).into_iter().map(|(_, number)| number).collect()
+    };
+    let mut logged = Vec::new();
+    if let Some(log) = broker.logs.table.by_name("/", "all") {
+        let partition = &log.partitions[0];
+        while (logged.len() as i64) < partition.end() {
+            let slice = partition.read(logged.len() as i64, 1 << 20).unwrap();
+            for record in batches(&slice.records).flat_map(|batch| records(batch).unwrap()) {
+                let record = record.unwrap();
+                assert_eq!(record.offset, logged.len() as i64);
+                logged.push(number(record.value.unwrap()));
+            }
+        }
+    }
+    let all = TopicFilter::parse("#").unwrap();
+    let retained = broker.retained.matching("/", &all).into_iter().filter_map(|slot| {
+        let bytes = broker.retained.read(&slot, &slot.applied()?).unwrap().unwrap();
+        Some((slot.topic.to_string(), number(Message::decode(&bytes).unwrap().payload)))
+    });
+    let retained = retained.collect();
+    Found { kept: queued(SESSIONS[0]), left: queued(SESSIONS[1]), logged, retained }
+}
+
+impl Found {
+    fn check(&self, promised: &Promised) {
+        assert!(self.kept.is_sorted_by(|a, b| a < b), "in order and once: {self:?}");
+        assert!(self.left.is_sorted_by(|a, b| a < b), "in order and once: {self:?}");
+        let kept: BTreeSet<u64> = self.kept.iter().copied().collect();
+        let left: BTreeSet<u64> = self.left.iter().copied().collect();
+        let lost: Vec<_> = promised.published.difference(&kept).collect();
+        assert!(lost.is_empty(), "acknowledged and lost: {lost:?}");
+        assert_eq!(self.logged, self.kept, "all or none");
+        assert!(left.is_subset(&kept), "all or none");
+        assert!(kept.difference(&left).all(|number| promised.taken.contains(number)));
+        assert!(left.is_disjoint(&promised.taken_for_good));
+        for (topic, number) in &promised.retained {
+            assert!(self.retained.get(topic) >= Some(number), "{topic}: {self:?} {promised:?}");
+        }
+        assert!(self.retained.values().all(|number| kept.contains(number)), "all or none");
+    }
+}
+
+impl Running {
+    /// As `app` starts a broker; fails when the power goes meanwhile. `check` sees what the restart found.
+    fn start(disk: &SimulatedDisk, check: impl FnOnce(&Broker)) -> Result<Self, String> {
+        let said = |error: &dyn std::fmt::Display| error.to_string();
+        let folder = |name: &str| disk.folder(name).map_err(|error| said(&error));
+        let db = Arc::new(simulated::open(&folder("meta")?).map_err(|error| said(&error))?);
+        let checkpoint = db.checkpoint().map_err(|error| said(&error))?;
+        check_references(&db);
+        let options = JournalOptions {
+            segment_bytes: 8 * 1024,
+            batch_bytes_max: 2 * 1024,
+            durability: Durability::Fsync,
+            spare_segments: 1,
+            retry: Duration::from_millis(1),
+            ..JournalOptions::default()
+        };
+        let opened = EmbeddedJournal::<Waiter>::open(
+            folder("journal")?,
+            options,
+            restore::position(checkpoint.as_ref()),
+        )
+        .map_err(|error| said(&error))?;
+        let segments = restore::segments(&db).map_err(|error| said(&error))?;
+        let lengths: Vec<_> = segments.iter().map(|(id, row)| (*id, row.valid_len)).collect();
+        let bodies = BodyOptions { segment_bytes: 2048, handles_max: 2 };
+        let logs = LogFolders::new(folder("logs")?);
+        let settings = LogSettings { segment_bytes: 4096, ..LogSettings::default() };
+        let mut limits = limits();
+        limits.queue.messages_max = 100_000;
+        let parts = Parts {
+            journal: opened.journal.clone(),
+            bodies: BodyStore::open(folder("bodies")?, bodies, lengths)
+                .map_err(|error| said(&error))?,
+            metrics: Arc::new(Metrics::new(0.0).unwrap()),
+            retained: restore::retained(&db).map_err(|error| said(&error))?,
+            logs: restore::logs(&db, logs, settings).map_err(|error| said(&error))?,
+            acl: Acl::default(),
+            limits,
+            timers: Arc::<Deadlines>::default(),
+        };
+        let (broker, mut applier): (Arc<Broker>, Applier) =
+            restore::broker(parts, &db, checkpoint.as_ref()).map_err(|error| said(&error))?;
+        for batch in opened.replay {
+            let batch = batch.map_err(|error| said(&error))?;
+            applier.replay_batch(batch).unwrap();
+        }
+        restore::revive(&broker, &applier);
+        check(&broker);
+        let applied = applier.limits();
+        let checkpointer = Checkpointer::new(Arc::clone(&broker), db, [7; 16], segments);
+        let engine = Engine::start(
+            Arc::clone(&broker),
+            applier,
+            checkpointer,
+            CHECKPOINT_BYTES,
+            Arc::new(|| NOW_MS),
+            Arc::new(Silent),
+        )
+        .unwrap();
+        let running = Self { broker, engine, journal: opened.journal };
+        if let Err(error) = running.journal.start(running.engine.sink()) {
+            running.stop();
+            return Err(error.to_string());
+        }
+        restore::resume(&running.broker, applied, NOW_MS);
+        let filter = TopicFilter::parse("t/#").unwrap();
+        running.broker.router.vhost("/").add_route(&filter, Arc::new(IntoLog));
+        Ok(running)
+    }
+
+    fn stop(self) {
+        // Without power it cannot write what waits.
+        self.journal.close().ok();
+        self.engine.stop();
+    }
+
+    /// Two durable sessions that nobody serves.
+    fn prepare(&self) {
+        for client_id in SESSIONS {
+            let opening = Opening {
+                client_id,
+                clean_start: false,
+                expiry_s: u32::MAX,
+                receive_max: 10,
+                will: None,
+            };
+            let who = Principal::anonymous();
+            let (told, opened) = waiter();
+            let handle: SessionHandle =
+                self.broker.open(&who, opening, told, NOW_MS).unwrap().handle;
+            opened.blocking_recv().unwrap();
+            let options = Subscription { qos: QoS::ExactlyOnce, ..Subscription::default() };
+            let filter = TopicFilter::parse("t/#").unwrap();
+            let wish = Wish { filter, options, retained: RetainedWanted::Never };
+            let (told, subscribed) = waiter();
+            self.broker.subscribe(&who, &handle, &[wish], told).unwrap();
+            subscribed.blocking_recv().unwrap();
+        }
+    }
+
+    /// Publishes and takes until the plan or the power ends.
+    fn work(&self, disk: &SimulatedDisk, plan: &[Step], promised: &mut Promised) -> Vec<Awaited> {
+        let broker = &self.broker;
+        let takes = session(broker, SESSIONS[1]).unwrap();
+        let counters = LocalCounters::new(Protocol::Mqtt);
+        let mut publisher =
+            Publisher::new(broker, Principal::anonymous(), "p".into(), NOBODY, counters);
+        let mut awaited = Vec::new();
+        for (at, step) in plan.iter().enumerate() {
+            if let Some(before) = at.checked_sub(OUTSTANDING_MAX) {
+                while awaited.get(before).is_some_and(Awaited::is_open) && !disk.is_cut() {
+                    std::thread::yield_now();
+                }
+            }
+            let (told, outcome) = waiter();
+            let accepted = if step.take > 0 {
+                let waiting = numbers(broker, &takes).into_iter();
+                let chosen: Vec<(u64, u64)> = waiting
+                    .filter(|(_, number)| !promised.taken.contains(number))
+                    .step_by(2)
+                    .take(step.take)
+                    .collect();
+                let positions = chosen.iter().map(|(position, _)| *position).collect();
+                let numbers: Vec<u64> = chosen.iter().map(|(_, number)| *number).collect();
+                promised.taken.extend(&numbers);
+                awaited.push(Awaited::Taken { numbers, told: outcome });
+                broker.submit(Some(told), &Record::Settle { queue: takes.id, positions }).is_ok()
+            } else {
+                promised.next += 1;
+                let number = promised.next;
+                let mut payload = format!("{number}.").into_bytes();
+                payload.resize(payload.len() + step.length, b'x');
+                let topic = TOPICS[step.topic];
+                let publication = Publication {
+                    topic,
+                    payload: &payload,
+                    properties: &[],
+                    qos: QoS::AtLeastOnce,
+                    retain: step.retain,
+                    expiry_s: None,
+                };
+                let retained = step.retain.then_some(topic);
+                awaited.push(Awaited::Publish { number, retained, told: outcome });
+                let condition = Condition::None;
+                let told = || Some(told);
+                broker.publish(&mut publisher, &publication, condition, told, NOW_MS).is_ok()
+            };
+            if !accepted {
+                break;
+            }
+        }
+        awaited
+    }
+}
+
+impl Awaited {
+    fn is_open(&self) -> bool {
+        match self {
+            Self::Publish { told, .. } | Self::Taken { told, .. } => told.is_empty(),
+        }
+    }
+
+    fn collect(self, promised: &mut Promised) {
+        match self {
+            Self::Publish { number, retained, mut told } => {
+                if told.try_recv().is_ok() {
+                    promised.published.insert(number);
+                    promised.retained.extend(retained.map(|topic| (topic.to_owned(), number)));
+                }
+            }
+            Self::Taken { numbers, mut told } => {
+                if told.try_recv().is_ok() {
+                    promised.taken_for_good.extend(numbers);
+                }
+            }
+        }
+    }
+}
+
+/// A publish, or, with `take`, acknowledgements by the receiver.
+#[derive(Clone, Debug)]
+struct Step {
+    topic: usize,
+    retain: bool,
+    length: usize,
+    take: usize,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let take = prop_oneof![4 => Just(0usize), 1 => 1usize..12];
+    (0..TOPICS.len(), any::<bool>(), 0usize..400, take)
+        .prop_map(|(topic, retain, length, take)| Step { topic, retain, length, take })
+}
+
+/// A life of the broker: how many operations of the disk it has, what it does, how much of what was not synced
+/// the platter gets (in quarters).
+fn life() -> impl Strategy<Value = (u64, Vec<Step>, usize)> {
+    (0u64..500, vec(step(), 0..120), 0usize..5)
+}
+
+fn cases() -> ProptestConfig {
+    let default = ProptestConfig::default();
+    match std::env::var_os("PROPTEST_CASES") {
+        Some(_) => default,
+        None => ProptestConfig { cases: 24, max_shrink_iters: 64, ..default },
+    }
+}
+
+proptest! {
+    #![proptest_config(cases())]
+
+    #[test]
+    fn what_was_acknowledged_survives_power_cuts_at_any_moment(lives in vec(life(), 1..6)) {
+        let mut disk = SimulatedDisk::default();
+        let running = Running::start(&disk, |_| {}).unwrap();
+        running.prepare();
+        let mut promised = Promised::default();
+        let mut running = Some(running);
+        for (operations, plan, quarters) in lives {
+            disk.inject(|faults| faults.cut_after = Some(operations));
+            let lived = match running.take() {
+                Some(running) => Ok(running),
+                None => Running::start(&disk, |broker| found(broker).check(&promised)),
+            };
+            if let Ok(running) = lived {
+                let awaited = running.work(&disk, &plan, &mut promised);
+                running.stop();
+                awaited.into_iter().for_each(|one| one.collect(&mut promised));
+            }
+            disk = disk.crash(&mut |_, unsynced| unsynced * quarters / 4);
+        }
+        for _ in 0..2 {
+            let running = Running::start(&disk, |broker| found(broker).check(&promised)).unwrap();
+            running.stop();
+        }
+    }
+}
+
+/// A log that could not get its files is there all the same, now and after a replay on a disk that works again:
+/// otherwise another one of its name would have taken its place meanwhile, and lost it then.
+#[test]
+fn whether_a_log_exists_does_not_depend_on_the_disk() {
+    let mut bed = Bed::roomy();
+    bed.resume(NOW_MS);
+    let filter = TopicFilter::parse("t/#").unwrap();
+    bed.broker.router.vhost("/").add_route(&filter, Arc::new(IntoLog));
+    bed.disk.inject(|faults| faults.everything = true);
+    let publish = |bed: &mut Bed, payload: &[u8]| {
+        let counters = LocalCounters::new(Protocol::Mqtt);
+        let who = Principal::anonymous();
+        let mut publisher = Publisher::new(&bed.broker, who, "p".into(), NOBODY, counters);
+        let publication = Publication {
+            topic: "t/1",
+            payload,
+            properties: &[],
+            qos: QoS::AtLeastOnce,
+            retain: false,
+            expiry_s: None,
+        };
+        let condition = Condition::None;
+        bed.broker.publish(&mut publisher, &publication, condition, || None, NOW_MS).unwrap();
+        bed.sync();
+    };
+    publish(&mut bed, b"1");
+    bed.disk.inject(|faults| faults.everything = false);
+    publish(&mut bed, b"2");
+    let view = |broker: &Broker| {
+        let log = broker.logs.table.by_name("/", "all").expect("the log is there");
+        let slice = log.partitions[0].read(0, 1 << 20).unwrap();
+        (log.id, log.uuid, slice.high_watermark, slice.records)
+    };
+    let live = view(&bed.broker);
+    assert_eq!(live.2, 2);
+    assert!(super::checkpoint::Frozen::take(&bed.broker, &mut bed.applier).is_none());
+    assert_eq!(view(&Bed::over(bed.tape.copy()).broker), live);
+}
+
+/// A set that was defined and retired since the last checkpoint has had its number.
+#[test]
+fn the_number_of_a_retired_set_is_not_given_again() {
+    let mut bed = Bed::new();
+    let id = crate::model::ids::SetId(bed.broker.next_set_id());
+    let define = Record::DefineSet { id, members: Vec::new() };
+    bed.broker.submit(None, &define).unwrap();
+    bed.broker.submit(None, &Record::RetireSet { id }).unwrap();
+    bed.sync();
+    assert!(Bed::over(bed.tape.copy()).broker.next_set_id() > id.0);
+}
+
+/// A session whose end was refused while the disk failed ends at the restart: another one has its key by then.
+#[test]
+fn of_two_sessions_of_a_key_the_newer_one_stays() {
+    let mut bed = Bed::roomy();
+    bed.resume(NOW_MS);
+    let open = |bed: &mut Bed| {
+        let opening = Opening {
+            client_id: "c",
+            clean_start: false,
+            expiry_s: u32::MAX,
+            receive_max: 10,
+            will: None,
+        };
+        let who = Principal::anonymous();
+        let opened = bed.broker.open(&who, opening, waiter().0, NOW_MS).unwrap();
+        bed.sync();
+        opened.handle
+    };
+    let first = open(&mut bed);
+    bed.tape.refuse(super::testbed::Refusing::AtOnce);
+    let closing = super::connect::Closing { discard_will: true, expiry_s: Some(0) };
+    bed.broker.close(&first, closing, NOW_MS);
+    bed.tape.refuse(super::testbed::Refusing::Never);
+    let second = open(&mut bed).session.id;
+    assert_ne!(first.session.id, second);
+    drop(first);
+    let mut bed = bed.restart(&mut |_, _| 0);
+    bed.resume(NOW_MS);
+    bed.sync();
+    let left: Vec<_> = bed.broker.sessions.all().iter().map(|session| session.id).collect();
+    assert_eq!(left, [second]);
+}
+
+/// When the checkpoint's thread is gone, whoever waits for a last checkpoint gives up.
+#[test]
+fn a_stop_does_not_wait_for_a_checkpoint_that_nobody_writes() {
+    struct Panics;
+    impl Observer for Panics {
+        fn begun(&self) {
+            panic!("as the test wants it");
+        }
+        fn done(&self, _: Lsn) {}
+        fn failed(&self, _: &str) {}
+        fn stuck(&self, _: &str) {}
+    }
+    let bed = Bed::new();
+    let (broker, applier, checkpointer) = bed.into_parts();
+    let now_ms: super::engine::NowMs = Arc::new(|| NOW_MS);
+    let engine =
+        Engine::start(broker, applier, checkpointer, 1 << 30, now_ms, Arc::new(Panics)).unwrap();
+    engine.stop();
+    engine.stop();
+}

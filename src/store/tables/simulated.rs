@@ -1,0 +1,60 @@
+//! The database on a simulated disk: a crash takes it together with every other file. Part of `store::tables`, for
+//! tests only.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use redb::{Database, StorageBackend};
+
+use crate::store::disk::{Disk, DiskFile, read_full};
+use crate::store::error::StoreError;
+use crate::store::tables::db::Db;
+
+const FILE: &str = "meta.redb";
+
+/// Opens the database in `disk`; the first time, when nothing can fail yet, its file is made.
+pub(crate) fn open(disk: &Arc<dyn Disk>) -> Result<Db, StoreError> {
+    let io = StoreError::io;
+    let path = disk.path(FILE);
+    let file = if disk.list().map_err(io(&path, "list"))?.iter().any(|name| name == FILE) {
+        disk.open(FILE).map_err(io(&path, "open"))?
+    } else {
+        let file = disk.create(FILE).map_err(io(&path, "create"))?;
+        disk.sync_dir().map_err(io(&path, "sync"))?;
+        file
+    };
+    let opener =
+        move || Database::builder().create_with_backend(OnDisk { file: Arc::clone(&file) });
+    Db::open_with(Path::new(FILE), Box::new(opener))
+}
+
+#[derive(Debug)]
+struct OnDisk {
+    file: Arc<dyn DiskFile>,
+}
+
+impl StorageBackend for OnDisk {
+    fn len(&self) -> io::Result<u64> {
+        self.file.length()
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        match read_full(self.file.as_ref(), offset, out)? == out.len() {
+            true => Ok(()),
+            false => Err(io::ErrorKind::UnexpectedEof.into()),
+        }
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.file.set_len(len)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.file.sync_data()
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.file.write_at(offset, data)
+    }
+}
