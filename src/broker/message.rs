@@ -148,3 +148,77 @@ impl<'a> Message<'a> {
             .map(|at| u32::try_from(at.saturating_sub(now_ms).div_ceil(1000)).unwrap_or(u32::MAX))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::vec;
+    use proptest::option;
+    use proptest::prelude::*;
+
+    use super::{Message, Publisher};
+    use crate::model::message::Publication;
+    use crate::model::qos::QoS;
+
+    proptest! {
+        #[test]
+        fn a_message_survives_its_bytes(
+            (time_ms, expires_ms, qos) in (any::<u64>(), option::of(any::<u64>()), 0u8..3),
+            (topic, client_id, username) in (".{0,9}", ".{0,9}", ".{0,9}"),
+            (properties, payload) in (vec(any::<u8>(), 0..20), vec(any::<u8>(), 0..200)),
+            (retain, will) in any::<(bool, bool)>(),
+        ) {
+            let message = Message {
+                time_ms,
+                expires_ms,
+                topic: &topic,
+                properties: &properties,
+                client_id: &client_id,
+                username: &username,
+                payload: &payload,
+                qos: QoS::from_bits(qos).unwrap(),
+                retain,
+                will,
+            };
+            let mut bytes = Vec::new();
+            message.encode(&mut bytes);
+            prop_assert_eq!(Message::decode(&bytes), Ok(message));
+            let head = bytes.len() - payload.len();
+            for cut in 0..bytes.len() {
+                prop_assert_eq!(Message::decode(&bytes[..cut]).is_ok(), cut >= head);
+            }
+        }
+
+        #[test]
+        fn random_bytes_never_panic(bytes in vec(any::<u8>(), 0..64)) {
+            std::hint::black_box(Message::decode(&bytes)).ok();
+            let body: Vec<u8> = [1].into_iter().chain(bytes).collect();
+            std::hint::black_box(Message::decode(&body)).ok();
+        }
+    }
+
+    /// [MQTT-3.3.2-5] [MQTT-3.3.2-6]: what is left of its life, rounded up so that it is never over too soon.
+    #[test]
+    fn life_is_counted_from_acceptance() {
+        let publication = Publication {
+            topic: "t",
+            payload: b"",
+            properties: &[],
+            qos: QoS::AtLeastOnce,
+            retain: false,
+            expiry_s: Some(2),
+        };
+        let message = Message::accepted(&publication, Publisher::default(), 10_000);
+        assert_eq!(message.expires_ms, Some(12_000));
+        assert_eq!(
+            [10_000, 10_001, 11_500].map(|now| message.remaining_s(now)),
+            [Some(2), Some(2), Some(1)]
+        );
+        assert!(!message.is_expired(11_999) && message.is_expired(12_000));
+        let endless = Publication { expiry_s: None, ..publication };
+        let endless = Message::accepted(&endless, Publisher::default(), u64::MAX);
+        assert_eq!((endless.remaining_s(u64::MAX), endless.is_expired(u64::MAX)), (None, false));
+        let long = Publication { expiry_s: Some(u32::MAX), ..publication };
+        let long = Message::accepted(&long, Publisher::default(), u64::MAX - 5);
+        assert_eq!(long.expires_ms, Some(u64::MAX));
+    }
+}

@@ -22,6 +22,7 @@ def test_the_last_value_is_replayed_at_the_lower_qos(shared, connect, unique, ve
     pub = connect(shared, unique + "p", version=version)
     pub.publish(unique, "old", qos=1, retain=True)
     pub.publish(unique, "new", qos=qos, retain=True)
+    pub.ping()  # QoS 0 has no answer: what follows it says that it was taken
     sub = connect(shared, unique + "s", version=version)
     sub.subscribe((unique, 1))
     got = sub.message()

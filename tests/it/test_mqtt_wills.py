@@ -135,3 +135,12 @@ def test_a_will_topic_with_a_wildcard_is_refused(shared, unique, version):
         client.expect_closed()
     except Closed:
         pass
+
+
+def test_a_polite_client_that_comes_back_at_once_leaves_no_will(shared, connect, unique, version, watcher):
+    """MQTT-3.14.4-3: the will is void with the DISCONNECT, not when the socket is gone."""
+    for _ in range(200):
+        client = with_will(connect, shared, unique, version=version, clean=False,
+                           properties={"session_expiry": 100} if version == 5 else None)
+        client.disconnect()
+    watcher.nothing_comes()

@@ -13,3 +13,6 @@ pub mod registry;
 pub mod row;
 pub mod session;
 pub mod subscription;
+
+#[cfg(test)]
+mod tests;

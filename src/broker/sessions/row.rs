@@ -151,7 +151,10 @@ pub fn decode_page(
         if slot >= PAGE_POSITIONS {
             return Err(CodecError::Value { what: "slot of a queue page", found: queue.0, at });
         }
-        let position = number * PAGE_POSITIONS + slot;
+        let position = number
+            .checked_mul(PAGE_POSITIONS)
+            .and_then(|first| first.checked_add(slot))
+            .ok_or(CodecError::Value { what: "number of a queue page", found: number, at })?;
         let order = r.varint()?;
         let body = BodyRef { segment: r.u32()?, offset: r.u32()?, len: r.u32()? };
         let flags = r.u8()?;
@@ -165,4 +168,129 @@ pub fn decode_page(
     }
     r.finish()?;
     Ok(entries)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+    use std::sync::Arc;
+
+    use proptest::collection::{btree_set, vec};
+    use proptest::option;
+    use proptest::prelude::*;
+
+    use super::{PAGE_POSITIONS, PageEntry, SessionRow, decode_page, encode_page};
+    use crate::broker::queues::entry::{Body, Entry, Stored};
+    use crate::broker::sessions::session::{Durable, SessionKey, Will};
+    use crate::broker::sessions::subscription::Subscription;
+    use crate::model::ids::{Lsn, QueueId};
+    use crate::model::qos::QoS;
+    use crate::store::bodies::BodyRef;
+
+    fn subscription() -> impl Strategy<Value = Subscription> {
+        let flags = (0u8..3, any::<[bool; 2]>());
+        (flags, option::of(any::<u32>()), any::<u64>(), option::of(".{0,5}")).prop_map(
+            |((qos, [no_local, retain_as_published]), id, since, replay_after)| Subscription {
+                qos: QoS::from_bits(qos).unwrap(),
+                no_local,
+                retain_as_published,
+                id,
+                since: Lsn(since),
+                replay_after,
+            },
+        )
+    }
+
+    fn state() -> impl Strategy<Value = Durable> {
+        let will = (any::<u32>(), option::of(any::<u64>()), vec(any::<u8>(), 0..9))
+            .prop_map(|(delay_s, due_ms, message)| Will { delay_s, due_ms, message });
+        let numbers = (any::<u64>(), any::<bool>(), any::<u32>(), any::<u64>(), any::<u16>());
+        let subscriptions = vec((".{1,5}", subscription()), 0..4);
+        (numbers, any::<u64>(), option::of(will), subscriptions, vec(any::<u16>(), 0..5)).prop_map(
+            |(numbers, sent, will, subscriptions, inbound)| {
+                let (epoch, connected, expiry_s, closed_ms, receive_max) = numbers;
+                let subscriptions: BTreeMap<Arc<str>, Subscription> =
+                    subscriptions.into_iter().map(|(f, s)| (f.into(), s)).collect();
+                let inbound: BTreeSet<u16> = inbound.into_iter().collect();
+                Durable {
+                    exists: true,
+                    epoch,
+                    connected,
+                    expiry_s,
+                    closed_ms,
+                    receive_max,
+                    sent,
+                    will,
+                    subscriptions,
+                    inbound,
+                }
+            },
+        )
+    }
+
+    type Flat = (u64, u64, BodyRef, u8, Option<Arc<[u32]>>);
+
+    fn flat(entry: PageEntry) -> Flat {
+        (entry.position, entry.order, entry.body, entry.flags, entry.subscription_ids)
+    }
+
+    proptest! {
+        #[test]
+        fn a_session_survives_its_row(state in state(), client_id in ".{0,9}", tail in any::<u64>()) {
+            let key = SessionKey { vhost: "/".into(), client_id: client_id.into() };
+            let bytes = SessionRow::encode(&key, &state, tail);
+            let row = SessionRow { key, state, tail };
+            prop_assert_eq!(SessionRow::decode(&bytes), Ok(row));
+            for cut in 0..bytes.len() {
+                prop_assert!(SessionRow::decode(&bytes[..cut]).is_err());
+            }
+        }
+
+        #[test]
+        fn a_page_survives_its_row(
+            number in prop_oneof![0u64..3, Just(u64::MAX / PAGE_POSITIONS)],
+            slots in btree_set(0..PAGE_POSITIONS, 0..20),
+            (order, segment) in (any::<u64>(), any::<u32>()),
+            ids in vec(any::<u32>(), 0..3),
+        ) {
+            let first = number * PAGE_POSITIONS;
+            let body = BodyRef { segment, offset: 7, len: 3 };
+            let entries: Vec<(u64, Entry)> = slots
+                .iter()
+                .map(|slot| {
+                    let memory = Body::Memory(Stored::new(vec![1, 2, 3].into()));
+                    let mut entry = Entry::new(order, memory, QoS::ExactlyOnce, slot % 2 == 0);
+                    entry.subscription_ids = (!ids.is_empty()).then(|| ids.clone().into());
+                    if slot % 3 == 0 {
+                        entry.release();
+                    }
+                    entry.settle();
+                    (first + slot, entry)
+                })
+                .collect();
+            let bytes = encode_page(number, entries.iter().map(|(at, entry)| (*at, entry, body)));
+            let expected: Vec<Flat> = entries
+                .iter()
+                .map(|(at, entry)| {
+                    let ids = entry.subscription_ids.clone();
+                    (*at, entry.order, body, entry.durable_flags(), ids)
+                })
+                .collect();
+            let page = decode_page(QueueId(1), number, &bytes).unwrap();
+            prop_assert_eq!(page.into_iter().map(flat).collect::<Vec<_>>(), expected);
+            for cut in 0..bytes.len() {
+                prop_assert!(decode_page(QueueId(1), number, &bytes[..cut]).is_err());
+            }
+            if !slots.is_empty() {
+                prop_assert!(decode_page(QueueId(1), u64::MAX, &bytes).is_err());
+            }
+        }
+
+        #[test]
+        fn random_bytes_never_panic(number in any::<u64>(), bytes in vec(any::<u8>(), 0..80)) {
+            let body: Vec<u8> = [1].into_iter().chain(bytes).collect();
+            std::hint::black_box(SessionRow::decode(&body)).ok();
+            std::hint::black_box(decode_page(QueueId(1), number, &body)).ok();
+        }
+    }
 }

@@ -5,102 +5,19 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use super::{RetainedWanted, Wish};
+use super::RetainedWanted;
 use crate::auth::principal::Principal;
 use crate::broker::Broker;
-use crate::broker::connect::{Opening, SessionHandle};
-use crate::broker::consumer::Encodings;
 use crate::broker::publish::Publisher;
 use crate::broker::record::Condition;
-use crate::broker::replay::{Progress, Replay};
-use crate::broker::sessions::registry::NOBODY;
-use crate::broker::sessions::session::NEVER_EXPIRES_S;
-use crate::broker::sessions::subscription::Subscription;
-use crate::broker::testbed::{Bed, Receiver, Refusing, Sent, waiter};
-use crate::metrics::{LocalCounters, Protocol};
+use crate::broker::testbed::client::{Client, NOW_MS, Numbered, publisher, waiter, wish};
+use crate::broker::testbed::{Bed, Refusing};
 use crate::model::message::Publication;
 use crate::model::qos::QoS;
 use crate::model::topic::TopicFilter;
 
-const NOW_MS: u64 = 1_700_000_000_000;
-
-fn publisher(broker: &Broker) -> Publisher {
-    let counters = LocalCounters::new(Protocol::Mqtt);
-    Publisher::new(broker, Principal::anonymous(), "p".into(), NOBODY, counters)
-}
-
-fn publish(broker: &Broker, publisher: &mut Publisher, topic: &str, value: u32, qos: QoS) {
-    let payload = value.to_string();
-    let payload = payload.as_bytes();
-    let properties = &[];
-    let message = Publication { topic, payload, properties, qos, retain: true, expiry_s: None };
-    broker.publish(publisher, &message, Condition::None, || None, NOW_MS).unwrap();
-}
-
-/// A client that subscribes and reads.
-struct Client {
-    handle: SessionHandle,
-    receiver: Arc<Receiver>,
-    replays: Vec<Replay>,
-    seen: Vec<Sent>,
-}
-
-impl Client {
-    fn open(broker: &Broker, id: &str, durable: bool, sync: impl FnOnce()) -> Self {
-        let opening = Opening {
-            client_id: id,
-            clean_start: false,
-            expiry_s: if durable { NEVER_EXPIRES_S } else { 0 },
-            receive_max: u16::MAX,
-            will: None,
-        };
-        let (waiter, told) = waiter();
-        let opened = broker.open(&Principal::anonymous(), opening, waiter, NOW_MS).unwrap();
-        sync();
-        if opened.waits {
-            told.blocking_recv().unwrap();
-        }
-        let receiver = Arc::<Receiver>::default();
-        assert!(broker.attach(&opened.handle, receiver.clone(), u16::MAX));
-        Self { handle: opened.handle, receiver, replays: Vec::new(), seen: Vec::new() }
-    }
-
-    fn subscribe(&mut self, broker: &Broker, filter: &str, qos: QoS, sync: impl FnOnce()) {
-        let wish = wish(filter, qos, RetainedWanted::Always);
-        let (waiter, told) = waiter();
-        let who = Principal::anonymous();
-        let subscribed = broker.subscribe(&who, &self.handle, &[wish], waiter).unwrap();
-        assert_eq!(subscribed.granted, [Ok(qos)]);
-        sync();
-        if subscribed.waits {
-            told.blocking_recv().unwrap();
-        }
-        self.replays.extend(subscribed.replays);
-    }
-
-    /// One turn of a connection's task.
-    fn turn(&mut self, broker: &Broker) {
-        let mut encodings = Encodings::default();
-        let mut counters = LocalCounters::new(Protocol::Mqtt);
-        let handle = &self.handle;
-        self.replays.retain_mut(|replay| {
-            let step = broker.replay_step(handle, replay, &mut encodings, &mut counters, NOW_MS);
-            step != Progress::Done
-        });
-        let mut settled = Vec::new();
-        broker.pull(handle, &mut encodings, &mut counters, &mut settled, NOW_MS).unwrap();
-        self.seen.extend(self.receiver.take());
-    }
-
-    fn values(&self) -> Vec<u32> {
-        let number = |sent: &Sent| std::str::from_utf8(&sent.payload).unwrap().parse().unwrap();
-        self.seen.iter().map(number).collect()
-    }
-}
-
-fn wish(filter: &str, qos: QoS, retained: RetainedWanted) -> Wish {
-    let options = Subscription { qos, ..Subscription::default() };
-    Wish { filter: TopicFilter::parse(filter).unwrap(), options, retained }
+fn publish(broker: &Broker, publisher: &mut Publisher, topic: &'static str, value: u32, qos: QoS) {
+    Numbered { retain: true, ..Numbered::new(topic, value, qos) }.publish(broker, publisher);
 }
 
 /// One publisher, one applier and one subscriber that comes while values change. Returns what it saw.
@@ -123,25 +40,25 @@ fn race(round: u32, durable: bool, granted: QoS, of: fn(u32) -> QoS, filter: &st
             }
             published.store(true, Ordering::SeqCst);
         });
-        let mut client = Client::open(&broker, &format!("c{round}"), durable, || {});
+        let mut client = Client::open(&broker, &format!("c{round}"), durable, u16::MAX, || {});
         for _ in 0..round % 7 {
             thread::yield_now();
         }
         client.subscribe(&broker, filter, granted, || {});
         // The publisher is bounded, and so is what is left to apply after it.
         while !published.load(Ordering::SeqCst) {
-            client.turn(&broker);
+            client.turn(&broker, NOW_MS);
         }
         let last = broker.journal.last_lsn();
         while broker.applied_lsn() < last || !client.replays.is_empty() {
-            client.turn(&broker);
+            client.turn(&broker, NOW_MS);
         }
         // A replay's own records may be the last to be applied.
         let last = broker.journal.last_lsn();
         while broker.applied_lsn() < last {
             thread::yield_now();
         }
-        client.turn(&broker);
+        client.turn(&broker, NOW_MS);
         over.store(true, Ordering::SeqCst);
         let seen = client.values();
         assert_eq!(seen.last(), Some(&VALUES), "the newest value arrives: {seen:?}");
@@ -179,7 +96,7 @@ fn a_second_subscribe_to_the_same_filter_interrupts_nothing() {
         let mut bed = Bed::roomy();
         let broker = Arc::clone(&bed.broker);
         let mut publisher = publisher(&broker);
-        let mut client = Client::open(&broker, "c", durable, || bed.sync());
+        let mut client = Client::open(&broker, "c", durable, u16::MAX, || bed.sync());
         client.subscribe(&broker, "t", QoS::AtLeastOnce, || bed.sync());
         publish(&broker, &mut publisher, "t", 1, QoS::AtLeastOnce);
         client.subscribe(&broker, "t", QoS::AtLeastOnce, || {
@@ -188,15 +105,15 @@ fn a_second_subscribe_to_the_same_filter_interrupts_nothing() {
             bed.sync();
         });
         for _ in 0..2 {
-            client.turn(&broker);
+            client.turn(&broker, NOW_MS);
             bed.sync();
         }
-        client.turn(&broker);
+        client.turn(&broker, NOW_MS);
         assert_eq!(client.values(), [1, 2], "durable {durable}");
         client.subscribe(&broker, "t", QoS::AtLeastOnce, || bed.sync());
-        client.turn(&broker);
+        client.turn(&broker, NOW_MS);
         bed.sync();
-        client.turn(&broker);
+        client.turn(&broker, NOW_MS);
         assert_eq!(client.values(), [1, 2, 2]);
         let retained: Vec<bool> = client.seen.iter().map(|sent| sent.retain).collect();
         assert_eq!(retained, [false, false, true]);
@@ -210,15 +127,15 @@ fn a_filter_that_was_given_up_replays_nothing_more() {
         let mut bed = Bed::roomy();
         let broker = Arc::clone(&bed.broker);
         publish(&broker, &mut publisher(&broker), "t", 1, QoS::AtLeastOnce);
-        let mut client = Client::open(&broker, "c", durable, || bed.sync());
+        let mut client = Client::open(&broker, "c", durable, u16::MAX, || bed.sync());
         client.subscribe(&broker, "t", QoS::AtLeastOnce, || bed.sync());
         let filter = TopicFilter::parse("t").unwrap();
         let (known, waits) = broker.unsubscribe(&client.handle, &[filter], waiter().0).unwrap();
         assert_eq!((known, waits), (vec![true], durable));
         bed.sync();
-        client.turn(&broker);
+        client.turn(&broker, NOW_MS);
         bed.sync();
-        client.turn(&broker);
+        client.turn(&broker, NOW_MS);
         assert_eq!((client.values(), client.replays.len()), (vec![], 0), "durable {durable}");
     }
 }
@@ -228,9 +145,9 @@ fn a_refused_subscribe_leaves_everything_as_it_was() {
     for refusing in [Refusing::AtOnce, Refusing::AfterFilling] {
         let mut bed = Bed::roomy();
         let broker = Arc::clone(&bed.broker);
-        let mut client = Client::open(&broker, "c", true, || bed.sync());
+        let mut client = Client::open(&broker, "c", true, u16::MAX, || bed.sync());
         client.subscribe(&broker, "t", QoS::AtLeastOnce, || bed.sync());
-        client.turn(&broker);
+        client.turn(&broker, NOW_MS);
         bed.sync();
         bed.tape.refuse(refusing);
         let wishes = [
@@ -245,7 +162,7 @@ fn a_refused_subscribe_leaves_everything_as_it_was() {
         publish(&broker, &mut publisher, "t", 1, QoS::ExactlyOnce);
         publish(&broker, &mut publisher, "u", 2, QoS::ExactlyOnce);
         bed.sync();
-        client.turn(&broker);
+        client.turn(&broker, NOW_MS);
         assert_eq!((client.values(), client.seen[0].qos), (vec![1], QoS::AtLeastOnce));
         assert_eq!(broker.metrics.state.subscriptions.get(), 1);
     }
@@ -274,9 +191,9 @@ fn a_refused_retained_publish_is_never_seen() {
     }
     let all = TopicFilter::parse("#").unwrap();
     assert_eq!(broker.retained.matching("/", &all).len(), 1, "a refused topic takes no memory");
-    let mut client = Client::open(&broker, "c", false, || bed.sync());
+    let mut client = Client::open(&broker, "c", false, u16::MAX, || bed.sync());
     client.subscribe(&broker, "#", QoS::AtLeastOnce, || bed.sync());
-    client.turn(&broker);
+    client.turn(&broker, NOW_MS);
     assert_eq!(client.values(), [1]);
 }
 
@@ -285,7 +202,7 @@ fn retained_messages_come_when_they_are_wanted() {
     let mut bed = Bed::roomy();
     let broker = Arc::clone(&bed.broker);
     publish(&broker, &mut publisher(&broker), "t", 1, QoS::AtLeastOnce);
-    let mut client = Client::open(&broker, "c", true, || bed.sync());
+    let mut client = Client::open(&broker, "c", true, u16::MAX, || bed.sync());
     let who = Principal::anonymous();
     for (retained, replays) in
         [(RetainedWanted::Never, 0), (RetainedWanted::IfNew, 0), (RetainedWanted::Always, 1)]

@@ -213,6 +213,9 @@ impl Client {
                     };
                 }
                 self.end(CloseReason::Client);
+                // Before the client can see that the connection ends: if it comes back at once, this one's will
+                // is void already [MQTT-3.14.4-3].
+                self.leave(now_ms);
             }
             Event::Connect(connect) => {
                 self.connect(connect, now_ms);
@@ -395,12 +398,18 @@ impl Client {
         let broker = Arc::clone(&self.shared.broker);
         broker.metrics.connections.open.of(Protocol::Mqtt).dec();
         broker.metrics.connections.closed.of(Protocol::Mqtt, reason).inc();
-        if let Some(mut serving) = self.serving.take() {
-            broker.submit_settled(&serving.handle, &mut serving.settled);
-            serving.publisher.counters.flush_into(&broker.metrics);
-            broker.close(&serving.handle, serving.closing, now_ms);
-            tracing::debug!(peer = %self.peer, client_id = &*serving.handle.session.key.client_id,
-                ?reason, "an MQTT client left");
-        }
+        self.leave(now_ms);
+        tracing::debug!(peer = %self.peer, ?reason, "an MQTT connection ended");
+    }
+
+    /// Gives the session back.
+    fn leave(&mut self, now_ms: u64) {
+        let Some(mut serving) = self.serving.take() else { return };
+        let broker = &self.shared.broker;
+        broker.submit_settled(&serving.handle, &mut serving.settled);
+        serving.publisher.counters.flush_into(&broker.metrics);
+        broker.close(&serving.handle, serving.closing, now_ms);
+        let client_id = &*serving.handle.session.key.client_id;
+        tracing::debug!(peer = %self.peer, client_id, "an MQTT client left");
     }
 }

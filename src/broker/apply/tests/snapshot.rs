@@ -38,8 +38,11 @@ struct LogView {
     created_ms: u64,
     config: Vec<(String, String)>,
     /// Offsets, epoch, producers and times as a checkpoint would keep them, and the batches themselves.
-    partitions: Vec<(i64, i64, i32, Vec<u8>, Vec<u8>)>,
+    partitions: Vec<PartitionState>,
 }
+
+/// Offsets, epoch, producers and batches of a partition.
+type PartitionState = (i64, i64, i32, Vec<u8>, Vec<u8>);
 
 /// What must be the same after a replay.
 #[derive(Debug, PartialEq)]

@@ -1,19 +1,19 @@
 //! A whole broker without threads or clocks, for tests: a journal in memory that is cut into batches on command,
 //! a disk that forgets what was not synced, checkpoints one step at a time. Part of `broker`.
 
+pub(in crate::broker) mod client;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
 use tempfile::TempDir;
-use tokio::sync::oneshot;
 
 use super::apply::Applier;
 use super::checkpoint::{Checkpointer, Frozen, Written};
-use super::consumer::{CloseReason, Consumer, Delivered, Encodings, Outcome, Outgoing, Waiter};
+use super::consumer::Waiter;
 use super::limits::Limits;
 use super::logs::settings::LogSettings;
 use super::sessions::deliver::QueueLimits;
@@ -22,7 +22,6 @@ use super::{Broker, Job, Parts, Timers, restore};
 use crate::auth::acl::Acl;
 use crate::metrics::Metrics;
 use crate::model::ids::Lsn;
-use crate::model::qos::QoS;
 use crate::store::bodies::{BodyOptions, BodyStore};
 use crate::store::disk::Disk;
 use crate::store::disk::simulated::SimulatedDisk;
@@ -35,7 +34,7 @@ use crate::store::tables::queue_pages::QueuePages;
 
 /// When the journal says no.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Refusing {
+pub(in crate::broker) enum Refusing {
     #[default]
     Never,
     /// As during a failure of the disk.
@@ -56,7 +55,7 @@ struct Reel {
 
 /// A journal in memory; what was cut off as a batch counts as synced.
 #[derive(Default)]
-pub(super) struct Tape(Mutex<Reel>);
+pub(in crate::broker) struct Tape(Mutex<Reel>);
 
 impl Reel {
     fn first_lsn(&self) -> Lsn {
@@ -65,12 +64,12 @@ impl Reel {
 }
 
 impl Tape {
-    pub(super) fn refuse(&self, refusing: Refusing) {
+    pub(in crate::broker) fn refuse(&self, refusing: Refusing) {
         self.0.lock().refusing = refusing;
     }
 
     /// What was submitted since the last call, as one batch.
-    pub(super) fn cut(&self) -> Option<Batch<Waiter>> {
+    pub(in crate::broker) fn cut(&self) -> Option<Batch<Waiter>> {
         let mut reel = self.0.lock();
         if reel.count == 0 {
             return None;
@@ -85,7 +84,7 @@ impl Tape {
     }
 
     /// The batches from `from` on, as a restart reads them.
-    pub(super) fn history(&self, from: Position) -> Vec<Batch<Waiter>> {
+    pub(in crate::broker) fn history(&self, from: Position) -> Vec<Batch<Waiter>> {
         let reel = self.0.lock();
         assert!(reel.trimmed <= from.batch, "trimmed beyond the checkpoint");
         let batch = |(at, (first_lsn, count, records)): (usize, &(Lsn, u32, Bytes))| Batch {
@@ -100,7 +99,7 @@ impl Tape {
     }
 
     /// The same past, with nothing trimmed and nothing waiting.
-    pub(super) fn copy(&self) -> Arc<Self> {
+    pub(in crate::broker) fn copy(&self) -> Arc<Self> {
         let written = self.0.lock().written.clone();
         Arc::new(Self(Mutex::new(Reel { written, ..Reel::default() })))
     }
@@ -173,7 +172,7 @@ impl Journal<Waiter> for Tape {
 
 /// Deadlines, run when the test says so.
 #[derive(Default)]
-pub(super) struct Deadlines(Mutex<Vec<(u64, Job)>>);
+pub(in crate::broker) struct Deadlines(Mutex<Vec<(u64, Job)>>);
 
 impl Timers for Deadlines {
     fn at(&self, deadline_ms: u64, job: Job) {
@@ -183,12 +182,12 @@ impl Timers for Deadlines {
 
 enum Phase {
     Idle,
-    Frozen(Frozen),
+    Frozen(Box<Frozen>),
     Written(Written),
 }
 
 /// Limits that a few steps reach.
-pub(super) fn limits() -> Limits {
+pub(in crate::broker) fn limits() -> Limits {
     let queue = QueueLimits {
         messages_max: 12,
         bytes_max: 1 << 20,
@@ -208,25 +207,26 @@ pub(super) fn limits() -> Limits {
 }
 
 /// A broker with everything beneath it.
-pub(super) struct Bed {
-    pub(super) broker: Arc<Broker>,
-    pub(super) applier: Applier,
-    pub(super) tape: Arc<Tape>,
+pub(in crate::broker) struct Bed {
+    pub(in crate::broker) broker: Arc<Broker>,
+    pub(in crate::broker) applier: Applier,
+    pub(in crate::broker) tape: Arc<Tape>,
     timers: Arc<Deadlines>,
     checkpointer: Checkpointer,
+    db: Arc<Db>,
     phase: Phase,
-    pub(super) disk: SimulatedDisk,
+    pub(in crate::broker) disk: SimulatedDisk,
     home: TempDir,
 }
 
 impl Bed {
     /// An empty broker; the limits are in force once [`Self::resume`] and [`Self::sync`] were called.
-    pub(super) fn new() -> Self {
+    pub(in crate::broker) fn new() -> Self {
         Self::over(Arc::default())
     }
 
     /// An empty broker whose limits nothing reaches.
-    pub(super) fn roomy() -> Self {
+    pub(in crate::broker) fn roomy() -> Self {
         let bed = Self::new();
         let mut limits = limits();
         limits.queue.messages_max = 100_000;
@@ -237,7 +237,7 @@ impl Bed {
     }
 
     /// A broker that replays all of `tape`.
-    pub(super) fn over(tape: Arc<Tape>) -> Self {
+    pub(in crate::broker) fn over(tape: Arc<Tape>) -> Self {
         Self::open(tempfile::tempdir().unwrap(), SimulatedDisk::default(), tape)
     }
 
@@ -270,28 +270,32 @@ impl Bed {
             applier.replay_batch(batch).unwrap();
         }
         restore::revive(&broker, &applier);
-        let checkpointer = Checkpointer::new(Arc::clone(&broker), db, [7; 16], segments);
-        Self { broker, applier, tape, timers, checkpointer, phase: Phase::Idle, disk, home }
+        let checkpointer =
+            Checkpointer::new(Arc::clone(&broker), Arc::clone(&db), [7; 16], segments);
+        let phase = Phase::Idle;
+        Self { broker, applier, tape, timers, checkpointer, db, phase, disk, home }
     }
 
     /// What a start does once the journal takes records.
-    pub(super) fn resume(&self, now_ms: u64) {
+    pub(in crate::broker) fn resume(&self, now_ms: u64) {
         restore::resume(&self.broker, self.applier.limits(), now_ms);
     }
 
     /// Everything submitted is synced and applied.
-    pub(super) fn sync(&mut self) {
+    pub(in crate::broker) fn sync(&mut self) {
         if let Some(batch) = self.tape.cut() {
             self.applier.apply_batch(batch).unwrap();
         }
     }
 
     /// The next step of a checkpoint: freeze, write, give memory back.
-    pub(super) fn checkpoint_step(&mut self, now_ms: u64) {
+    pub(in crate::broker) fn checkpoint_step(&mut self, now_ms: u64) {
         self.phase = match std::mem::replace(&mut self.phase, Phase::Idle) {
-            Phase::Idle => Phase::Frozen(Frozen::take(&self.broker, &mut self.applier).unwrap()),
+            Phase::Idle => {
+                Phase::Frozen(Box::new(Frozen::take(&self.broker, &mut self.applier).unwrap()))
+            }
             Phase::Frozen(frozen) => {
-                Phase::Written(self.checkpointer.write(frozen, now_ms).unwrap())
+                Phase::Written(self.checkpointer.write(*frozen, now_ms).unwrap())
             }
             Phase::Written(written) => {
                 Checkpointer::settle(&self.broker, &mut self.applier, written);
@@ -300,22 +304,43 @@ impl Bed {
         };
     }
 
+    /// The same, and everything else that the checkpoint wants; what was frozen before is written first.
+    pub(in crate::broker) fn checkpoint(&mut self, now_ms: u64) {
+        while !matches!(self.phase, Phase::Idle) {
+            self.checkpoint_step(now_ms);
+        }
+        for _ in 0..3 {
+            self.checkpoint_step(now_ms);
+        }
+    }
+
+    /// References into each body segment, as the last checkpoint has them.
+    pub(in crate::broker) fn body_references(&self) -> BTreeMap<u32, u64> {
+        let segments = restore::segments(&self.db).unwrap();
+        segments.into_iter().map(|(segment, row)| (segment, row.live_refs)).collect()
+    }
+
+    /// Has the disk fail, or be well again.
+    pub(in crate::broker) fn fail_disk(&self, fails: bool) {
+        self.disk.inject(|faults| faults.everything = fails);
+    }
+
     /// Power goes. Of each file's unsynced bytes `keep` says how many reached the disk; records that were not
     /// synced are lost.
-    pub(super) fn restart(self, keep: &mut dyn FnMut(&str, usize) -> usize) -> Self {
-        let Self { broker, applier, tape, checkpointer, disk, home, phase, timers } = self;
-        drop((broker, applier, checkpointer, phase, timers));
+    pub(in crate::broker) fn restart(self, keep: &mut dyn FnMut(&str, usize) -> usize) -> Self {
+        let Self { broker, applier, tape, checkpointer, db, disk, home, phase, timers } = self;
+        drop((broker, applier, checkpointer, phase, timers, db));
         tape.lose_unsynced();
         Self::open(home, disk.crash(keep), tape)
     }
 
     /// What an [`super::engine::Engine`] is made of; the files are in memory.
-    pub(super) fn into_parts(self) -> (Arc<Broker>, Applier, Checkpointer) {
+    pub(in crate::broker) fn into_parts(self) -> (Arc<Broker>, Applier, Checkpointer) {
         (self.broker, self.applier, self.checkpointer)
     }
 
     /// Runs what is due.
-    pub(super) fn run_jobs(&self, now_ms: u64) {
+    pub(in crate::broker) fn run_jobs(&self, now_ms: u64) {
         let mut deadlines = std::mem::take(&mut *self.timers.0.lock());
         deadlines.sort_by_key(|(deadline_ms, _)| *deadline_ms);
         for (deadline_ms, job) in deadlines {
@@ -329,7 +354,7 @@ impl Bed {
 }
 
 /// A checkpoint counts as many references to each body segment as its pages hold.
-pub(super) fn check_references(db: &Db) {
+pub(in crate::broker) fn check_references(db: &Db) {
     let mut counted = BTreeMap::<u32, u64>::new();
     db.for_each::<QueuePages>(|key, bytes| {
         for entry in decode_page(key.queue, key.page, &bytes).unwrap() {
@@ -345,85 +370,4 @@ pub(super) fn check_references(db: &Db) {
         .filter(|(_, references)| *references > 0)
         .collect();
     assert_eq!(stored, counted);
-}
-
-/// A waiter, and where its outcome arrives.
-pub(super) fn waiter() -> (Waiter, oneshot::Receiver<Outcome>) {
-    let (sender, receiver) = oneshot::channel();
-    (Waiter::Call(sender), receiver)
-}
-
-/// What a connection was given.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Sent {
-    pub(super) topic: String,
-    pub(super) payload: Vec<u8>,
-    pub(super) qos: QoS,
-    pub(super) retain: bool,
-    pub(super) dup: bool,
-    /// 0 without one.
-    pub(super) packet_id: u16,
-    pub(super) subscription_ids: Vec<u32>,
-    /// A PUBREL and not a message.
-    pub(super) release: bool,
-}
-
-/// A connection that notes what it is given.
-#[derive(Default)]
-pub(super) struct Receiver {
-    pub(super) got: Mutex<Vec<Sent>>,
-    pub(super) full: AtomicBool,
-    pub(super) ready: AtomicUsize,
-    pub(super) closed: Mutex<Option<CloseReason>>,
-}
-
-impl Receiver {
-    /// What came since the last call.
-    pub(super) fn take(&self) -> Vec<Sent> {
-        std::mem::take(&mut *self.got.lock())
-    }
-}
-
-impl Consumer for Receiver {
-    fn deliver(&self, message: &Outgoing<'_>, _: &mut Encodings) -> Delivered {
-        if self.full.load(Ordering::SeqCst) && !message.forced {
-            return Delivered::Full;
-        }
-        self.got.lock().push(Sent {
-            topic: message.topic.to_owned(),
-            payload: message.payload.to_vec(),
-            qos: message.qos,
-            retain: message.retain,
-            dup: message.dup,
-            packet_id: message.packet_id.unwrap_or(0),
-            subscription_ids: message.subscription_ids.to_vec(),
-            release: false,
-        });
-        Delivered::Accepted
-    }
-
-    fn deliver_release(&self, packet_id: u16) {
-        self.got.lock().push(Sent {
-            topic: String::new(),
-            payload: Vec::new(),
-            qos: QoS::ExactlyOnce,
-            retain: false,
-            dup: false,
-            packet_id,
-            subscription_ids: Vec::new(),
-            release: true,
-        });
-    }
-
-    fn has_room(&self) -> bool {
-        !self.full.load(Ordering::SeqCst)
-    }
-
-    fn ready(&self) {
-        self.ready.fetch_add(1, Ordering::SeqCst);
-    }
-
-    fn close(&self, reason: CloseReason) {
-        *self.closed.lock() = Some(reason);
-    }
 }
