@@ -4,9 +4,10 @@ use std::future::Future;
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener, TcpStream as StdStream};
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
@@ -16,7 +17,7 @@ use crate::config::address::ListenAddress;
 use crate::kafka::service::{KafkaConfig, Shared as KafkaShared, Timer, serve};
 use crate::metrics::{CloseReason, Metrics, Protocol};
 use crate::mqtt::service::{Service, Shared as MqttShared};
-use crate::net::outbound::Outbound;
+use crate::net::outbound::{CLOSE, Outbound};
 use crate::net::stream::Stream;
 use crate::net::tls::Tls;
 use crate::server::clock::Clock;
@@ -56,6 +57,33 @@ pub(super) fn bind_one(
     Err(refuse(last))
 }
 
+/// MQTT connections, those without a session among them, which the broker knows nothing of.
+#[derive(Default)]
+pub(super) struct Roll(Mutex<(Vec<Weak<Outbound>>, usize)>);
+
+impl Roll {
+    /// Entries before the first look for those that are gone.
+    const CLEAN_MIN: usize = 1024;
+
+    fn enter(&self, outbound: &Arc<Outbound>) {
+        let mut roll = self.0.lock();
+        let (known, clean_at) = &mut *roll;
+        known.push(Arc::downgrade(outbound));
+        if known.len() >= (*clean_at).max(Self::CLEAN_MIN) {
+            known.retain(|one| one.strong_count() > 0);
+            *clean_at = known.len() * 2;
+        }
+    }
+
+    /// Has every connection end.
+    pub(super) fn close(&self) {
+        let known = std::mem::take(&mut self.0.lock().0);
+        for outbound in known.iter().filter_map(Weak::upgrade) {
+            outbound.signal(CLOSE);
+        }
+    }
+}
+
 /// What all connections share.
 #[derive(Clone)]
 pub(super) struct Connections {
@@ -66,6 +94,7 @@ pub(super) struct Connections {
     pub(super) mqtt: MqttShared,
     pub(super) kafka: Arc<KafkaShared<LogFront>>,
     pub(super) shutdown: watch::Receiver<bool>,
+    pub(super) roll: Arc<Roll>,
 }
 
 impl Connections {
@@ -100,7 +129,12 @@ impl Connections {
             None => Stream::tcp(stream),
             Some(tls) => {
                 let handshake = TlsAcceptor::from(tls.current()).accept(stream);
-                match tokio::time::timeout(HANDSHAKE_MAX, handshake).await {
+                let mut shutdown = self.shutdown.clone();
+                let shaken = tokio::select! {
+                    shaken = tokio::time::timeout(HANDSHAKE_MAX, handshake) => shaken,
+                    _ = shutdown.wait_for(|stop| *stop) => return,
+                };
+                match shaken {
                     Ok(Ok(stream)) => Stream::Tls(Box::new(stream)),
                     Ok(Err(error)) => return self.refuse_tls(peer, &error.to_string()),
                     Err(_) => return self.refuse_tls(peer, "handshake timed out"),
@@ -109,6 +143,7 @@ impl Connections {
         };
         let limit = self.mqtt.config.live().mqtt.outbound_buffer_bytes_max;
         let outbound = Arc::new(Outbound::new(stream.inline(), limit));
+        self.roll.enter(&outbound);
         let service = Service::new(&self.mqtt, outbound, peer, self.clock.now_ms());
         drive(stream, service, self.clock).await;
     }

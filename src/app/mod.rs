@@ -45,7 +45,7 @@ use crate::server::timer::Wheel;
 use crate::server::workers::Workers;
 use crate::store::error::StoreError;
 
-use self::listeners::{Bound, Connections, Sleeper, bind_one, kafka_config};
+use self::listeners::{Bound, Connections, Roll, Sleeper, bind_one, kafka_config};
 use self::storage::{Storage, Surroundings};
 use self::timers::BrokerTimers;
 
@@ -171,6 +171,7 @@ async fn serve(bundle: Arc<Bundle>, begun: Instant) -> Result<(), AppError> {
         },
         kafka: Arc::new(kafka),
         shutdown: shutdown.clone(),
+        roll: Arc::new(Roll::default()),
     };
     sockets.announce();
     let accepting = start_accepting(&mut sockets, &connections, tls);
@@ -223,6 +224,7 @@ async fn farewell(storage: &Storage, connections: &Connections) {
             link.consumer.close(CloseReason::ShuttingDown);
         }
     }
+    connections.roll.close();
     let deadline = Instant::now() + FAREWELL_MAX;
     while connections.gate.open() > 0 && Instant::now() < deadline {
         tokio::time::sleep(FAREWELL_STEP).await;

@@ -43,6 +43,7 @@ impl Timed for Due {
         if let Some(broker) = self.timers.broker.get().and_then(Weak::upgrade) {
             broker.run_job(self.job, now_ms);
             touched::flush();
+            touched::forgive_congested();
         }
     }
 }

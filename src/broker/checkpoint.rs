@@ -84,22 +84,8 @@ impl Frozen {
                 }
             }
         }
-        let logs: Vec<_> =
-            delta.logs.iter().filter_map(|id| broker.logs.table.by_id(*id)).collect();
-        // A new log's partitions have rows from the first checkpoint on, empty ones too.
-        for partition in logs.iter().flat_map(|log| &log.partitions) {
-            if delta.partitions.contains(&(partition.log(), partition.index())) {
-                continue;
-            }
-            match partition.freeze() {
-                Some(frozen) => partitions.push((Arc::clone(partition), frozen)),
-                None => {
-                    applier.restore_delta(delta);
-                    return None;
-                }
-            }
-        }
-        let Delta { sessions, ended, sets, references, .. } = delta;
+        let Delta { sessions, ended, logs, sets, references, .. } = delta;
+        let logs: Vec<_> = logs.iter().filter_map(|id| broker.logs.table.by_id(*id)).collect();
         Some(Self {
             position: applier.next(),
             sessions: sessions.into_iter().filter_map(freeze_session).collect(),

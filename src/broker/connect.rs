@@ -248,10 +248,13 @@ impl Broker {
         };
         if expiry_s == 0 {
             self.publish_left_will(session, now_ms);
+            let (id, epoch) = (session.id, handle.epoch);
+            if self.submit(None, &Record::EndSession { session: id, epoch }).is_err() {
+                // The disk takes nothing now: the session ends as soon as it does.
+                self.timers.at(now_ms.saturating_add(1000), Job::Expiry(id, epoch));
+                return;
+            }
             remove_key(&mut keys, session);
-            drop(
-                self.submit(None, &Record::EndSession { session: session.id, epoch: handle.epoch }),
-            );
             drop(keys);
             drop(self.end_live(session));
             return;

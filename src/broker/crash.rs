@@ -29,7 +29,7 @@ use super::sessions::session::Session;
 use super::sessions::subscription::Subscription;
 use super::subscribe::{RetainedWanted, Wish};
 use super::testbed::client::waiter;
-use super::testbed::{Bed, Deadlines, Refusing, check_references, limits};
+use super::testbed::{Bed, Deadlines, check_references, limits};
 use super::{Broker, Parts, restore};
 use crate::auth::acl::Acl;
 use crate::auth::principal::Principal;
@@ -489,10 +489,10 @@ fn of_two_sessions_of_a_key_the_newer_one_stays() {
         opened.handle
     };
     let first = open(&mut bed);
-    bed.tape.refuse(Refusing::AtOnce);
+    bed.tape.refuse(super::testbed::Refusing::AtOnce);
     let closing = super::connect::Closing { discard_will: true, expiry_s: Some(0) };
     bed.broker.close(&first, closing, NOW_MS);
-    bed.tape.refuse(Refusing::Never);
+    bed.tape.refuse(super::testbed::Refusing::Never);
     let second = open(&mut bed).session.id;
     assert_ne!(first.session.id, second);
     drop(first);

@@ -176,15 +176,7 @@ impl Broker {
 
     /// Has the connection of `session` woken once `lsn` is applied.
     pub(crate) fn wake_when_applied(&self, lsn: Lsn, session: &Arc<Session>) {
-        {
-            let mut behind = self.behind.lock();
-            let is_known =
-                |(at, known): &(Lsn, Arc<Session>)| *at == lsn && Arc::ptr_eq(known, session);
-            if behind.last().is_some_and(is_known) {
-                return;
-            }
-            behind.push((lsn, Arc::clone(session)));
-        }
+        self.behind.lock().push((lsn, Arc::clone(session)));
         // It may have been applied before the registration.
         if self.applied_lsn() >= lsn {
             self.wake_applied();

@@ -208,7 +208,16 @@ impl Broker {
         now_ms: u64,
     ) -> Result<Published, BrokerError> {
         if message.retain {
-            return self.publish_retained(publisher, route, message, condition, waiter, now_ms);
+            let vhost = Arc::clone(&publisher.principal.vhost);
+            let slot = self.retained.slot(&vhost, message.topic);
+            let published =
+                self.publish_retained(&slot, publisher, route, message, condition, waiter, now_ms);
+            drop(slot);
+            if published.is_err() {
+                // A topic that was refused takes no memory.
+                self.retained.release(&vhost, message.topic);
+            }
+            return published;
         }
         let answer = &route.answer;
         let wants_set = route.durable && message.qos > QoS::AtMostOnce;
@@ -280,37 +289,13 @@ impl Broker {
             }
             let fate = to.session.deliver(to, &mut fanout);
             publisher.count(fate, message.qos.min(to.qos));
-            if let Some(behind) = behind.filter(|_| fate == Fate::Queued && to.session.durable) {
-                self.wake_when_applied(behind, &to.session);
-            }
         }
         publisher.encodings = encodings;
     }
 
-    fn publish_retained(
-        &self,
-        publisher: &mut Publisher,
-        route: &Arc<CachedRoute>,
-        message: Message<'_>,
-        condition: Condition,
-        waiter: impl FnOnce() -> Option<Waiter>,
-        now_ms: u64,
-    ) -> Result<Published, BrokerError> {
-        let vhost = Arc::clone(&publisher.principal.vhost);
-        let slot = self.retained.slot(&vhost, message.topic);
-        let published =
-            self.publish_into(&slot, publisher, route, message, condition, waiter, now_ms);
-        drop(slot);
-        if published.is_err() {
-            // A topic that was refused takes no memory.
-            self.retained.release(&vhost, message.topic);
-        }
-        published
-    }
-
     /// A retained publish: the topic's slot is held from taking the LSN to the last direct delivery, and the
     /// route that counts is the one read after the LSN was taken (design, "Retained").
-    fn publish_into(
+    fn publish_retained(
         &self,
         slot: &Slot,
         publisher: &mut Publisher,

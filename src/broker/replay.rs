@@ -43,8 +43,11 @@ pub enum Progress {
 
 /// A replay under way.
 pub struct Replay {
-    filter: Arc<str>,
-    slots: Vec<Arc<Slot>>,
+    filter: TopicFilter,
+    /// Where an earlier connection of the session stopped.
+    after: Option<String>,
+    /// The topics, once its turn has come: many replays may wait, and each may match everything.
+    slots: Option<Vec<Arc<Slot>>>,
     next: usize,
     since: Lsn,
     qos: QoS,
@@ -56,20 +59,12 @@ pub struct Replay {
 
 impl Broker {
     /// The replay that `subscription` begins, or goes on with.
-    pub(crate) fn replay_of(
-        &self,
-        handle: &SessionHandle,
-        filter: &TopicFilter,
-        subscription: &Subscription,
-    ) -> Replay {
-        let mut slots = self.retained.matching(&handle.session.key.vhost, filter);
-        if let Some(after) = subscription.replay_after.as_deref().filter(|after| !after.is_empty())
-        {
-            slots.retain(|slot| slot.topic.split('/').gt(after.split('/')));
-        }
+    pub(crate) fn replay_of(&self, filter: &TopicFilter, subscription: &Subscription) -> Replay {
+        let after = subscription.replay_after.as_deref().filter(|after| !after.is_empty());
         Replay {
-            filter: filter.as_str().into(),
-            slots,
+            filter: filter.clone(),
+            after: after.map(str::to_owned),
+            slots: None,
             next: 0,
             since: subscription.since,
             qos: subscription.qos,
@@ -93,7 +88,7 @@ impl Broker {
             .iter()
             .filter_map(|(filter, subscription)| {
                 let filter = TopicFilter::parse(filter).ok()?;
-                Some(self.replay_of(handle, &filter, subscription))
+                Some(self.replay_of(&filter, subscription))
             })
             .collect()
     }
@@ -107,7 +102,7 @@ impl Broker {
         counters: &mut LocalCounters,
         now_ms: u64,
     ) -> Progress {
-        if !handle.session.inner.lock().subscriptions.contains_key(&*replay.filter) {
+        if !handle.session.inner.lock().subscriptions.contains_key(replay.filter.as_str()) {
             // Given up meanwhile: nothing may follow UNSUBACK [MQTT-3.10.4-2].
             return Progress::Done;
         }
@@ -115,26 +110,51 @@ impl Broker {
             self.wake_when_applied(replay.submitted, &handle.session);
             return Progress::Unapplied;
         }
-        let end = replay.slots.len().min(replay.next + STEP_TOPICS);
+        // A topic that comes between the subscription and this has a newer value, which is not replayed.
+        let slots = replay.slots.take().unwrap_or_else(|| self.topics_of(handle, replay));
+        let progress = self.replay_topics(handle, replay, &slots, encodings, counters, now_ms);
+        replay.slots = Some(slots);
+        progress
+    }
+
+    /// The topics of a replay whose turn has come.
+    fn topics_of(&self, handle: &SessionHandle, replay: &Replay) -> Vec<Arc<Slot>> {
+        let mut slots = self.retained.matching(&handle.session.key.vhost, &replay.filter);
+        if let Some(after) = &replay.after {
+            slots.retain(|slot| slot.topic.split('/').gt(after.split('/')));
+        }
+        slots
+    }
+
+    fn replay_topics(
+        &self,
+        handle: &SessionHandle,
+        replay: &mut Replay,
+        slots: &[Arc<Slot>],
+        encodings: &mut Encodings,
+        counters: &mut LocalCounters,
+        now_ms: u64,
+    ) -> Progress {
+        let end = slots.len().min(replay.next + STEP_TOPICS);
         while replay.next < end {
             if !handle.session.takes_more(AHEAD_MAX) {
                 return Progress::Full;
             }
-            let Some(slot) = replay.slots.get(replay.next).map(Arc::clone) else { break };
-            if !self.replay_topic(handle, replay, &slot, encodings, counters, now_ms) {
+            let Some(slot) = slots.get(replay.next) else { break };
+            if !self.replay_topic(handle, replay, slot, encodings, counters, now_ms) {
                 // The disk fails. The next event of the connection tries again.
                 return Progress::Unapplied;
             }
             replay.next += 1;
         }
-        if replay.next < replay.slots.len() {
+        if replay.next < slots.len() {
             return Progress::More;
         }
         if replay.journaled {
             let record = Record::Replay {
                 session: handle.session.id,
                 epoch: handle.epoch,
-                filter: &replay.filter,
+                filter: replay.filter.as_str(),
                 after: None,
                 items: Vec::new(),
             };
@@ -181,7 +201,7 @@ impl Broker {
             let record = Record::Replay {
                 session: handle.session.id,
                 epoch: handle.epoch,
-                filter: &replay.filter,
+                filter: replay.filter.as_str(),
                 after: Some(&slot.topic),
                 items: vec![ReplayItem { qos, subscription_id: replay.id, message: &bytes }],
             };

@@ -108,6 +108,9 @@ impl Broker {
             counters.drop_messages(drop_reason(why), 1);
         }
         settled.extend(pulled.dropped);
+        if let Some(lsn) = pulled.waits_for {
+            self.wake_when_applied(lsn, session);
+        }
         pulled.failed.map_or(Ok(()), Err)
     }
 }

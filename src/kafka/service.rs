@@ -56,6 +56,8 @@ pub struct KafkaConfig {
     pub fetch_bytes_max: usize,
     /// Longest hold of a Fetch, in milliseconds. 30 s.
     pub fetch_wait_ms_max: u64,
+    /// A connection on which nothing moved for so long is closed, as Kafka does; clients open another. 10 min.
+    pub idle_ms_max: u64,
     /// Produce requests of one connection that wait for their acks, 64.
     pub produce_waiting_max: usize,
     /// Bytes of the same. One request may be larger when it is alone. 16 MiB.
@@ -72,6 +74,7 @@ impl Default for KafkaConfig {
             any_replication_factor: false,
             fetch_bytes_max: 8 * 1024 * 1024,
             fetch_wait_ms_max: 30_000,
+            idle_ms_max: 600_000,
             produce_waiting_max: 64,
             produce_waiting_bytes_max: 16 * 1024 * 1024,
         }
@@ -115,6 +118,9 @@ pub enum ServeError {
     /// Storage: a batch may or may not be durable.
     #[error("a request is in doubt")]
     InDoubt,
+    /// Nothing moved for longer than is allowed.
+    #[error("nothing moved for too long")]
+    Idle,
     /// The peer's batch, sent with acks 0.
     #[error("a request that asked for no answer was refused: {0}")]
     Refused(LogError),
@@ -125,7 +131,7 @@ impl ServeError {
     #[must_use]
     pub fn violation(&self) -> Option<ErrorKind> {
         match self {
-            Self::Io(_) | Self::InDoubt => None,
+            Self::Io(_) | Self::InDoubt | Self::Idle => None,
             Self::Fault(_) | Self::Malformed(_) => Some(ErrorKind::Malformed),
             Self::Refused(_) => Some(ErrorKind::Protocol),
         }
@@ -199,6 +205,9 @@ where
     B: LogBroker,
 {
     async fn run(&mut self) -> Result<(), ServeError> {
+        let idle_max = Duration::from_millis(self.context.shared.config.idle_ms_max);
+        let mut idle = self.context.shared.timer.sleep(idle_max);
+        let mut moved = false;
         loop {
             let taken = self.take_requests()?;
             let may_read = self.make_room(&taken);
@@ -208,14 +217,28 @@ where
                 biased;
                 reply = front(&mut self.waiting), if may_answer && !self.waiting.is_empty() => {
                     self.settle(reply)?;
+                    moved = true;
                 }
-                sent = self.outbound.send(&mut self.writer), if !self.outbound.is_idle() => sent?,
+                sent = self.outbound.send(&mut self.writer), if !self.outbound.is_idle() => {
+                    sent?;
+                    moved = true;
+                }
                 read = self.reader.read_buf(&mut self.input), if may_read => {
                     if read? == 0 {
                         return Ok(());
                     }
+                    moved = true;
                 }
                 () = self.context.shared.broker.room(), if is_full => {}
+                () = &mut idle => {
+                    // A request that waits for its record is ours to answer, however long it takes.
+                    let is_ours = may_answer && !self.waiting.is_empty();
+                    if !moved && !is_ours && !is_full {
+                        return Err(ServeError::Idle);
+                    }
+                    moved = false;
+                    idle = self.context.shared.timer.sleep(idle_max);
+                }
             }
         }
     }

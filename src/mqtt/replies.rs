@@ -46,6 +46,12 @@ impl Replies {
         self.first + self.queue.len() as u64
     }
 
+    /// How many are owed.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.queue.len()
+    }
+
     /// Whether an answer could leave now without overtaking another.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -69,7 +69,13 @@ struct State {
     /// On somebody's list of connections to flush.
     touched: bool,
     closed: bool,
+    /// What waits is still written, nothing more is taken.
+    sealed: bool,
+    /// The owner waits for the last byte to leave.
+    wants_drained: bool,
     sent_bytes: u64,
+    /// The socket took something since somebody last asked.
+    moved: bool,
     /// Beyond half of its limit since it was last below a quarter.
     congested: bool,
     /// Congested for longer than anybody waits: what is over the limit is dropped until it has drained.
@@ -77,6 +83,10 @@ struct State {
     /// Publishers that wait for it.
     waiting: Vec<Arc<Outbound>>,
 }
+
+/// Answers that wait beyond the limit before their peer is no longer read. Deliveries end at the limit, so only
+/// one that sends and does not read gets there.
+const ANSWERS_BYTES: usize = 64 * 1024;
 
 /// Buffers that grew beyond this are given back when they run empty.
 const KEEP_BYTES: usize = 64 * 1024;
@@ -102,12 +112,14 @@ impl Outbound {
 
     /// As [`Self::push`], but over the limit too: what a session's window bounds.
     pub fn push_forced(&self, encode: impl FnOnce(&mut Vec<u8>)) -> Pushed {
-        self.append(usize::MAX, encode)
+        let pushed = self.append(usize::MAX, encode);
+        // Who pulls his own queue is no publisher that should wait.
+        Pushed { congested: false, ..pushed }
     }
 
     fn append(&self, limit: usize, encode: impl FnOnce(&mut Vec<u8>)) -> Pushed {
         let mut state = self.state.lock();
-        let refused = if state.closed {
+        let refused = if state.closed || state.sealed {
             Some(Push::Closed)
         } else if state.pending.len() >= limit {
             Some(Push::Full)
@@ -140,17 +152,24 @@ impl Outbound {
 
     /// Somebody waited long enough: until it has drained nobody waits for it.
     pub fn give_up(&self) {
-        let mut state = self.state.lock();
-        if state.congested {
+        let waiting = {
+            let mut state = self.state.lock();
+            if !state.congested {
+                return;
+            }
             state.stalled = true;
-            state.waiting.clear();
+            std::mem::take(&mut state.waiting)
+        };
+        for publisher in waiting {
+            publisher.signal(GO_ON);
         }
     }
 
-    /// Appends regardless of the limit: answers to the peer's own packets, which its windows bound.
+    /// Appends regardless of the limit: answers to the peer's own packets, which are bounded by not reading it,
+    /// see [`Self::is_overrun`].
     pub fn push_reply(&self, encode: impl FnOnce(&mut Vec<u8>)) {
         let mut state = self.state.lock();
-        if !state.closed {
+        if !state.closed && !state.sealed {
             encode(&mut state.pending);
         }
     }
@@ -172,11 +191,38 @@ impl Outbound {
         false
     }
 
-    /// Whether everything appended has left, or never will.
+    /// Whether so many answers wait that their peer should not be read; the owner is signalled [`READY`] once
+    /// they have drained.
+    #[must_use]
+    pub fn is_overrun(&self) -> bool {
+        let state = self.state.lock();
+        if state.closed || state.pending.len() < self.limit_bytes.saturating_add(ANSWERS_BYTES) {
+            return false;
+        }
+        self.signals.fetch_or(WANT_ROOM, Ordering::AcqRel);
+        true
+    }
+
+    /// Whether the buffer is at its limit but the socket took some of it since the last call: the peer is slow
+    /// and not gone.
+    #[must_use]
+    pub fn is_moving(&self) -> bool {
+        let mut state = self.state.lock();
+        std::mem::take(&mut state.moved) && state.pending.len() >= self.limit_bytes
+    }
+
+    /// Takes nothing more; what waits is still written.
+    pub fn seal(&self) {
+        self.state.lock().sealed = true;
+    }
+
+    /// Whether everything appended has left, or never will; if not, the owner is woken when it has.
     #[must_use]
     pub fn is_drained(&self) -> bool {
-        let state = self.state.lock();
-        state.closed || (state.pending.is_empty() && !state.writing)
+        let mut state = self.state.lock();
+        let drained = state.closed || (state.pending.is_empty() && !state.writing);
+        state.wants_drained = !drained;
+        drained
     }
 
     /// Bytes handed to the transport since the last call.
@@ -197,17 +243,25 @@ impl Outbound {
             }
             return;
         };
-        self.write_with(|bytes| socket.try_write(bytes));
+        if self.write_out(|bytes| socket.try_write(bytes)) {
+            self.signal(OWNER_FLUSH);
+        }
     }
 
-    /// Writes with the owner's `write` until it would block or nothing waits.
+    /// Writes with the owner's `write` until it would block or nothing waits. The owner looks for itself what
+    /// came of it: to be woken for what it just saw would have it spin.
+    pub fn write_with(&self, write: impl FnMut(&[u8]) -> std::io::Result<usize>) {
+        self.write_out(write);
+    }
+
+    /// Writes until `write` would block or nothing waits; true when the owner has something to do about it.
     ///
     /// Only one flusher is in `write` at a time, so bytes leave in the order they were appended.
-    pub fn write_with(&self, mut write: impl FnMut(&[u8]) -> std::io::Result<usize>) {
+    fn write_out(&self, mut write: impl FnMut(&[u8]) -> std::io::Result<usize>) -> bool {
         let mut state = self.state.lock();
         state.touched = false;
         if state.writing || state.blocked {
-            return;
+            return false;
         }
         while !state.pending.is_empty() && !state.closed {
             state.writing = true;
@@ -220,6 +274,7 @@ impl Outbound {
             match outcome {
                 Ok(written) if written == chunk.len() => {
                     state.sent_bytes += written as u64;
+                    state.moved = true;
                     chunk.clear();
                     if chunk.capacity() <= KEEP_BYTES {
                         state.spare = chunk;
@@ -227,6 +282,7 @@ impl Outbound {
                 }
                 Ok(written) => {
                     state.sent_bytes += written as u64;
+                    state.moved = true;
                     chunk.drain(..written);
                     Self::put_back(&mut state, chunk);
                     break;
@@ -238,7 +294,8 @@ impl Outbound {
                 Err(_) => Self::shut(&mut state),
             }
         }
-        let wake = state.blocked || state.closed;
+        let wake =
+            state.blocked || state.closed || (state.wants_drained && state.pending.is_empty());
         if state.pending.is_empty() && state.pending.capacity() > KEEP_BYTES {
             state.pending = Vec::new();
         }
@@ -253,13 +310,11 @@ impl Outbound {
         for publisher in waiting {
             publisher.signal(GO_ON);
         }
-        if wake {
-            self.signal(OWNER_FLUSH);
-        }
         if roomy && self.signals.load(Ordering::Acquire) & WANT_ROOM != 0 {
             self.signals.fetch_and(!WANT_ROOM, Ordering::AcqRel);
             self.signal(READY);
         }
+        wake
     }
 
     fn put_back(state: &mut State, mut rest: Vec<u8>) {

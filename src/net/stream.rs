@@ -35,6 +35,12 @@ impl Stream {
         }
     }
 
+    /// Whether a refused write leaves the task's waker nowhere: [`Self::poll_writable`] must.
+    #[must_use]
+    pub fn is_plain(&self) -> bool {
+        matches!(self, Self::Tcp(..))
+    }
+
     /// Reads into `buffer`; 0 is the end of the stream.
     pub fn poll_read(
         &mut self,

@@ -11,8 +11,11 @@ use super::outbound::{Outbound, Pushed};
 
 /// Bytes encoded by a thread before it flushes in the middle of its turn.
 const FLUSH_BYTES: usize = 256 * 1024;
-/// Congested connections that one publisher waits for; those beyond have the same fate.
-const CONGESTED_MAX: usize = 64;
+/// Congested connections that one publisher waits for at a time. Many, because each that is left out costs it
+/// another wait.
+const CONGESTED_MAX: usize = 16 * 1024;
+/// Newest entries among which a connection is looked for before it is noted again: a fan-out names each once.
+const CONGESTED_LOOK_BACK: usize = 16;
 
 thread_local! {
     static TOUCHED: RefCell<Vec<Arc<Outbound>>> = const { RefCell::new(Vec::new()) };
@@ -28,7 +31,8 @@ pub fn note(outbound: &Arc<Outbound>, pushed: Pushed) {
     }
     if pushed.congested {
         CONGESTED.with_borrow_mut(|list| {
-            let known = list.iter().any(|known| Arc::ptr_eq(known, outbound));
+            let mut newest = list.iter().rev().take(CONGESTED_LOOK_BACK);
+            let known = newest.any(|known| Arc::ptr_eq(known, outbound));
             if !known && list.len() < CONGESTED_MAX {
                 list.push(Arc::clone(outbound));
             }
@@ -46,6 +50,12 @@ pub fn is_congested() -> bool {
 #[must_use]
 pub fn take_congested() -> Vec<Arc<Outbound>> {
     CONGESTED.with_borrow_mut(std::mem::take)
+}
+
+/// Forgets who became congested: what this thread did was no publisher's doing, so nobody waits, least of all
+/// the connection that comes next.
+pub fn forgive_congested() {
+    CONGESTED.with_borrow_mut(Vec::clear);
 }
 
 /// Flushes when much waits: what was just encoded is still in the processor's cache. Called between messages,

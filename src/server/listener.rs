@@ -6,11 +6,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::net::TcpListener;
 
 /// Connections the kernel holds before they are accepted.
 const BACKLOG: i32 = 4096;
+/// Silence after which the system asks whether the peer's machine is still there: protocols without a keep alive
+/// of their own, or clients that want none, would never learn that it is not.
+const PROBE_AFTER: Duration = Duration::from_secs(120);
+/// Between two such questions.
+const PROBE_INTERVAL: Duration = Duration::from_secs(30);
+/// Questions without an answer before the connection is given up.
+const PROBES_MAX: u32 = 4;
 /// Pause after accept failed (out of file descriptors, mostly), so that the loop does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -83,6 +90,13 @@ pub async fn accept(
                 // Small packets must not wait for an earlier one's acknowledgement (Nagle).
                 if let Err(error) = stream.set_nodelay(true) {
                     tracing::debug!(%peer, %error, "cannot set TCP_NODELAY");
+                }
+                let probes = TcpKeepalive::new()
+                    .with_time(PROBE_AFTER)
+                    .with_interval(PROBE_INTERVAL)
+                    .with_retries(PROBES_MAX);
+                if let Err(error) = SockRef::from(&stream).set_tcp_keepalive(&probes) {
+                    tracing::debug!(%peer, %error, "cannot set TCP keep alive");
                 }
                 match stream.into_std() {
                     Ok(stream) => serve(stream, peer),

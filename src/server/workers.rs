@@ -16,6 +16,10 @@ use tokio::sync::{Notify, oneshot};
 
 use crate::net::touched;
 
+/// Threads of a worker for what would hold it up: verifying passwords, each of which takes tens of megabytes and
+/// a core's whole attention by intent. More wait their turn.
+const BLOCKING_MAX: usize = 2;
+
 thread_local! {
     static FLUSHER: RefCell<Option<Rc<Notify>>> = const { RefCell::new(None) };
 }
@@ -48,7 +52,10 @@ impl Workers {
         let mut handles = Vec::new();
         let mut stops = Vec::new();
         for number in 0..count.max(1) {
-            let runtime = Builder::new_current_thread().enable_all().build()?;
+            let runtime = Builder::new_current_thread()
+                .max_blocking_threads(BLOCKING_MAX)
+                .enable_all()
+                .build()?;
             handles.push(runtime.handle().clone());
             let (stop, stopped) = oneshot::channel::<()>();
             let thread =

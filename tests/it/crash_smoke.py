@@ -1,7 +1,8 @@
 """Kills the broker at random moments under load and accounts for every acknowledged message.
 
 Publishers (QoS 1 and QoS 2, pipelined windows) feed a durable session that stays away, one that stays online,
-retained topics and, by a route, a log. After each kill -9 and restart, before any publisher is back:
+retained topics and, by a route, a log. Now and then a client comes back on a new connection while the broker
+still has the old one. After each kill -9 and restart, before any publisher is back:
 
 - retained: each topic holds its last acknowledged value or one sent later;
 - log: offsets contiguous, what was read before is unchanged, every acknowledged message is there;
@@ -38,6 +39,8 @@ ENDLESS = {"session_expiry": 0xFFFFFFFF}
 RETAINED_TOPICS = 20
 NOT_FOUND = 0x92
 WAIT = 30.0
+# How often a client takes its own session over, by packets received.
+RESTLESS = 1 / 300
 
 
 class Fault(AssertionError):
@@ -130,8 +133,9 @@ class Publisher:
                 topic = self.topic(number)
                 self.retained_acked[topic] = max(number, self.retained_acked.get(topic, -1))
 
-    def run(self, port, stop, on_ack):
+    def run(self, port, stop, rng, on_ack):
         """Publishes until the connection breaks or `stop` is set."""
+        left = []
         try:
             self.connect(port)
             while not stop.is_set():
@@ -141,11 +145,15 @@ class Publisher:
                     on_ack()
                 except Timeout:
                     continue
+                if rng.random() < RESTLESS:
+                    self.fill()
+                    left.append(self.client)
+                    self.connect(port)
         except (Closed, OSError):
             pass
         finally:
-            if self.client:
-                self.client.cut()
+            for client in [*left, *filter(None, [self.client])]:
+                client.cut()
 
     def finish(self, port):
         """Connects and completes what is in flight, sending nothing new."""
@@ -191,7 +199,8 @@ class Receiver:
         else:
             check(packet.kind == SUBACK, f"{self.name}: unexpected {packet}")
 
-    def run(self, port, stop):
+    def run(self, port, stop, rng):
+        left = []
         try:
             self.connect(port)
             while not stop.is_set():
@@ -199,11 +208,14 @@ class Receiver:
                     self.handle(self.client.receive(0.2))
                 except Timeout:
                     continue
+                if rng.random() < RESTLESS:
+                    left.append(self.client)
+                    self.connect(port)
         except (Closed, OSError):
             pass
         finally:
-            if self.client:
-                self.client.cut()
+            for client in [*left, *filter(None, [self.client])]:
+                client.cut()
 
     def drain(self, port, mark):
         """Receives until the payload `mark`, which was published last, and every handshake is complete."""
@@ -249,9 +261,13 @@ class Smoke:
                 enough.set()
 
         port = self.broker.mqtt
-        threads = [threading.Thread(target=guarded, args=(publisher.run, port, stop, on_ack))
+
+        def dice(party):
+            return random.Random(f"{self.seed} {number} {party.name}")
+
+        threads = [threading.Thread(target=guarded, args=(publisher.run, port, stop, dice(publisher), on_ack))
                    for publisher in self.publishers]
-        threads.append(threading.Thread(target=guarded, args=(self.online.run, port, stop)))
+        threads.append(threading.Thread(target=guarded, args=(self.online.run, port, stop, dice(self.online))))
         for thread in threads:
             thread.start()
         enough.wait(patience)

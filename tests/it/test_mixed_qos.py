@@ -1,5 +1,7 @@
 """QoS 0 beside what is durable: it waits for its own publisher's records, and for nothing else for long."""
 
+import pytest
+
 from rawmqtt import PUBACK, PUBLISH, publish_bytes
 
 ENDLESS = {"session_expiry": 0xFFFFFFFF}
@@ -31,6 +33,7 @@ def test_a_retained_qos0_message_reaches_a_durable_session_live(shared, connect,
         assert sub.expect(PUBLISH).payload == str(number).encode()
 
 
+@pytest.mark.rialto
 def test_one_publishers_mix_of_qos_stays_in_order(shared, connect, unique, version):
     """MQTT-4.6.0-5, as far as an open window allows: a publisher's messages to a durable session do not overtake."""
     sub = durable(connect, shared, unique + "s")
@@ -45,6 +48,7 @@ def test_one_publishers_mix_of_qos_stays_in_order(shared, connect, unique, versi
     assert got == list(range(total))
 
 
+@pytest.mark.rialto
 def test_a_shut_window_holds_a_retained_value_behind_the_older_one(shared, connect, unique):
     """Design §2 "Retained": never the older value after the newer, whatever their QoS."""
     sub = durable(connect, shared, unique + "s", properties={"receive_maximum": 1})

@@ -34,6 +34,9 @@ impl Applier {
                 if self.broker.logs.table.insert(&log) {
                     self.broker.logs.raise_next_id(id.0.saturating_add(1));
                     self.delta.logs.push(*id);
+                    // Its partitions have rows from the first checkpoint on, empty ones too.
+                    let indexes = log.partitions.iter().map(|partition| partition.index());
+                    self.delta.partitions.extend(indexes.map(|index| (*id, index)));
                     Outcome::Done
                 } else {
                     Outcome::Refused(LogError::Exists)
@@ -60,13 +63,12 @@ impl Applier {
         let settings = self.broker.logs.defaults.with(config.iter().copied())?;
         let partitions = (0..partitions)
             .map(|index| {
-                let made = self.broker.logs.store.create((id, name), index, &settings);
-                // Whether there is a log must not depend on the disk: a replay would come to another verdict,
-                // and what was acknowledged since would be in another log.
-                Arc::new(match made {
+                let files = self.broker.logs.store.create((id, name), index, &settings);
+                // What is journaled came to pass, here as in a replay on a disk that is well again (rule 4).
+                Arc::new(match files {
                     Ok(files) => Partition::new(id, index, settings.append_time, files),
                     Err(error) => {
-                        tracing::error!(log = name, index, %error, "a log's files cannot be made");
+                        tracing::error!(name, index, %error, "a log's files could not be made");
                         let error = error.to_string();
                         Partition::without_files(id, index, settings.append_time, error)
                     }

@@ -135,12 +135,12 @@ impl Partition {
         Self { log, index, append_time, files, state, waiters }
     }
 
-    /// An empty partition whose files could not be made: it is there, and goes on from memory, so that a replay
-    /// on a disk that works again finds the same log.
+    /// An empty partition whose files could not be made: as one whose files failed.
     #[must_use]
     pub fn without_files(log: LogId, index: u32, append_time: bool, error: String) -> Self {
         let partition = Self::new(log, index, append_time, Box::<MemorySegments>::default());
-        partition.state.lock().tail = Some(Tail { first_offset: 0, error, batches: Vec::new() });
+        let tail = Tail { first_offset: 0, error, batches: Vec::new() };
+        partition.state.lock().tail = Some(tail);
         partition
     }
 

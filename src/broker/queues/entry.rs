@@ -112,6 +112,11 @@ impl Entry {
         self.flags |= SETTLED;
     }
 
+    /// Forgets the acknowledgement.
+    pub fn unsettle(&mut self) {
+        self.flags &= !SETTLED;
+    }
+
     /// The flags that a checkpoint keeps.
     #[must_use]
     pub fn durable_flags(&self) -> u8 {

@@ -109,6 +109,19 @@ impl Queue {
         Arc::make_mut(page).get_mut(position)
     }
 
+    /// Forgets acknowledgements below `end` that no record followed: those messages go out again.
+    pub fn unsettle(&mut self, end: u64) {
+        let mut next = self.next_live(self.head);
+        while let Some(position) = next.filter(|position| *position < end) {
+            if self.get(position).is_some_and(Entry::is_settled)
+                && let Some(entry) = self.get_volatile(position)
+            {
+                entry.unsettle();
+            }
+            next = self.next_live(position + 1);
+        }
+    }
+
     /// Takes the message at `position` out.
     pub fn remove(&mut self, position: u64) -> Option<Entry> {
         let number = Page::number_of(position);

@@ -11,6 +11,7 @@ use super::super::queues::entry::Body;
 use super::super::queues::queue::packet_id;
 use super::deliver::Drop;
 use super::session::{Inner, Session};
+use crate::model::ids::Lsn;
 use crate::model::qos::QoS;
 use crate::store::bodies::BodyStore;
 
@@ -28,6 +29,8 @@ pub struct Pulled {
     pub dropped: Vec<u64>,
     /// Why messages were dropped, one by one.
     pub reasons: Vec<Drop>,
+    /// A QoS 0 message waits for this record to be applied; the caller sees to it that somebody pulls then.
+    pub waits_for: Option<Lsn>,
     /// A body could not be read; the connection should end, the message stays queued.
     pub failed: Option<String>,
 }
@@ -75,6 +78,7 @@ impl Session {
                     return pulled;
                 }
                 let items = inner.take_items(applied);
+                pulled.waits_for = inner.waits_for(applied).or(pulled.waits_for);
                 inner.pulling = !items.is_empty();
                 (consumer, items)
             };
@@ -262,6 +266,16 @@ impl Inner {
             items.push(item);
         }
         items
+    }
+
+    /// The record that the first QoS 0 message waits for, told once.
+    fn waits_for(&mut self, applied: u64) -> Option<Lsn> {
+        let behind = self.volatile.front()?.behind;
+        let is_news = behind > applied && behind != self.waited_for;
+        is_news.then(|| {
+            self.waited_for = behind;
+            Lsn(behind)
+        })
     }
 
     /// The first QoS 0 message, when every queued one that goes before it has gone. `next` is the order of

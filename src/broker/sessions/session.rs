@@ -132,6 +132,8 @@ pub struct Inner {
     pub volatile: VecDeque<Volatile>,
     /// Their bytes.
     pub volatile_bytes: usize,
+    /// The record that the first of them was last found waiting for.
+    pub waited_for: u64,
     /// A pull has taken messages that are not encoded yet.
     pub pulling: bool,
     /// Live subscriptions by filter; for a durable session they run ahead of `state`.
@@ -179,6 +181,8 @@ impl Inner {
         self.window = u32::from(window);
         self.pulling = false;
         self.link = Some(link);
+        // Acknowledgements whose records were submitted are applied by now; any other never will be.
+        self.queue.unsettle(self.sent);
     }
 
     /// Whether `epoch` is the connection that owns the session.

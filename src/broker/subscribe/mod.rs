@@ -134,7 +134,7 @@ impl Broker {
         let replays = entries
             .iter()
             .filter(|entry| entry.replays)
-            .map(|entry| self.replay_of(handle, &entry.wish.filter, &entry.subscription))
+            .map(|entry| self.replay_of(&entry.wish.filter, &entry.subscription))
             .collect();
         Ok(Subscribed { granted, waits, replays })
     }

@@ -215,7 +215,7 @@ pub(in crate::broker) struct Bed {
     checkpointer: Checkpointer,
     db: Arc<Db>,
     phase: Phase,
-    pub(in crate::broker) disk: SimulatedDisk,
+    pub(super) disk: SimulatedDisk,
     home: TempDir,
 }
 
@@ -335,7 +335,7 @@ impl Bed {
     }
 
     /// What an [`super::engine::Engine`] is made of; the files are in memory.
-    pub(in crate::broker) fn into_parts(self) -> (Arc<Broker>, Applier, Checkpointer) {
+    pub(super) fn into_parts(self) -> (Arc<Broker>, Applier, Checkpointer) {
         (self.broker, self.applier, self.checkpointer)
     }
 
@@ -354,7 +354,7 @@ impl Bed {
 }
 
 /// A checkpoint counts as many references to each body segment as its pages hold.
-pub(in crate::broker) fn check_references(db: &Db) {
+pub(super) fn check_references(db: &Db) {
     let mut counted = BTreeMap::<u32, u64>::new();
     db.for_each::<QueuePages>(|key, bytes| {
         for entry in decode_page(key.queue, key.page, &bytes).unwrap() {

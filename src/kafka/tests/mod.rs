@@ -16,8 +16,8 @@ use tokio::task::JoinHandle;
 
 use crate::auth::Principal;
 use crate::broker::logs::batch::build::{BatchBuilder, NewRecord};
-use crate::kafka::service::{KafkaConfig, ServeError, Shared, serve};
-use crate::kafka::tests::double::{MemoryBroker, NeverTimer};
+use crate::kafka::service::{KafkaConfig, ServeError, Shared, Timer, serve};
+use crate::kafka::tests::double::{MemoryBroker, NeverTimer, NoTimer};
 
 struct Client {
     stream: DuplexStream,
@@ -27,13 +27,14 @@ struct Client {
 }
 
 fn connect(broker: MemoryBroker) -> Client {
+    connect_with(broker, Arc::new(NeverTimer))
+}
+
+fn connect_with(broker: MemoryBroker, timer: Arc<dyn Timer>) -> Client {
     let (stream, theirs) = tokio::io::duplex(1 << 20);
     let broker = Arc::new(broker);
-    let shared = Arc::new(Shared {
-        broker: Arc::clone(&broker),
-        config: KafkaConfig::default(),
-        timer: Arc::new(NeverTimer),
-    });
+    let shared =
+        Arc::new(Shared { broker: Arc::clone(&broker), config: KafkaConfig::default(), timer });
     let (stop, stopped) = watch::channel(false);
     let local = "127.0.0.1:9092".parse().unwrap();
     let principal = Principal::anonymous();
@@ -379,4 +380,10 @@ proptest::proptest! {
             drop(client.served.await.unwrap());
         });
     }
+}
+
+#[tokio::test]
+async fn a_connection_on_which_nothing_moves_is_closed() {
+    let client = connect_with(MemoryBroker::default(), Arc::new(NoTimer));
+    assert!(matches!(client.served.await.unwrap(), Err(ServeError::Idle)));
 }

@@ -8,6 +8,7 @@ mod opening;
 mod publishing;
 mod receiving;
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -61,12 +62,17 @@ enum Inbound {
     Releasing,
 }
 
+/// Answers owed beyond which a client is not read: its packets may be a tenth of what we keep of them.
+const OWED_MAX: usize = 64 * 1024;
+/// Replays of retained messages that may wait for their turn; a client that subscribes on without taking any ends.
+const REPLAYS_MAX: usize = 64 * 1024;
+
 /// A session and what serves it.
 struct Serving {
     handle: SessionHandle,
     publisher: Publisher,
     inbound: AHashMap<u16, Inbound>,
-    replays: Vec<Replay>,
+    replays: VecDeque<Replay>,
     /// Durable positions acknowledged in this read batch.
     settled: Vec<u64>,
     encodings: Encodings,
@@ -92,7 +98,7 @@ pub struct Client {
     /// Milliseconds without a packet after which the client is gone; `None` is never [MQTT-3.1.2-22].
     patience_ms: Option<u64>,
     heard_ms: u64,
-    /// Not read because the journal is full.
+    /// Not read because the journal is full, or too many answers are owed.
     paused: bool,
     deadline_ms: u64,
     ended_by: Option<CloseReason>,
@@ -287,6 +293,9 @@ impl Client {
                 if let Some(serving) = &mut self.serving {
                     serving.replays.extend(replays);
                     serving.pull = true;
+                    if serving.replays.len() > REPLAYS_MAX {
+                        self.end(CloseReason::Limit);
+                    }
                 }
             }
             Reply::UnsubAck(id, reasons) => {
@@ -354,12 +363,13 @@ impl Client {
             self.schedule(deadline_ms);
             return false;
         }
-        if self.paused {
+        let unread = self.paused || self.link.outbound.is_moving();
+        if unread {
             // What it may have said was not read.
             self.heard_ms = now_ms;
             self.schedule(now_ms + self.patience_ms.unwrap_or_default());
         }
-        !self.paused
+        !unread
     }
 
     fn schedule(&self, deadline_ms: u64) {
@@ -377,8 +387,13 @@ impl Client {
         self.end(CloseReason::KeepAlive);
     }
 
-    /// Not read while the journal is full.
+    /// Not read while the journal is full, or while it has more answers to come than it should: the outcomes that
+    /// bring those wake it.
     pub fn pause_or_continue(&mut self) -> Verdict {
+        if self.replies.len() >= OWED_MAX {
+            self.paused = true;
+            return Verdict::Pause;
+        }
         self.paused = self.shared.broker.is_full();
         if self.paused {
             let link: Arc<dyn Completer> = self.link.clone();

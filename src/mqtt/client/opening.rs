@@ -1,5 +1,6 @@
 //! CONNECT to CONNACK: identity, session, limits. Part of `mqtt::client`.
 
+use std::collections::VecDeque;
 use std::fmt::Write;
 use std::sync::Arc;
 
@@ -141,7 +142,7 @@ impl Client {
             handle: opened.handle,
             publisher,
             inbound: AHashMap::new(),
-            replays: Vec::new(),
+            replays: VecDeque::new(),
             settled: Vec::new(),
             encodings: Encodings::default(),
             pull: true,
@@ -177,7 +178,7 @@ impl Client {
         // CONNACK is in the buffer before anybody can deliver [MQTT-3.2.0-1].
         let inbound = broker.inbound_ids(&serving.handle);
         serving.inbound.extend(inbound.into_iter().map(|id| (id, Inbound::Received)));
-        serving.replays = broker.unfinished_replays(&serving.handle);
+        serving.replays = broker.unfinished_replays(&serving.handle).into();
         let handle = serving.handle.clone();
         self.send_connack(present);
         if !self.shared.broker.attach(&handle, consumer, window) {

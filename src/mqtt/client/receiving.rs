@@ -159,14 +159,14 @@ impl Client {
         }
         let broker = &self.shared.broker;
         let mut progress = Progress::Done;
-        while let Some(replay) = serving.replays.first_mut() {
+        while let Some(replay) = serving.replays.front_mut() {
             let counters = &mut serving.publisher.counters;
             let encodings = &mut serving.encodings;
             progress = broker.replay_step(&serving.handle, replay, encodings, counters, now_ms);
             if progress != Progress::Done {
                 break;
             }
-            serving.replays.remove(0);
+            serving.replays.pop_front();
         }
         let pulled = broker.pull(
             &serving.handle,

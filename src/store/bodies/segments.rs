@@ -14,6 +14,7 @@ use crate::store::bodies::{
     BODY_BYTES_MAX, BodyOptions, BodyRef, RECORD_HEADER, check_header, name, number,
 };
 use crate::store::codec::Reader;
+use crate::store::disk::listed::{Listed, open_listed};
 use crate::store::disk::{Disk, DiskFile, read_full};
 use crate::store::error::StoreError;
 
@@ -50,23 +51,10 @@ impl BodyStore {
         let mut longer = Vec::new();
         for (&segment, &valid_len) in &listed {
             let name = name(segment);
-            let path = disk.path(&name);
-            let file = disk.open(&name).map_err(|source| match source.kind() {
-                io::ErrorKind::NotFound => StoreError::Missing {
-                    file: path.clone(),
-                    expected: format!("a body segment of {valid_len} bytes"),
-                },
-                _ => StoreError::Io { file: path.clone(), doing: "open", source },
-            })?;
-            let length = file.length().map_err(StoreError::io(&path, "read the length of"))?;
-            if length < valid_len {
-                return Err(StoreError::Missing {
-                    file: path,
-                    expected: format!("{valid_len} bytes, but it has {length}"),
-                });
-            }
+            let Listed { file, path, is_longer } =
+                open_listed(disk.as_ref(), &name, "body segment", valid_len)?;
             check_header(disk.as_ref(), &name, file.as_ref())?;
-            if length > valid_len {
+            if is_longer {
                 longer.push((path, file, valid_len));
             }
         }

@@ -6,6 +6,7 @@
 //! tells of every sync.
 
 pub mod folder;
+pub(in crate::store) mod listed;
 #[cfg(test)]
 pub(crate) mod simulated;
 pub mod watched;

@@ -214,7 +214,11 @@ impl Disk for SimulatedDisk {
             tree: Arc::default(),
             faults: self.faults.clone(),
         };
-        Ok(self.tree.lock().folders.entry(name.to_owned()).or_insert_with(folder).shared())
+        let mut tree = self.tree.lock();
+        if self.faults.lock().everything && !tree.folders.contains_key(name) {
+            return Err(io::Error::other("simulated failure to make a folder"));
+        }
+        Ok(tree.folders.entry(name.to_owned()).or_insert_with(folder).shared())
     }
 
     fn remove_folder(&self, name: &str) -> io::Result<()> {

@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use bytes::Bytes;
 use parking_lot::RwLock;
 
+use crate::store::disk::listed::{Listed, open_listed};
 use crate::store::disk::{Disk, DiskFile};
 use crate::store::error::StoreError;
 use crate::store::partition::PartitionOptions;
@@ -54,24 +55,11 @@ impl PartitionFiles {
         let mut longer = Vec::new();
         for (&base_offset, &valid_len) in &valid {
             let name = log_name(base_offset);
-            let path = disk.path(&name);
-            let file = disk.open(&name).map_err(|source| match source.kind() {
-                io::ErrorKind::NotFound => StoreError::Missing {
-                    file: path.clone(),
-                    expected: format!("a log segment of {valid_len} bytes"),
-                },
-                _ => StoreError::Io { file: path.clone(), doing: "open", source },
-            })?;
-            let length = file.length().map_err(StoreError::io(&path, "read the length of"))?;
-            if length < valid_len {
-                return Err(StoreError::Missing {
-                    file: path,
-                    expected: format!("{valid_len} bytes, but it has {length}"),
-                });
-            }
+            let Listed { file, path, is_longer } =
+                open_listed(disk.as_ref(), &name, "log segment", valid_len)?;
             let interval = options.index_interval_bytes;
             segments.push(Arc::new(Segment::open(disk.clone(), base_offset, valid_len, interval)?));
-            if length > valid_len {
+            if is_longer {
                 longer.push((path, file, base_offset, valid_len));
             }
         }

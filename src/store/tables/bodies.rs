@@ -3,7 +3,7 @@
 
 use crate::model::ids::ShardId;
 use crate::store::codec::{CodecError, Reader, Writer};
-use crate::store::tables::{KeyReader, Table};
+use crate::store::tables::{KeyReader, Row, Table};
 
 const VERSION: u8 = 1;
 
@@ -45,18 +45,20 @@ impl Table for Bodies {
         reader.finish()?;
         Ok(key)
     }
+}
 
-    fn encode_row(row: &BodyRow, out: &mut Vec<u8>) {
+impl Row for BodyRow {
+    fn encode(&self, out: &mut Vec<u8>) {
         let mut writer = Writer(out);
         writer.u8(VERSION);
-        writer.varint(row.valid_len);
-        writer.varint(row.live_refs);
+        writer.varint(self.valid_len);
+        writer.varint(self.live_refs);
     }
 
-    fn decode_row(bytes: &[u8]) -> Result<BodyRow, CodecError> {
+    fn decode(bytes: &[u8]) -> Result<Self, CodecError> {
         let mut reader = Reader::new(bytes);
         reader.version(VERSION)?;
-        let row = BodyRow { valid_len: reader.varint()?, live_refs: reader.varint()? };
+        let row = Self { valid_len: reader.varint()?, live_refs: reader.varint()? };
         reader.finish()?;
         Ok(row)
     }

@@ -24,7 +24,7 @@ use crate::store::tables::queue_pages::QueuePages;
 use crate::store::tables::retained::{self, Retained};
 use crate::store::tables::sessions::Sessions;
 use crate::store::tables::sets::Sets;
-use crate::store::tables::{Changes, CheckpointWrite, Table};
+use crate::store::tables::{Changes, CheckpointWrite, Row, Table};
 
 const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new(NAME);
 
@@ -181,7 +181,7 @@ impl Db {
         mut each: impl FnMut(T::Key, T::Row) -> Result<(), StoreError>,
     ) -> Result<(), StoreError> {
         self.for_each_raw::<T>(|key, bytes| {
-            let row = T::decode_row(bytes).map_err(|source| row_error::<T>(&key, source))?;
+            let row = T::Row::decode(bytes).map_err(|source| row_error::<T>(&key, source))?;
             each(key, row)
         })
     }
@@ -220,7 +220,7 @@ impl Db {
         let mut bytes = Vec::with_capacity(32);
         T::encode_key(key, &mut bytes);
         self.read_with::<T, _>(&bytes, |row| {
-            T::decode_row(row).map_err(|source| row_error::<T>(key, source))
+            T::Row::decode(row).map_err(|source| row_error::<T>(key, source))
         })?
         .transpose()
     }
@@ -295,7 +295,7 @@ fn change<T: Table>(transaction: &WriteTransaction, changes: &Changes<T>) -> Res
         key.clear();
         row.clear();
         T::encode_key(put, &mut key);
-        T::encode_row(value, &mut row);
+        value.encode(&mut row);
         table.insert(key.as_slice(), row.as_slice())?;
     }
     Ok(())

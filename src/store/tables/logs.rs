@@ -2,7 +2,7 @@
 
 use crate::model::ids::{LogId, ShardId};
 use crate::store::codec::{CodecError, Reader, Writer};
-use crate::store::tables::{KeyReader, Table};
+use crate::store::tables::{KeyReader, Row, Table};
 
 const VERSION: u8 = 1;
 
@@ -52,23 +52,25 @@ impl Table for Logs {
         reader.finish()?;
         Ok(key)
     }
+}
 
-    fn encode_row(row: &LogRow, out: &mut Vec<u8>) {
+impl Row for LogRow {
+    fn encode(&self, out: &mut Vec<u8>) {
         let mut writer = Writer(out);
         writer.u8(VERSION);
-        writer.str(&row.vhost);
-        writer.str(&row.name);
-        writer.raw(&row.uuid);
-        writer.u64(row.created_ms);
-        writer.varint(row.partitions.into());
-        writer.count(row.config.len());
-        for (name, value) in &row.config {
+        writer.str(&self.vhost);
+        writer.str(&self.name);
+        writer.raw(&self.uuid);
+        writer.u64(self.created_ms);
+        writer.varint(self.partitions.into());
+        writer.count(self.config.len());
+        for (name, value) in &self.config {
             writer.str(name);
             writer.str(value);
         }
     }
 
-    fn decode_row(bytes: &[u8]) -> Result<LogRow, CodecError> {
+    fn decode(bytes: &[u8]) -> Result<Self, CodecError> {
         let mut reader = Reader::new(bytes);
         reader.version(VERSION)?;
         let vhost = reader.str()?.to_owned();
@@ -82,6 +84,6 @@ impl Table for Logs {
             config.push((reader.str()?.to_owned(), reader.str()?.to_owned()));
         }
         reader.finish()?;
-        Ok(LogRow { vhost, name, uuid, created_ms, partitions, config })
+        Ok(Self { vhost, name, uuid, created_ms, partitions, config })
     }
 }

@@ -23,6 +23,8 @@ pub(crate) mod simulated;
 #[cfg(test)]
 mod tests;
 
+use bytes::Bytes;
+
 use crate::store::codec::CodecError;
 
 /// What a table holds and how it lies in the file.
@@ -32,16 +34,31 @@ pub trait Table {
     /// What a row is found by.
     type Key: std::fmt::Debug;
     /// What is found.
-    type Row;
+    type Row: Row;
 
     /// Appends the key's bytes.
     fn encode_key(key: &Self::Key, out: &mut Vec<u8>);
     /// Reads a key; all bytes must be used.
     fn decode_key(bytes: &[u8]) -> Result<Self::Key, CodecError>;
+}
+
+/// What is found in a table, and its bytes.
+pub trait Row: Sized {
     /// Appends the row's bytes.
-    fn encode_row(row: &Self::Row, out: &mut Vec<u8>);
+    fn encode(&self, out: &mut Vec<u8>);
     /// Reads a row; all bytes must be used.
-    fn decode_row(bytes: &[u8]) -> Result<Self::Row, CodecError>;
+    fn decode(bytes: &[u8]) -> Result<Self, CodecError>;
+}
+
+/// A row that is the broker's own affair.
+impl Row for Bytes {
+    fn encode(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(self);
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self, CodecError> {
+        Ok(Self::copy_from_slice(bytes))
+    }
 }
 
 /// What a checkpoint changes in one table. Deletes come before puts.

@@ -5,7 +5,7 @@ use bytes::Bytes;
 
 use crate::model::ids::{LogId, ShardId};
 use crate::store::codec::{CodecError, Reader, Writer};
-use crate::store::tables::{KeyReader, Table};
+use crate::store::tables::{KeyReader, Row, Table};
 
 const VERSION: u8 = 1;
 
@@ -60,22 +60,24 @@ impl Table for Partitions {
         reader.finish()?;
         Ok(key)
     }
+}
 
-    fn encode_row(row: &PartitionRow, out: &mut Vec<u8>) {
+impl Row for PartitionRow {
+    fn encode(&self, out: &mut Vec<u8>) {
         let mut writer = Writer(out);
         writer.u8(VERSION);
-        writer.i64(row.next_offset);
-        writer.i64(row.log_start);
-        writer.i32(row.leader_epoch);
-        writer.count(row.segments.len());
-        for (base_offset, valid_len) in &row.segments {
+        writer.i64(self.next_offset);
+        writer.i64(self.log_start);
+        writer.i32(self.leader_epoch);
+        writer.count(self.segments.len());
+        for (base_offset, valid_len) in &self.segments {
             writer.i64(*base_offset);
             writer.varint(*valid_len);
         }
-        writer.bytes(&row.producers);
+        writer.bytes(&self.producers);
     }
 
-    fn decode_row(bytes: &[u8]) -> Result<PartitionRow, CodecError> {
+    fn decode(bytes: &[u8]) -> Result<Self, CodecError> {
         let mut reader = Reader::new(bytes);
         reader.version(VERSION)?;
         let next_offset = reader.i64()?;
@@ -88,6 +90,6 @@ impl Table for Partitions {
         }
         let producers = Bytes::copy_from_slice(reader.bytes()?);
         reader.finish()?;
-        Ok(PartitionRow { segments, next_offset, log_start, leader_epoch, producers })
+        Ok(Self { segments, next_offset, log_start, leader_epoch, producers })
     }
 }

@@ -48,12 +48,4 @@ impl Table for Retained {
         let topic = reader.text(reader.0.len())?.to_owned();
         Ok(RetainedKey { shard, vhost, topic })
     }
-
-    fn encode_row(row: &Bytes, out: &mut Vec<u8>) {
-        out.extend_from_slice(row);
-    }
-
-    fn decode_row(bytes: &[u8]) -> Result<Bytes, CodecError> {
-        Ok(Bytes::copy_from_slice(bytes))
-    }
 }

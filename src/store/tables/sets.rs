@@ -35,12 +35,4 @@ impl Table for Sets {
         reader.finish()?;
         Ok(key)
     }
-
-    fn encode_row(row: &Bytes, out: &mut Vec<u8>) {
-        out.extend_from_slice(row);
-    }
-
-    fn decode_row(bytes: &[u8]) -> Result<Bytes, CodecError> {
-        Ok(Bytes::copy_from_slice(bytes))
-    }
 }

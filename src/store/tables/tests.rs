@@ -21,7 +21,7 @@ use crate::store::tables::queue_pages::{PageKey, QueuePages};
 use crate::store::tables::retained::{Retained, RetainedKey};
 use crate::store::tables::sessions::{SessionKey, Sessions};
 use crate::store::tables::sets::{SetKey, Sets};
-use crate::store::tables::{CheckpointWrite, Table};
+use crate::store::tables::{CheckpointWrite, Row, Table};
 
 const CACHE: usize = 1 << 20;
 
@@ -42,8 +42,8 @@ fn position(next_lsn: u64) -> CheckpointRow {
 
 fn round_trip<T: Table>(key: &T::Key, row: &T::Row) -> (T::Key, T::Row) {
     let mut bytes = Vec::new();
-    T::encode_row(row, &mut bytes);
-    let row = T::decode_row(&bytes).unwrap();
+    row.encode(&mut bytes);
+    let row = T::Row::decode(&bytes).unwrap();
     let mut bytes = Vec::new();
     T::encode_key(key, &mut bytes);
     (T::decode_key(&bytes).unwrap(), row)
@@ -190,12 +190,12 @@ fn a_newer_format_is_refused() {
 #[test]
 fn a_row_of_a_newer_version_or_with_more_bytes_is_refused() {
     let mut row = Vec::new();
-    Bodies::encode_row(&BodyRow { valid_len: 1, live_refs: 2 }, &mut row);
+    BodyRow { valid_len: 1, live_refs: 2 }.encode(&mut row);
     row.push(0);
-    assert!(Bodies::decode_row(&row).is_err());
+    assert!(BodyRow::decode(&row).is_err());
     row.pop();
     row[0] = 2;
-    assert!(Bodies::decode_row(&row).is_err());
+    assert!(BodyRow::decode(&row).is_err());
 }
 
 proptest! {
@@ -243,8 +243,8 @@ proptest! {
 
     #[test]
     fn arbitrary_rows_and_keys_never_panic(bytes: Vec<u8>) {
-        assert!(matches!(Logs::decode_row(&bytes), Ok(_) | Err(_)));
-        assert!(matches!(Partitions::decode_row(&bytes), Ok(_) | Err(_)));
+        assert!(matches!(LogRow::decode(&bytes), Ok(_) | Err(_)));
+        assert!(matches!(PartitionRow::decode(&bytes), Ok(_) | Err(_)));
         assert!(matches!(CheckpointRow::decode(&bytes), Ok(_) | Err(_)));
         assert!(matches!(Retained::decode_key(&bytes), Ok(_) | Err(_)));
         assert!(matches!(Partitions::decode_key(&bytes), Ok(_) | Err(_)));

@@ -3,6 +3,7 @@
 mod snapshot;
 mod world;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -11,6 +12,10 @@ use proptest::prelude::*;
 
 use self::snapshot::{check_live, snapshot};
 use self::world::{Step, World, step};
+use crate::auth::principal::Principal;
+use crate::broker::checkpoint::Frozen;
+use crate::broker::logs::verbs::LogError;
+use crate::broker::queues::entry::Body;
 use crate::broker::record::Record;
 use crate::broker::record::tests::record;
 use crate::broker::restore;
@@ -34,6 +39,9 @@ fn run(bed: Bed, now_ms: u64, steps: &[Step]) -> World {
     bed.resume(now_ms);
     let mut world = World::new(bed, now_ms);
     world.sync();
+    if !steps.len().is_multiple_of(4) {
+        world.populate();
+    }
     for step in steps {
         world.run(step);
     }
@@ -80,6 +88,42 @@ proptest! {
         }
         let synced = snapshot(&Bed::over(world.bed.tape.copy()));
         prop_assert_eq!(&snapshot(&world.bed.restart(&mut |_, _| 0)), &synced);
+    }
+}
+
+proptest! {
+    #![proptest_config(config(32))]
+
+    /// Once nothing is under way, a checkpoint counts as many references as there are: no body is leaked, and
+    /// none removed while a queue needs it.
+    #[test]
+    fn checkpoints_count_every_reference_to_a_body(steps in vec(step(), 1..120)) {
+        let mut world = run(Bed::new(), START_MS, &steps);
+        world.bed.checkpoint(START_MS);
+        // What was acknowledged while the former was written is counted by the next.
+        world.bed.checkpoint(START_MS);
+        let mut counted: BTreeMap<u32, u64> = BTreeMap::new();
+        for session in world.bed.broker.sessions.all() {
+            let inner = session.inner.lock();
+            if !session.durable {
+                continue;
+            }
+            for (_, entry) in inner.queue.iter() {
+                let Body::Disk(body) = &entry.body else { panic!("{entry:?} is still in memory") };
+                *counted.entry(body.segment).or_default() += 1;
+            }
+        }
+        let kept = world.bed.body_references();
+        for (segment, references) in &kept {
+            prop_assert_eq!(counted.remove(segment).unwrap_or(0), *references);
+        }
+        prop_assert!(counted.is_empty(), "removed while in use: {:?}", counted);
+        // The newest may go on being written to; no other stays without a reference.
+        let newest = kept.last_key_value().map(|(segment, _)| *segment);
+        let dead = kept.iter().filter(|(segment, references)| {
+            **references == 0 && Some(**segment) != newest
+        });
+        prop_assert_eq!(dead.count(), 0, "{:?}", kept);
     }
 }
 
@@ -156,6 +200,33 @@ fn an_unreadable_record_is_named() {
     let error = bed.applier.replay_batch(batch(1, Lsn(1), &[limits, vec![9, 9]])).unwrap_err();
     assert_eq!(error.lsn, Lsn(2));
     assert_eq!(bed.applier.limits().messages_max, 3);
+}
+
+/// What was journaled came to pass, whatever the disk said of the files: else a later log of the same name would
+/// lose what it was given.
+#[test]
+fn a_log_whose_files_cannot_be_made_exists_and_takes_nothing() {
+    let bed = Bed::new();
+    let mut world = World::new(bed, START_MS);
+    world.bed.fail_disk(true);
+    for step in [Step::CreateLog { name: 0, append_time: false }, Step::Sync] {
+        world.run(&step);
+    }
+    world.bed.fail_disk(false);
+    for step in [Step::CreateLog { name: 0, append_time: true }, Step::Sync] {
+        world.run(&step);
+    }
+    let broker = Arc::clone(&world.bed.broker);
+    let log = broker.logs.table.by_name("/", "routed").unwrap();
+    assert_eq!(log.partitions[0].failure().map(|why| why.is_empty()), Some(false));
+    let who = Principal::anonymous();
+    let refused = broker.append_batch(&who, "routed", 0, b"", START_MS);
+    assert!(matches!(refused, Err(LogError::Storage(_))));
+    assert!(Frozen::take(&broker, &mut world.bed.applier).is_none(), "the journal keeps it all");
+    let again = Bed::over(world.bed.tape.copy());
+    let known = again.broker.logs.table.by_name("/", "routed").unwrap();
+    assert_eq!((known.id, known.uuid, &known.config), (log.id, log.uuid, &log.config));
+    assert_eq!(known.partitions[0].failure(), None, "a restart begins anew");
 }
 
 /// Records wait until they are cut off: the test's own journal keeps the trait's promise.

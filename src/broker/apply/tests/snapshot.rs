@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
+
 use crate::broker::Broker;
 use crate::broker::apply::AppliedLimits;
 use crate::broker::queues::entry::Body;
@@ -10,6 +12,7 @@ use crate::broker::sessions::session::{Durable, Session, SessionKey};
 use crate::broker::testbed::Bed;
 use crate::model::topic::TopicFilter;
 use crate::store::journal::Position;
+use crate::store::tables::partitions::PartitionRow;
 
 #[derive(Debug, PartialEq)]
 struct Queued {
@@ -37,12 +40,9 @@ struct LogView {
     uuid: [u8; 16],
     created_ms: u64,
     config: Vec<(String, String)>,
-    /// Offsets, epoch, producers and times as a checkpoint would keep them, and the batches themselves.
-    partitions: Vec<PartitionState>,
+    /// As a checkpoint would keep them but for the files' lengths, and the batches themselves.
+    partitions: Vec<(PartitionRow, Bytes)>,
 }
-
-/// Offsets, epoch, producers and batches of a partition.
-type PartitionState = (i64, i64, i32, Vec<u8>, Vec<u8>);
 
 /// What must be the same after a replay.
 #[derive(Debug, PartialEq)]
@@ -93,10 +93,8 @@ fn logs(broker: &Broker) -> BTreeMap<u32, LogView> {
             .partitions
             .iter()
             .map(|partition| {
-                let row = partition.freeze().unwrap();
-                let records = partition.read(partition.log_start(), 1 << 30).unwrap().records;
-                let producers = row.producers.to_vec();
-                (row.log_start, row.next_offset, row.leader_epoch, producers, records.to_vec())
+                let row = PartitionRow { segments: Vec::new(), ..partition.freeze().unwrap() };
+                (row, partition.read(partition.log_start(), 1 << 30).unwrap().records)
             })
             .collect(),
     };

@@ -104,7 +104,7 @@ fn qos() -> impl Strategy<Value = QoS> {
 
 fn of_sessions() -> impl Strategy<Value = Step> {
     let who = || 0..CLIENTS;
-    let expiry = || prop_oneof![1 => Just(0u32), 2 => Just(5), 4 => Just(u32::MAX)];
+    let expiry = || prop_oneof![1 => Just(0u32), 1 => Just(5), 6 => Just(u32::MAX)];
     let options = (qos(), any::<[bool; 2]>(), option::of(1u32..9)).prop_map(
         |(qos, [no_local, retain_as_published], id)| Subscription {
             qos,
@@ -116,19 +116,19 @@ fn of_sessions() -> impl Strategy<Value = Step> {
     );
     let wish = (0..FILTERS.len(), options, 0u8..3);
     prop_oneof![
-        3 => (who(), prop::bool::weighted(0.2), expiry(), 1u16..5, option::of(0u32..9)).prop_map(
+        1 => (who(), prop::bool::weighted(0.2), expiry(), 1u16..5, option::of(0u32..9)).prop_map(
             |(who, clean, expiry_s, receive_max, will_delay_s)| Step::Open {
                 who, clean, expiry_s, receive_max, will_delay_s
             }
         ),
-        1 => (who(), any::<bool>(), option::of(expiry())).prop_map(
+        1 => (who(), any::<bool>(), option::weighted(0.2, expiry())).prop_map(
             |(who, discard_will, expiry_s)| Step::Close { who, discard_will, expiry_s }
         ),
         3 => (who(), vec(wish, 1..3)).prop_map(|(who, wishes)| Step::Subscribe { who, wishes }),
         1 => (who(), vec(0..FILTERS.len(), 1..3))
             .prop_map(|(who, filters)| Step::Unsubscribe { who, filters }),
         2 => who().prop_map(|who| Step::Pull { who }),
-        4 => (who(), 1usize..6, prop::bool::weighted(0.1))
+        6 => (who(), 1usize..9, prop::bool::weighted(0.1))
             .prop_map(|(who, count, refuse)| Step::Acknowledge { who, count, refuse }),
         1 => who().prop_map(|who| Step::Replay { who }),
         1 => (who(), 1u16..4).prop_map(|(who, id)| Step::Forget { who, id }),
@@ -160,8 +160,8 @@ pub(super) fn step() -> impl Strategy<Value = Step> {
         8 => of_sessions(),
         8 => of_messages(),
         1 => (-3_000i64..9_000).prop_map(|ms| Step::Tick { ms }),
-        2 => Just(Step::Checkpoint),
-        4 => Just(Step::Sync),
+        3 => Just(Step::Checkpoint),
+        5 => Just(Step::Sync),
     ]
 }
 
@@ -229,6 +229,22 @@ impl World {
         Self { bed, now_ms, connections, opening: Vec::new(), published: 0 }
     }
 
+    /// Every client connects, for good, and wants everything: what follows has something to work on.
+    pub(super) fn populate(&mut self) {
+        for who in 0..CLIENTS {
+            let (expiry_s, receive_max) = (u32::MAX, 4);
+            self.run(&Step::Open { who, clean: false, expiry_s, receive_max, will_delay_s: None });
+        }
+        self.sync();
+        for who in 0..CLIENTS {
+            let qos = QoS::from_bits(who as u8 % 3).unwrap_or_default();
+            let options =
+                Subscription { qos: qos.max(QoS::AtLeastOnce), ..Subscription::default() };
+            self.run(&Step::Subscribe { who, wishes: vec![(3, options, 0)] });
+        }
+        self.sync();
+    }
+
     pub(super) fn now_ms(&self) -> u64 {
         self.now_ms
     }
@@ -257,7 +273,10 @@ impl World {
                 }
             }
             Step::Pull { who } => self.pull(*who),
-            Step::Acknowledge { who, count, refuse } => self.acknowledge(*who, *count, *refuse),
+            Step::Acknowledge { who, count, refuse } => {
+                self.pull(*who);
+                self.acknowledge(*who, *count, *refuse);
+            }
             Step::Replay { who } => self.replay(*who),
             Step::CreateLog { name, append_time } => self.create_log(LOGS[*name], *append_time),
             Step::Append { name, partition, records, producer } => {

@@ -29,8 +29,19 @@ const READS_PER_TURN: usize = 4;
 /// How long a publisher waits for a subscriber whose buffer is half full. After that the subscriber counts as
 /// stalled: nobody waits, and what is over its limit is dropped by its protocol's policy.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// Writes in one turn that the socket took only in part.
+const WRITES_PER_TURN: usize = 4;
 /// Connections touched before they are flushed in the middle of a turn.
 const TOUCHED_MAX: usize = 1000;
+
+/// How long a connection that shall end may take to write what waits: a peer that does not read cannot keep its
+/// session and its place.
+const FAREWELL: Duration = Duration::from_millis(if cfg!(test) { 300 } else { 5000 });
+/// How long it then waits for the peer to close, too, so that bytes on their way to us do not turn the goodbye
+/// into a reset.
+const LINGER: Duration = Duration::from_secs(1);
+/// Bytes discarded meanwhile.
+const LINGER_BYTES: usize = 1024 * 1024;
 
 thread_local! {
     static READ_BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; READ_BUFFER_BYTES]);
@@ -83,6 +94,10 @@ struct Connection<P: Protocol> {
     unfinished: bool,
     /// Bytes read at once: less for a publisher that had to wait, so that it keeps little meanwhile.
     read_max: usize,
+    /// It shall end; by then, whatever was written.
+    farewell: Option<Pin<Box<tokio::time::Sleep>>>,
+    /// The protocol knows that it is over.
+    over: bool,
 }
 
 struct Held {
@@ -92,10 +107,7 @@ struct Held {
 
 impl<P: Protocol> Drop for Connection<P> {
     fn drop(&mut self) {
-        self.protocol.outbound().close();
-        let why = self.ended.unwrap_or(Ended::Dropped);
-        self.protocol.ended(why, self.clock.now_ms());
-        touched::flush();
+        self.leave();
     }
 }
 
@@ -111,15 +123,44 @@ pub async fn drive<P: Protocol>(stream: Stream, protocol: P, clock: Clock) {
         held: None,
         unfinished: false,
         read_max: READ_BUFFER_BYTES,
+        farewell: None,
+        over: false,
     };
     poll_fn(|cx| connection.poll(cx)).await;
+    connection.leave();
     if connection.ended == Some(Ended::ByProtocol) {
-        // A failed goodbye changes nothing: the peer is gone already.
-        let _gone = poll_fn(|cx| connection.stream.poll_shutdown(cx)).await;
+        // A failed goodbye changes nothing: the peer is gone already, or will not hear it.
+        drop(tokio::time::timeout(LINGER, connection.say_goodbye()).await);
     }
 }
 
 impl<P: Protocol> Connection<P> {
+    /// Tells the protocol, once, that it is over.
+    fn leave(&mut self) {
+        if std::mem::replace(&mut self.over, true) {
+            return;
+        }
+        self.protocol.outbound().close();
+        let why = self.ended.unwrap_or(Ended::Dropped);
+        self.protocol.ended(why, self.clock.now_ms());
+        touched::flush();
+        touched::forgive_congested();
+    }
+
+    /// Closes our side and discards what comes until the peer has closed, too.
+    async fn say_goodbye(&mut self) -> io::Result<()> {
+        poll_fn(|cx| self.stream.poll_shutdown(cx)).await?;
+        let mut discarded = 0;
+        let mut bytes = [0; 4096];
+        while discarded < LINGER_BYTES {
+            match poll_fn(|cx| self.stream.poll_read(cx, &mut bytes)).await? {
+                0 => break,
+                count => discarded += count,
+            }
+        }
+        Ok(())
+    }
+
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let signals = self.protocol.outbound().take_signals(cx.waker());
         if signals & !GO_ON != 0 && self.verdict != Verdict::Close {
@@ -127,16 +168,20 @@ impl<P: Protocol> Connection<P> {
             if signals & CLOSE != 0 {
                 self.verdict = Verdict::Close;
             }
+            touched::forgive_congested();
         }
         let more = !self.is_held(signals, cx) && self.read(cx);
         flush_soon();
+        if self.verdict == Verdict::Close {
+            self.protocol.outbound().seal();
+        }
         if self.write(cx).is_err() || self.protocol.outbound().is_closed() {
             self.ended.get_or_insert(Ended::ByPeer);
         }
         if self.ended.is_some() {
             return Poll::Ready(());
         }
-        if self.verdict == Verdict::Close && self.is_written(cx) {
+        if self.verdict == Verdict::Close && (self.is_written(cx) || self.is_late(cx)) {
             self.ended = Some(Ended::ByProtocol);
             return Poll::Ready(());
         }
@@ -144,6 +189,12 @@ impl<P: Protocol> Connection<P> {
             cx.waker().wake_by_ref();
         }
         Poll::Pending
+    }
+
+    /// Whether a connection that shall end took too long to write what waits.
+    fn is_late(&mut self, cx: &mut Context<'_>) -> bool {
+        let until = self.farewell.get_or_insert_with(|| Box::pin(tokio::time::sleep(FAREWELL)));
+        until.as_mut().poll(cx).is_ready()
     }
 
     /// Whether it still waits for its subscribers.
@@ -189,7 +240,7 @@ impl<P: Protocol> Connection<P> {
     /// Reads and parses; true when the turn ended before the socket was empty.
     fn read(&mut self, cx: &mut Context<'_>) -> bool {
         for _ in 0..READS_PER_TURN {
-            if !self.may_read() {
+            if !self.may_read() || self.protocol.outbound().is_overrun() {
                 return false;
             }
             if self.unfinished {
@@ -270,14 +321,28 @@ impl<P: Protocol> Connection<P> {
 
     fn write(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
         let outbound = Arc::clone(self.protocol.outbound());
-        if outbound.is_blocked() {
-            match self.stream.poll_writable(cx) {
-                Poll::Ready(Ok(())) => outbound.unblock(),
-                Poll::Ready(Err(error)) => return Err(error),
-                Poll::Pending => return Ok(()),
+        for _ in 0..WRITES_PER_TURN {
+            if outbound.is_blocked() {
+                match self.stream.poll_writable(cx) {
+                    Poll::Ready(Ok(())) => outbound.unblock(),
+                    Poll::Ready(Err(error)) => return Err(error),
+                    Poll::Pending => return Ok(()),
+                }
+            }
+            outbound.write_with(|bytes| self.stream.write_now(cx, bytes));
+            if !outbound.is_blocked() {
+                break;
+            }
+            if !self.stream.is_plain() {
+                // The write that was refused has left this task's waker with the transport.
+                return Ok(());
             }
         }
-        outbound.write_with(|bytes| self.stream.write_now(cx, bytes));
+        if outbound.is_blocked() {
+            // Others get their turn; the next one asks the socket again.
+            cx.waker().wake_by_ref();
+            return Ok(());
+        }
         match self.stream.poll_flush(cx) {
             Poll::Ready(Err(error)) => Err(error),
             _ => Ok(()),
@@ -289,3 +354,6 @@ impl<P: Protocol> Connection<P> {
             && !matches!(self.stream.poll_flush(cx), Poll::Pending)
     }
 }
+
+#[cfg(test)]
+mod tests;
