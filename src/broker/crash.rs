@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use proptest::collection::vec;
-use proptest::prelude::*;
+use proptest::prelude::{Just, ProptestConfig, Strategy, any, prop_oneof, proptest};
 use tokio::sync::oneshot::Receiver;
 
 use super::apply::Applier;
