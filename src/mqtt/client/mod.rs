@@ -418,7 +418,8 @@ impl Client {
     /// After a farewell the will is void at once: the client may come back before this connection's task is
     /// through with it [MQTT-3.14.4-3].
     fn discard_will(&self) {
-        if let Some(serving) = self.serving.as_ref().filter(|serving| serving.closing.discard_will) {
+        if let Some(serving) = self.serving.as_ref().filter(|serving| serving.closing.discard_will)
+        {
             self.shared.broker.discard_will(&serving.handle);
         }
     }
