@@ -108,6 +108,11 @@ impl Applier {
             }
         }
         self.mark(&session, &mut inner);
+        let waits = std::mem::take(&mut inner.waits_for_head);
+        drop(inner);
+        if waits {
+            self.wake_later(&session);
+        }
         Outcome::Done
     }
 }

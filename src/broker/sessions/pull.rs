@@ -310,7 +310,12 @@ impl Inner {
             self.cursor = position + 1;
             return Some(None);
         }
-        if self.is_window_shut() || !self.queue.has_packet_id(position) {
+        if self.is_window_shut() {
+            return None;
+        }
+        if !self.queue.has_packet_id(position) {
+            // Everything in between may be acknowledged already: no packet of the receiver need follow.
+            self.waits_for_head = true;
             return None;
         }
         let item = Item {

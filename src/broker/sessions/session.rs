@@ -128,6 +128,8 @@ pub struct Inner {
     pub window: u32,
     /// Messages in flight.
     pub in_flight: u32,
+    /// A pull ran out of packet identifiers: it goes on when records move the queue's head.
+    pub waits_for_head: bool,
     /// QoS 0 messages behind the queue.
     pub volatile: VecDeque<Volatile>,
     /// Their bytes.

@@ -415,3 +415,33 @@ fn a_taken_over_connection_is_told_and_gets_nothing_more() {
         assert_eq!(new.values(), [1, 2], "durable {durable}");
     }
 }
+
+/// A fast receiver is ahead of the journal: identifiers run out although nothing is in flight any more.
+#[test]
+fn a_receiver_that_used_every_identifier_goes_on_when_its_records_are_applied() {
+    let mut bed = Bed::new();
+    let broker = Arc::clone(&bed.broker);
+    let mut client = Client::open(&broker, "fast", true, u16::MAX, || bed.sync());
+    client.subscribe(&broker, "t", QoS::AtLeastOnce, || bed.sync());
+    let mut publisher = publisher(&broker);
+    for value in 0..65_540 {
+        Numbered::new("t", value, QoS::AtLeastOnce).publish(&broker, &mut publisher);
+    }
+    bed.sync();
+    let mut got = 0;
+    loop {
+        let came = client.turn(&broker, NOW_MS);
+        if came.is_empty() {
+            break;
+        }
+        got += came.len();
+        for sent in came {
+            assert!(client.settle(&broker, sent.packet_id));
+        }
+    }
+    assert_eq!(got, 65_535, "one more would repeat an identifier");
+    client.receiver.ready.store(0, Ordering::SeqCst);
+    bed.sync();
+    assert!(client.receiver.ready.load(Ordering::SeqCst) > 0, "it is called to go on");
+    assert_eq!(client.turn(&broker, NOW_MS).len(), 5);
+}
