@@ -176,3 +176,4 @@ def test_a_message_its_template_cannot_place_is_counted_not_lost_silently(make_b
     assert row["key"] == "x7"
     assert broker.metric("rialto_route_failures_total", route="pointer") == 1
     assert broker.metric("rialto_route_messages_total", route="pointer") == 1
+    assert broker.metric("rialto_log_appends_total") >= 1

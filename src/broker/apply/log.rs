@@ -98,8 +98,6 @@ impl Applier {
             AppendOutcome::Appended { base_offset, log_start, append_time_ms } => {
                 self.delta.partitions.insert((log, partition));
                 self.touched.note(target, batch.len());
-                self.broker.metrics.logs.appends.inc();
-                self.broker.metrics.logs.bytes.inc_by(batch.len() as u64);
                 Outcome::Appended(Appended { base_offset, log_start, append_time_ms })
             }
             AppendOutcome::Duplicate { base_offset, log_start, append_time_ms } => {

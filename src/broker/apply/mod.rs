@@ -153,8 +153,12 @@ impl Applier {
     /// The first record that cannot be applied; those before it are.
     pub fn apply_batch(&mut self, batch: Batch<Waiter>) -> Result<(), ApplyError> {
         let submitted = batch.submitted_bytes();
+        let before = self.touched.counts();
         self.replay_batch(batch)?;
         self.broker.journal.applied(submitted);
+        let after = self.touched.counts();
+        self.broker.metrics.logs.appends.inc_by(after.0 - before.0);
+        self.broker.metrics.logs.bytes.inc_by(after.1 - before.1);
         self.touched.publish();
         self.wake();
         Ok(())

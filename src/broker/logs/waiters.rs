@@ -125,14 +125,24 @@ impl Drop for Registrations {
 #[derive(Debug, Default)]
 pub struct Touched {
     partitions: Vec<Arc<Partition>>,
+    appends: u64,
+    bytes: u64,
 }
 
 impl Touched {
     /// Notes an append of `bytes` to `partition`.
     pub fn note(&mut self, partition: &Arc<Partition>, bytes: usize) {
+        self.appends += 1;
+        self.bytes += bytes as u64;
         if partition.count_appended(bytes) {
             self.partitions.push(Arc::clone(partition));
         }
+    }
+
+    /// Appends noted so far, and their bytes.
+    #[must_use]
+    pub fn counts(&self) -> (u64, u64) {
+        (self.appends, self.bytes)
     }
 
     /// Wakes whoever waits for what was noted. Called once a sync.
