@@ -72,12 +72,6 @@ impl Broker {
             PartitionChoice::Hash(hash) => hash % partitions,
             PartitionChoice::Sticky => self.logs.sticky_partition(log, partitions),
         };
-        let known = self.logs.table.by_id(log);
-        let files = known.as_ref().and_then(|log| log.partition(partition));
-        if let Some(failure) = files.and_then(|partition| partition.failure()) {
-            // What is appended now would wait in memory until a restart.
-            return Err(format!("the files of log {} failed: {failure}", target.log));
-        }
         Ok(Append { log, partition, key: target.key })
     }
 }
