@@ -230,13 +230,7 @@ impl Broker {
         self.sessions.forget(session.id);
     }
 
-    fn close_durable(
-        &self,
-        handle: &SessionHandle,
-        closing: Closing,
-        now_ms: u64,
-        mut keys: Keys<'_>,
-    ) {
+    fn close_durable(&self, handle: &SessionHandle, closing: Closing, now_ms: u64, keys: Keys<'_>) {
         let session = &handle.session;
         let limit = self.limits.load().session_expiry_s_max;
         let (expiry_s, will_delay_s, sent) = {
@@ -247,16 +241,7 @@ impl Broker {
             (inner.expiry_s, inner.will.as_ref().map(|will| will.delay_s), inner.sent)
         };
         if expiry_s == 0 {
-            self.publish_left_will(session, now_ms);
-            let (id, epoch) = (session.id, handle.epoch);
-            if self.submit(None, &Record::EndSession { session: id, epoch }).is_err() {
-                // The disk takes nothing now: the session ends as soon as it does.
-                self.timers.at(now_ms.saturating_add(1000), Job::Expiry(id, epoch));
-                return;
-            }
-            remove_key(&mut keys, session);
-            drop(keys);
-            drop(self.end_live(session));
+            self.end_durable(session, handle.epoch, now_ms, keys);
             return;
         }
         // A will is due at the latest when the session ends [MQTT-3.1.3-9].
@@ -289,7 +274,7 @@ impl Broker {
     pub fn run_job(&self, job: Job, now_ms: u64) {
         let (Job::Will(id, epoch) | Job::Expiry(id, epoch)) = job;
         let Some(session) = self.sessions.by_id(id) else { return };
-        let mut keys = self.sessions.keys();
+        let keys = self.sessions.keys();
         let waits = {
             let inner = session.inner.lock();
             inner.is_owned_by(epoch) && inner.link.is_none()
@@ -297,18 +282,24 @@ impl Broker {
         if !waits {
             return;
         }
-        self.publish_left_will(&session, now_ms);
-        if matches!(job, Job::Expiry(..)) {
-            let ended = self.submit(None, &Record::EndSession { session: id, epoch });
-            if ended.is_err() {
-                // The disk takes nothing now: try again later, the session stays until then.
-                self.timers.at(now_ms.saturating_add(1000), job);
-                return;
-            }
-            remove_key(&mut keys, &session);
-            drop(keys);
-            drop(self.end_live(&session));
+        match job {
+            Job::Will(..) => self.publish_left_will(&session, now_ms),
+            Job::Expiry(..) => self.end_durable(&session, epoch, now_ms, keys),
         }
+    }
+
+    /// Ends a durable session that no connection holds; its will, if one waits, is due with it.
+    fn end_durable(&self, session: &Arc<Session>, epoch: u64, now_ms: u64, mut keys: Keys<'_>) {
+        self.publish_left_will(session, now_ms);
+        let id = session.id;
+        if self.submit(None, &Record::EndSession { session: id, epoch }).is_err() {
+            // The disk takes nothing now: try again later, the session stays until then.
+            self.timers.at(now_ms.saturating_add(1000), Job::Expiry(id, epoch));
+            return;
+        }
+        remove_key(&mut keys, session);
+        drop(keys);
+        drop(self.end_live(session));
     }
 }
 
