@@ -38,14 +38,15 @@ pub struct Publisher {
     /// Counters that the owner flushes.
     pub counters: LocalCounters,
     router: Arc<VhostRouter>,
-    last: Option<(Box<str>, Arc<CachedRoute>)>,
-    routes: AHashMap<Box<str>, Arc<CachedRoute>>,
+    last: Option<Arc<CachedRoute>>,
+    routes: AHashMap<Arc<str>, Arc<CachedRoute>>,
     encodings: Encodings,
     last_lsn: Lsn,
 }
 
 /// The router's answer for a topic, with the verdict of the access rules.
 struct CachedRoute {
+    topic: Arc<str>,
     stamp: Stamp,
     allowed: bool,
     answer: Answer,
@@ -103,8 +104,8 @@ impl Publisher {
     }
 
     fn route(&mut self, broker: &Broker, topic: &str) -> Arc<CachedRoute> {
-        if let Some((known, route)) = &self.last
-            && **known == *topic
+        if let Some(route) = &self.last
+            && *route.topic == *topic
             && self.router.is_current(route.stamp)
         {
             return Arc::clone(route);
@@ -117,11 +118,11 @@ impl Publisher {
                 if self.routes.len() >= CACHED_ROUTES_MAX {
                     self.routes.clear();
                 }
-                self.routes.insert(topic.into(), Arc::clone(&route));
+                self.routes.insert(Arc::clone(&route.topic), Arc::clone(&route));
                 route
             }
         };
-        self.last = Some((topic.into(), Arc::clone(&route)));
+        self.last = Some(Arc::clone(&route));
         route
     }
 
@@ -134,7 +135,7 @@ impl Publisher {
             && acl.allows(&self.principal, &self.client_id, Action::Publish, vhost, topic).allowed;
         let answer = self.router.resolve(topic, self.session);
         let durable = answer.destinations.iter().any(is_durable);
-        CachedRoute { stamp, allowed, answer, durable, set: OnceLock::new() }
+        CachedRoute { topic: topic.into(), stamp, allowed, answer, durable, set: OnceLock::new() }
     }
 
     fn count(&mut self, fate: Fate, qos: QoS) {
@@ -159,6 +160,12 @@ pub fn drop_reason(why: Drop) -> DropReason {
 }
 
 impl CachedRoute {
+    /// The set of durable destinations that a message of `qos` has, if it has any.
+    fn set_for(&self, broker: &Broker, qos: QoS) -> Result<Option<Arc<SetHandle>>, SubmitError> {
+        let wanted = self.durable && qos > QoS::AtMostOnce;
+        if wanted { self.set(broker).map(Some) } else { Ok(None) }
+    }
+
     fn set(&self, broker: &Broker) -> Result<Arc<SetHandle>, SubmitError> {
         if let Some(set) = self.set.get() {
             return Ok(Arc::clone(set));
@@ -220,12 +227,11 @@ impl Broker {
             return published;
         }
         let answer = &route.answer;
-        let wants_set = route.durable && message.qos > QoS::AtMostOnce;
+        let set = route.set_for(self, message.qos)?;
         let mut published = Published::Done { matched: !answer.is_unroutable() };
         let behind = self.unapplied(publisher);
-        if wants_set || condition != Condition::None || !answer.routes.is_empty() {
+        if set.is_some() || condition != Condition::None || !answer.routes.is_empty() {
             let appends = self.routed_appends(publisher, &answer.routes, &message);
-            let set = if wants_set { Some(route.set(self)?) } else { None };
             if set.is_some() || condition != Condition::None || !appends.is_empty() {
                 let record = Record::Publish {
                     vhost: &publisher.principal.vhost,
@@ -318,8 +324,7 @@ impl Broker {
             Stored::new(bytes.into())
         });
         let appends = self.routed_appends(publisher, &route.answer.routes, &message);
-        let wants_set = route.durable && message.qos > QoS::AtMostOnce;
-        let set = if wants_set { Some(route.set(self)?) } else { None };
+        let set = route.set_for(self, message.qos)?;
         let mut current = Arc::clone(route);
         let mut taken = Lsn(0);
         let submitted = self.journal.submit_with(waiter(), &mut |lsn, out| {
@@ -328,13 +333,13 @@ impl Broker {
             if !publisher.router.is_current(route.stamp) {
                 current = Arc::new(publisher.resolve(self, message.topic));
             }
-            let by_replay = |to: &&Destination| is_durable(to) && to.since < lsn;
+            let by_record = |to: &&Destination| is_durable(to) && to.since < lsn;
             let same = Arc::ptr_eq(&current, route)
                 && route.answer.destinations.iter().all(|to| to.since < lsn);
             let members = if same || message.qos == QoS::AtMostOnce {
                 Vec::new()
             } else {
-                current.answer.destinations.iter().filter(by_replay).map(member).collect()
+                current.answer.destinations.iter().filter(by_record).map(member).collect()
             };
             let record = Record::Publish {
                 vhost: &vhost,
