@@ -9,7 +9,11 @@ use tokio::sync::oneshot;
 
 use crate::model::qos::QoS;
 
+use super::declared::place::Place;
+use super::declared::queue::DeclaredQueue;
 use super::logs::verbs::{Appended, LogError};
+use super::message::Message;
+use super::via::Via;
 
 /// A message on its way to one destination.
 #[derive(Clone, Copy, Debug)]
@@ -70,6 +74,49 @@ pub trait Consumer: Send + Sync {
     fn ready(&self);
     /// The connection shall end; its own task does it.
     fn close(&self, reason: CloseReason);
+}
+
+/// A queued message on its way to a consumer of a declared queue.
+#[derive(Clone, Copy)]
+pub struct Delivery<'a> {
+    /// The message, in the form it was published in.
+    pub message: &'a Message<'a>,
+    /// The address it is delivered under, where a route changed it.
+    pub via: Option<&'a Via>,
+    /// The queue it is in.
+    pub queue: &'a Arc<DeclaredQueue>,
+    /// Its place there, to settle or return it by.
+    pub place: Place,
+    /// Whether it was handed out before.
+    pub redelivered: bool,
+    /// Now, ms since the epoch.
+    pub now_ms: u64,
+}
+
+/// What came of an offer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Offered {
+    /// In the connection's buffer; unless the consumer takes without acknowledging, it answers for the place
+    /// from now on.
+    Taken,
+    /// As many are unacknowledged as it takes at a time: ask again after its next acknowledgement.
+    NoCredit,
+    /// The connection's buffer is at its limit; its own task dispatches when there is room.
+    Full,
+    /// The connection is going away.
+    Closed,
+}
+
+/// A consumer of a declared queue. All of it takes leaf locks only: the channel's, then the outbound buffer's.
+pub trait QueueConsumer: Send + Sync {
+    /// Encodes `delivery` into the connection's buffer, if there is credit and room.
+    fn offer(&self, delivery: &Delivery<'_>, encodings: &mut Encodings) -> Offered;
+    /// Whether an offer would be taken now, as far as that can be told without asking for a message.
+    fn has_credit(&self) -> bool;
+    /// The queue has something for it: the connection's own task shall dispatch.
+    fn ready(&self);
+    /// The queue is gone; the consumer with it (basic.cancel from the server).
+    fn cancelled(&self);
 }
 
 /// One publish, encoded once for each kind of destination and then copied.

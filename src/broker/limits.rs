@@ -1,6 +1,6 @@
 //! What delivery and apply are bounded by. Part of `broker`.
 
-use super::sessions::deliver::QueueLimits;
+use super::fanout::QueueLimits;
 
 /// Limits of sessions and retained messages. Those that apply uses reach it as records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

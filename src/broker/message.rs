@@ -3,13 +3,14 @@
 //! | bytes | field |
 //! |---|---|
 //! | 1 | version, 1 |
-//! | 1 | bits 0–1 QoS, 2 retain flag, 3 expiry present, 4 published as a will |
+//! | 1 | bits 0–1 QoS, 2 retain flag, 3 expiry present, 4 published as a will, 5 published to an exchange |
 //! | 8 | accepted at, ms since the epoch |
 //! | 0 or 8 | expires at, ms since the epoch |
-//! | varint + n | topic |
-//! | varint + n | property block (`model::message`) |
+//! | varint + n | topic; published to an exchange: routing key |
+//! | varint + n | property block (`model::message`); published to an exchange: `model::content` |
 //! | varint + n | client id of the publisher |
 //! | varint + n | user name of the publisher |
+//! | 0 or varint + n | name of the exchange |
 //! | rest | payload |
 
 use crate::model::message::Publication;
@@ -20,6 +21,18 @@ const VERSION: u8 = 1;
 const RETAIN: u8 = 1 << 2;
 const EXPIRES: u8 = 1 << 3;
 const WILL: u8 = 1 << 4;
+const EXCHANGE: u8 = 1 << 5;
+
+/// The world a message was published in. It is stored as it came and converted only where it is delivered in the
+/// other one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Form<'a> {
+    /// To a topic: `topic` is a topic name, `properties` a block of `model::message`.
+    #[default]
+    Topic,
+    /// To the exchange of this name: `topic` is the routing key, `properties` a block of `model::content`.
+    Exchange(&'a str),
+}
 
 /// Who published, as far as the message carries it.
 #[derive(Clone, Copy, Debug, Default)]
@@ -37,9 +50,9 @@ pub struct Message<'a> {
     pub time_ms: u64,
     /// When it stops being worth delivering.
     pub expires_ms: Option<u64>,
-    /// Topic name.
+    /// Topic name or routing key, see [`Form`].
     pub topic: &'a str,
-    /// Property block.
+    /// Property block, see [`Form`].
     pub properties: &'a [u8],
     /// Publisher's client identifier.
     pub client_id: &'a str,
@@ -53,6 +66,8 @@ pub struct Message<'a> {
     pub retain: bool,
     /// Whether it is somebody's will.
     pub will: bool,
+    /// Where it was published.
+    pub form: Form<'a>,
 }
 
 impl<'a> Message<'a> {
@@ -71,6 +86,7 @@ impl<'a> Message<'a> {
             qos: publication.qos,
             retain: publication.retain,
             will: false,
+            form: Form::Topic,
         }
     }
 
@@ -95,6 +111,9 @@ impl<'a> Message<'a> {
         if self.will {
             flags |= WILL;
         }
+        if matches!(self.form, Form::Exchange(_)) {
+            flags |= EXCHANGE;
+        }
         writer.u8(flags);
         writer.u64(self.time_ms);
         if let Some(expires_ms) = self.expires_ms {
@@ -104,6 +123,9 @@ impl<'a> Message<'a> {
         writer.bytes(self.properties);
         writer.str(self.client_id);
         writer.str(self.username);
+        if let Form::Exchange(exchange) = self.form {
+            writer.str(exchange);
+        }
         writer.raw(self.payload);
     }
 
@@ -121,13 +143,17 @@ impl<'a> Message<'a> {
         let qos = QoS::from_bits(flags & 0b11).unwrap_or(QoS::ExactlyOnce);
         let time_ms = reader.u64()?;
         let expires_ms = if flags & EXPIRES != 0 { Some(reader.u64()?) } else { None };
+        let (topic, properties) = (reader.str()?, reader.bytes()?);
+        let (client_id, username) = (reader.str()?, reader.str()?);
+        let form = if flags & EXCHANGE != 0 { Form::Exchange(reader.str()?) } else { Form::Topic };
         Ok(Self {
             time_ms,
             expires_ms,
-            topic: reader.str()?,
-            properties: reader.bytes()?,
-            client_id: reader.str()?,
-            username: reader.str()?,
+            topic,
+            properties,
+            client_id,
+            username,
+            form,
             payload: reader.rest(),
             qos,
             retain: flags & RETAIN != 0,
@@ -155,7 +181,7 @@ mod tests {
     use proptest::option;
     use proptest::prelude::*;
 
-    use super::{Message, Publisher};
+    use super::{Form, Message, Publisher};
     use crate::model::message::Publication;
     use crate::model::qos::QoS;
 
@@ -166,6 +192,7 @@ mod tests {
             (topic, client_id, username) in (".{0,9}", ".{0,9}", ".{0,9}"),
             (properties, payload) in (vec(any::<u8>(), 0..20), vec(any::<u8>(), 0..200)),
             (retain, will) in any::<(bool, bool)>(),
+            exchange in option::of(".{0,9}"),
         ) {
             let message = Message {
                 time_ms,
@@ -178,6 +205,7 @@ mod tests {
                 qos: QoS::from_bits(qos).unwrap(),
                 retain,
                 will,
+                form: exchange.as_deref().map_or(Form::Topic, Form::Exchange),
             };
             let mut bytes = Vec::new();
             message.encode(&mut bytes);

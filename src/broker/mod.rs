@@ -5,8 +5,8 @@
 //! [`checkpoint`]s. Lock order: session registry → retained slot → journal submit → router → session →
 //! outbound buffer; no lock is held across a write to disk.
 //!
-//! - [`message`], [`record`] the bytes of a message and of a journal record
-//! - [`consumer`] the seam to a connection: deliver, wake, complete
+//! - [`message`], [`record`] the bytes of a message and of a journal record; [`via`] an address that replaces its own
+//! - [`consumer`] the seam to a connection: deliver, wake, complete; [`fanout`] a publish on its way
 //! - [`router`] topic filters to destinations
 //! - [`sessions`], [`queues`], [`retained`], [`logs`], [`sets`] the state
 //! - [`publish`], [`routed`], [`connect`], [`wills`], [`subscribe`], [`replay`], [`settle`], [`append`] the verbs
@@ -21,7 +21,9 @@ pub mod connect;
 pub mod consumer;
 #[cfg(test)]
 mod crash;
+pub mod declared;
 pub mod engine;
+pub mod fanout;
 pub mod limits;
 pub mod logs;
 pub mod message;
@@ -39,6 +41,7 @@ pub mod settle;
 pub mod subscribe;
 #[cfg(test)]
 mod testbed;
+pub mod via;
 pub mod wills;
 
 use std::sync::Arc;

@@ -13,6 +13,7 @@ use crate::model::qos::QoS;
 use crate::store::journal::SubmitError;
 
 use super::consumer::{Encodings, Waiter};
+use super::fanout::{Drop, Fanout, Fate};
 use super::message::{Message, Publisher as Author};
 use super::queues::entry::Stored;
 use super::record::{Condition, Record, RoutedAppend, SetMember};
@@ -20,7 +21,6 @@ use super::retained::slot::Slot;
 use super::routed::Append;
 use super::router::generations::Stamp;
 use super::router::{Answer, Destination, VhostRouter};
-use super::sessions::deliver::{Drop, Fanout, Fate};
 use super::sets::SetHandle;
 use super::{Broker, BrokerError};
 
@@ -77,6 +77,7 @@ fn member(destination: &Destination) -> SetMember {
         qos: destination.qos,
         retain_as_published: destination.retain_as_published,
         subscription_ids: destination.subscription_ids.clone(),
+        via: None,
     }
 }
 

@@ -14,12 +14,12 @@ use crate::model::topic::TopicFilter;
 use super::Broker;
 use super::connect::SessionHandle;
 use super::consumer::Encodings;
+use super::fanout::{Fanout, Fate};
 use super::message::Message;
 use super::publish::drop_reason;
 use super::record::{Record, ReplayItem};
 use super::retained::slot::Slot;
 use super::router::Destination;
-use super::sessions::deliver::{Fanout, Fate};
 use super::sessions::subscription::Subscription;
 
 /// Topics visited before other work of the connection gets its turn.

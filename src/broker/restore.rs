@@ -184,7 +184,8 @@ fn restore_pages(broker: &Broker, db: &Db) -> Result<(), StoreError> {
         inner.queue.restore(entries.into_iter().map(|entry| {
             queued += 1;
             let (body, flags) = (entry.body, entry.flags);
-            let restored = Entry::restored(entry.order, body, flags, entry.subscription_ids);
+            let restored =
+                Entry::restored(entry.order, body, flags, entry.subscription_ids, entry.via);
             (entry.position, restored)
         }));
         drop(inner);

@@ -7,7 +7,11 @@
 //! - [`publish`] messages into queues, logs, retained
 //! - [`session`] sessions, subscriptions, acknowledgements
 //! - [`log`] logs and batches
+//! - [`exchanges`] exchanges and bindings
+//! - [`declared`] queues that clients declare
 
+mod declared;
+mod exchanges;
 mod log;
 mod publish;
 mod session;
@@ -301,6 +305,14 @@ impl Applier {
                 self.broker.retained.expire(vhost, topic, value);
                 Outcome::Done
             }
+            Record::DeclareExchange { .. }
+            | Record::DeleteExchange { .. }
+            | Record::Bind(_)
+            | Record::Unbind(_) => self.change_exchanges(&record),
+            Record::DeclareQueue { .. }
+            | Record::DeleteQueue { .. }
+            | Record::SettleRanges { .. } => self.change_declared(&record),
+            Record::Barrier => Outcome::Done,
         }
     }
 

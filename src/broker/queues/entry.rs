@@ -4,6 +4,7 @@ use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 
+use crate::broker::via::Via;
 use crate::model::qos::QoS;
 use crate::store::bodies::BodyRef;
 
@@ -57,6 +58,8 @@ const QOS: u8 = 0b11;
 const RETAIN: u8 = 1 << 2;
 const RELEASED: u8 = 1 << 3;
 const SETTLED: u8 = 1 << 4;
+/// In a page on disk only: an address follows.
+pub const HAS_VIA: u8 = 1 << 5;
 
 /// A queued message: its body, and how it goes to this destination.
 #[derive(Clone, Debug)]
@@ -67,6 +70,8 @@ pub struct Entry {
     pub body: Body,
     /// Identifiers of the subscriptions it matched (MQTT5-3.3.2.3.8).
     pub subscription_ids: Option<Arc<[u32]>>,
+    /// The address it is delivered under, where a route changed it.
+    pub via: Option<Arc<Via>>,
     flags: u8,
 }
 
@@ -75,7 +80,7 @@ impl Entry {
     #[must_use]
     pub fn new(order: u64, body: Body, qos: QoS, retain: bool) -> Self {
         let flags = qos as u8 | if retain { RETAIN } else { 0 };
-        Self { order, body, subscription_ids: None, flags }
+        Self { order, body, subscription_ids: None, via: None, flags }
     }
 
     /// The promise towards this destination.
@@ -120,7 +125,8 @@ impl Entry {
     /// The flags that a checkpoint keeps.
     #[must_use]
     pub fn durable_flags(&self) -> u8 {
-        self.flags & !SETTLED
+        let via = if self.via.is_some() { HAS_VIA } else { 0 };
+        self.flags & !SETTLED | via
     }
 
     /// An entry as a checkpoint kept it.
@@ -130,7 +136,9 @@ impl Entry {
         body: BodyRef,
         flags: u8,
         subscription_ids: Option<Arc<[u32]>>,
+        via: Option<Arc<Via>>,
     ) -> Self {
-        Self { order, body: Body::Disk(body), subscription_ids, flags: flags & !SETTLED }
+        let flags = flags & !(SETTLED | HAS_VIA);
+        Self { order, body: Body::Disk(body), subscription_ids, via, flags }
     }
 }

@@ -1,8 +1,11 @@
 //! Bytes to records. Part of `broker::record`. Counts are bounded by the bytes that remain.
 
+use std::sync::Arc;
+
+use super::encode::HAS_VIA;
 use super::{
-    CodecError, Condition, LogId, Lsn, OpenSession, QoS, QueueId, Reader, Record, ReplayItem,
-    RoutedAppend, SetId, SetMember, Subscription, VERSION, kind,
+    Binding, CodecError, Condition, LogId, Lsn, OpenSession, QoS, QueueId, Reader, Record,
+    ReplayItem, RoutedAppend, SetId, SetMember, Subscription, VERSION, Via, kind,
 };
 
 fn queue(r: &mut Reader<'_>) -> Result<QueueId, CodecError> {
@@ -84,6 +87,30 @@ impl<'a> Record<'a> {
             kind::DROP_RETAINED => {
                 Self::DropRetained { vhost: r.str()?, topic: r.str()?, value: Lsn(r.varint()?) }
             }
+            kind::DECLARE_EXCHANGE => Self::DeclareExchange {
+                vhost: r.str()?,
+                name: r.str()?,
+                kind: r.str()?,
+                auto_delete: r.bool()?,
+                internal: r.bool()?,
+                arguments: r.bytes()?,
+            },
+            kind::DELETE_EXCHANGE => Self::DeleteExchange { vhost: r.str()?, name: r.str()? },
+            kind::BIND => Self::Bind(Binding::decode(&mut r)?),
+            kind::UNBIND => Self::Unbind(Binding::decode(&mut r)?),
+            kind::DECLARE_QUEUE => Self::DeclareQueue {
+                id: queue(&mut r)?,
+                vhost: r.str()?,
+                name: r.str()?,
+                auto_delete: r.bool()?,
+                arguments: r.bytes()?,
+            },
+            kind::DELETE_QUEUE => Self::DeleteQueue { id: queue(&mut r)? },
+            kind::SETTLE_RANGES => Self::SettleRanges {
+                queue: queue(&mut r)?,
+                ranges: many(&mut r, 2, |r| Ok((r.varint()?, r.varint()?)))?,
+            },
+            kind::BARRIER => Self::Barrier,
             other => {
                 let found = u64::from(other);
                 return Err(CodecError::Value { what: "record kind", found, at });
@@ -153,11 +180,27 @@ impl SetMember {
     /// # Errors
     /// [`CodecError`] naming what does not fit.
     pub fn decode(r: &mut Reader<'_>) -> Result<Self, CodecError> {
+        let (queue, qos) = (queue(r)?, qos(r)?);
+        let at = r.position();
+        let flags = r.u8()?;
+        if flags > 1 | HAS_VIA {
+            return Err(CodecError::Value { what: "flags of a member", found: flags.into(), at });
+        }
+        let subscription_ids = many(r, 4, Reader::u32)?;
+        let via = if flags & HAS_VIA != 0 { Some(Arc::new(Via::decode(r)?)) } else { None };
+        Ok(Self { queue, qos, retain_as_published: flags & 1 != 0, subscription_ids, via })
+    }
+}
+
+impl<'a> Binding<'a> {
+    fn decode(r: &mut Reader<'a>) -> Result<Self, CodecError> {
         Ok(Self {
-            queue: queue(r)?,
-            qos: qos(r)?,
-            retain_as_published: r.bool()?,
-            subscription_ids: many(r, 4, Reader::u32)?,
+            vhost: r.str()?,
+            source: r.str()?,
+            to_exchange: r.bool()?,
+            destination: r.str()?,
+            key: r.str()?,
+            arguments: r.bytes()?,
         })
     }
 }

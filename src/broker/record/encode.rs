@@ -1,7 +1,8 @@
 //! Records to bytes. Part of `broker::record`.
 
 use super::{
-    Condition, OpenSession, Record, ReplayItem, RoutedAppend, SetMember, VERSION, Writer, kind,
+    Binding, Condition, OpenSession, Record, ReplayItem, RoutedAppend, SetMember, VERSION, Writer,
+    kind,
 };
 
 impl Record<'_> {
@@ -126,7 +127,62 @@ impl Record<'_> {
                 w.str(topic);
                 w.varint(value.0);
             }
+            Self::DeclareExchange { vhost, name, kind, auto_delete, internal, arguments } => {
+                w.u8(kind::DECLARE_EXCHANGE);
+                w.str(vhost);
+                w.str(name);
+                w.str(kind);
+                w.bool(*auto_delete);
+                w.bool(*internal);
+                w.bytes(arguments);
+            }
+            Self::DeleteExchange { vhost, name } => {
+                w.u8(kind::DELETE_EXCHANGE);
+                w.str(vhost);
+                w.str(name);
+            }
+            Self::Bind(binding) => {
+                w.u8(kind::BIND);
+                binding.encode(&mut w);
+            }
+            Self::Unbind(binding) => {
+                w.u8(kind::UNBIND);
+                binding.encode(&mut w);
+            }
+            Self::DeclareQueue { id, vhost, name, auto_delete, arguments } => {
+                w.u8(kind::DECLARE_QUEUE);
+                w.varint(id.0);
+                w.str(vhost);
+                w.str(name);
+                w.bool(*auto_delete);
+                w.bytes(arguments);
+            }
+            Self::DeleteQueue { id } => {
+                w.u8(kind::DELETE_QUEUE);
+                w.varint(id.0);
+            }
+            Self::SettleRanges { queue, ranges } => {
+                w.u8(kind::SETTLE_RANGES);
+                w.varint(queue.0);
+                w.count(ranges.len());
+                for (first, count) in ranges {
+                    w.varint(*first);
+                    w.varint(*count);
+                }
+            }
+            Self::Barrier => w.u8(kind::BARRIER),
         }
+    }
+}
+
+impl Binding<'_> {
+    fn encode(&self, w: &mut Writer<'_>) {
+        w.str(self.vhost);
+        w.str(self.source);
+        w.bool(self.to_exchange);
+        w.str(self.destination);
+        w.str(self.key);
+        w.bytes(self.arguments);
     }
 }
 
@@ -159,14 +215,22 @@ fn encode_item(w: &mut Writer<'_>, item: &ReplayItem<'_>) {
     w.bytes(item.message);
 }
 
+/// Bit 0 of a member's flags is `retain_as_published`.
+pub(super) const HAS_VIA: u8 = 1 << 1;
+
 impl SetMember {
     /// Appends the member's bytes.
     pub fn encode(&self, w: &mut Writer<'_>) {
         w.varint(self.queue.0);
         w.u8(self.qos as u8);
-        w.bool(self.retain_as_published);
+        let flags =
+            u8::from(self.retain_as_published) | if self.via.is_some() { HAS_VIA } else { 0 };
+        w.u8(flags);
         w.count(self.subscription_ids.len());
         self.subscription_ids.iter().for_each(|id| w.u32(*id));
+        if let Some(via) = &self.via {
+            via.encode(w);
+        }
     }
 }
 

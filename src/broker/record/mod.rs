@@ -3,11 +3,14 @@
 //! A record is a version byte, a kind byte and the fields in the order of its variant, by
 //! `store::codec`. Times are fields: applying reads no clock.
 
+use std::sync::Arc;
+
 use crate::model::ids::{LogId, Lsn, QueueId, SetId};
 use crate::model::qos::QoS;
 use crate::store::codec::{CodecError, Reader, Writer};
 
 use super::sessions::subscription::Subscription;
+use super::via::Via;
 
 const VERSION: u8 = 1;
 
@@ -37,7 +40,7 @@ pub enum Condition {
 /// One member of an interned set.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct SetMember {
-    /// The session.
+    /// The session or declared queue.
     pub queue: QueueId,
     /// Promise granted to it.
     pub qos: QoS,
@@ -45,6 +48,8 @@ pub struct SetMember {
     pub retain_as_published: bool,
     /// Subscription identifiers that matched.
     pub subscription_ids: Vec<u32>,
+    /// The address it is delivered under, where a route changed it.
+    pub via: Option<Arc<Via>>,
 }
 
 /// An append that a route adds to a publish.
@@ -223,6 +228,76 @@ pub enum Record<'a> {
         /// Only the value with this LSN.
         value: Lsn,
     },
+    /// A durable exchange.
+    DeclareExchange {
+        /// vhost.
+        vhost: &'a str,
+        /// Name.
+        name: &'a str,
+        /// Its type: `direct`, `fanout`, `topic`, `headers`.
+        kind: &'a str,
+        /// Deleted with its last binding.
+        auto_delete: bool,
+        /// Not for publishers.
+        internal: bool,
+        /// Field table as declared.
+        arguments: &'a [u8],
+    },
+    /// A durable exchange is gone, with every binding that names it.
+    DeleteExchange {
+        /// vhost.
+        vhost: &'a str,
+        /// Name.
+        name: &'a str,
+    },
+    /// A binding between a durable exchange and a durable queue or exchange.
+    Bind(Binding<'a>),
+    /// It is gone.
+    Unbind(Binding<'a>),
+    /// A durable queue that clients share by name.
+    DeclareQueue {
+        /// Its id.
+        id: QueueId,
+        /// vhost.
+        vhost: &'a str,
+        /// Name.
+        name: &'a str,
+        /// Deleted with its last consumer.
+        auto_delete: bool,
+        /// Field table as declared.
+        arguments: &'a [u8],
+    },
+    /// A declared queue is gone, with its messages and every binding that names it.
+    DeleteQueue {
+        /// The queue.
+        id: QueueId,
+    },
+    /// Messages of a declared queue were acknowledged, dropped or purged.
+    SettleRanges {
+        /// The queue.
+        queue: QueueId,
+        /// First positions and how many follow on, the first included.
+        ranges: Vec<(u64, u64)>,
+    },
+    /// Changes nothing: whoever waits for it knows that all before it is applied.
+    Barrier,
+}
+
+/// Fields of [`Record::Bind`] and [`Record::Unbind`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Binding<'a> {
+    /// vhost.
+    pub vhost: &'a str,
+    /// The exchange that messages come from.
+    pub source: &'a str,
+    /// Whether `destination` is an exchange, not a queue.
+    pub to_exchange: bool,
+    /// Name of what they go to.
+    pub destination: &'a str,
+    /// Binding key.
+    pub key: &'a str,
+    /// Field table as bound.
+    pub arguments: &'a [u8],
 }
 
 /// Fields of [`Record::OpenSession`].
@@ -265,6 +340,14 @@ mod kind {
     pub(super) const APPEND: u8 = 14;
     pub(super) const LIMITS: u8 = 15;
     pub(super) const DROP_RETAINED: u8 = 16;
+    pub(super) const DECLARE_EXCHANGE: u8 = 17;
+    pub(super) const DELETE_EXCHANGE: u8 = 18;
+    pub(super) const BIND: u8 = 19;
+    pub(super) const UNBIND: u8 = 20;
+    pub(super) const DECLARE_QUEUE: u8 = 21;
+    pub(super) const DELETE_QUEUE: u8 = 22;
+    pub(super) const SETTLE_RANGES: u8 = 23;
+    pub(super) const BARRIER: u8 = 24;
 }
 
 mod decode;

@@ -1,11 +1,14 @@
 //! Every record survives its bytes; no bytes make the decoder panic. Part of `broker::record`.
 
+use std::sync::Arc;
+
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 
-use super::{Condition, OpenSession, Record, ReplayItem, RoutedAppend, SetMember, kind};
+use super::{Binding, Condition, OpenSession, Record, ReplayItem, RoutedAppend, SetMember, kind};
 use crate::broker::sessions::subscription::Subscription;
+use crate::broker::via::Via;
 use crate::model::ids::{LogId, Lsn, QueueId, SetId};
 use crate::model::qos::QoS;
 
@@ -32,12 +35,21 @@ fn qos() -> impl Strategy<Value = QoS> {
 }
 
 fn member() -> impl Strategy<Value = SetMember> {
-    (number(), qos(), any::<bool>(), vec(any::<u32>(), 0..3)).prop_map(
-        |(queue, qos, retain_as_published, subscription_ids)| SetMember {
+    let via = prop_oneof![
+        (text(), text()).prop_map(|(exchange, key)| Via::Exchange {
+            exchange: exchange.into(),
+            key: key.into()
+        }),
+        text().prop_map(|topic| Via::Topic(topic.into())),
+    ];
+    let via = option::weighted(0.2, via.prop_map(Arc::new));
+    (number(), qos(), any::<bool>(), vec(any::<u32>(), 0..3), via).prop_map(
+        |(queue, qos, retain_as_published, subscription_ids, via)| SetMember {
             queue: QueueId(queue),
             qos,
             retain_as_published,
             subscription_ids,
+            via,
         },
     )
 }
@@ -171,9 +183,59 @@ fn of_logs_and_the_rest() -> impl Strategy<Value = Record<'static>> {
     ]
 }
 
+fn binding() -> impl Strategy<Value = Binding<'static>> {
+    (text(), text(), any::<bool>(), text(), text(), bytes()).prop_map(
+        |(vhost, source, to_exchange, destination, key, arguments)| Binding {
+            vhost,
+            source,
+            to_exchange,
+            destination,
+            key,
+            arguments,
+        },
+    )
+}
+
+fn of_topology() -> impl Strategy<Value = Record<'static>> {
+    let queue = || number().prop_map(QueueId);
+    prop_oneof![
+        (text(), text(), text(), any::<[bool; 2]>(), bytes()).prop_map(
+            |(vhost, name, kind, [auto_delete, internal], arguments)| Record::DeclareExchange {
+                vhost,
+                name,
+                kind,
+                auto_delete,
+                internal,
+                arguments
+            }
+        ),
+        (text(), text()).prop_map(|(vhost, name)| Record::DeleteExchange { vhost, name }),
+        binding().prop_map(Record::Bind),
+        binding().prop_map(Record::Unbind),
+        (queue(), text(), text(), any::<bool>(), bytes()).prop_map(
+            |(id, vhost, name, auto_delete, arguments)| Record::DeclareQueue {
+                id,
+                vhost,
+                name,
+                auto_delete,
+                arguments
+            }
+        ),
+        queue().prop_map(|id| Record::DeleteQueue { id }),
+        (queue(), vec((number(), number()), 0..3))
+            .prop_map(|(queue, ranges)| Record::SettleRanges { queue, ranges }),
+        Just(Record::Barrier),
+    ]
+}
+
 /// Any record of any kind.
 pub(in crate::broker) fn record() -> impl Strategy<Value = Record<'static>> {
-    prop_oneof![2 => publish(), 5 => of_sessions(), 4 => of_logs_and_the_rest()]
+    prop_oneof![
+        2 => publish(),
+        5 => of_sessions(),
+        4 => of_logs_and_the_rest(),
+        3 => of_topology(),
+    ]
 }
 
 fn encoded(record: &Record<'_>) -> Vec<u8> {
@@ -208,7 +270,7 @@ proptest! {
     }
 
     #[test]
-    fn random_bytes_never_panic(kind in 0u8..20, bytes in vec(any::<u8>(), 0..64)) {
+    fn random_bytes_never_panic(kind in 0u8..27, bytes in vec(any::<u8>(), 0..64)) {
         std::hint::black_box(Record::decode(&bytes)).ok();
         let body: Vec<u8> = [1, kind].into_iter().chain(bytes).collect();
         if let Ok(record) = Record::decode(&body) {
@@ -229,7 +291,7 @@ proptest! {
 
 #[test]
 fn another_version_and_an_unknown_kind_are_refused() {
-    for bytes in [&[0, kind::RETIRE_SET, 1][..], &[2, kind::RETIRE_SET, 1], &[1, 0, 1], &[1, 17]] {
+    for bytes in [&[0, kind::RETIRE_SET, 1][..], &[2, kind::RETIRE_SET, 1], &[1, 0, 1], &[1, 25]] {
         assert!(Record::decode(bytes).is_err(), "{bytes:?}");
     }
     assert_eq!(Record::decode(&[1, kind::RETIRE_SET, 1]), Ok(Record::RetireSet { id: SetId(1) }));

@@ -7,81 +7,14 @@
 //! what is queued for the window, though not what its own publisher has under way in the journal, and not
 //! when it is retained, since the newest value of a topic comes last.
 
-use std::sync::Arc;
-
-use super::super::consumer::{Delivered, Encodings, Outgoing};
+use super::super::consumer::{Delivered, Outgoing};
+use super::super::fanout::{Drop, Fanout, Fate};
 use super::super::message::Message;
-use super::super::queues::entry::{Body, Entry, Stored};
+use super::super::queues::entry::{Body, Entry};
 use super::super::queues::queue::packet_id;
 use super::super::router::Destination;
 use super::session::{Inner, Session, Volatile};
 use crate::model::qos::QoS;
-
-/// Bounds of what one session holds in memory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct QueueLimits {
-    /// Messages in a queue.
-    pub messages_max: u64,
-    /// Bytes in a queue.
-    pub bytes_max: u64,
-    /// QoS 0 messages behind a queue.
-    pub volatile_max: usize,
-    /// Their bytes.
-    pub volatile_bytes_max: usize,
-}
-
-/// What became of one destination.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fate {
-    /// In the connection's buffer.
-    Delivered,
-    /// Behind other messages.
-    Queued,
-    /// Not delivered, for this reason.
-    Dropped(Drop),
-}
-
-/// Why a message did not reach a destination.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Drop {
-    /// QoS 0 and no connection.
-    Offline,
-    /// The queue is at its limit.
-    QueueFull,
-    /// QoS 0 and the connection's buffer is at its limit.
-    SlowConsumer,
-    /// Larger than the subscriber accepts.
-    TooLarge,
-    /// Its time was over.
-    Expired,
-}
-
-/// One publish on its way to sessions.
-pub struct Fanout<'a> {
-    /// The message.
-    pub message: Message<'a>,
-    /// Now, ms since the epoch.
-    pub now_ms: u64,
-    /// The publisher's highest submitted LSN that is not applied, else 0: what is not durable goes behind it.
-    pub behind: u64,
-    /// Bounds.
-    pub limits: QueueLimits,
-    /// Encodings shared by destinations.
-    pub encodings: &'a mut Encodings,
-    /// The encoded body, made when the first destination must queue it.
-    pub stored: Option<Arc<Stored>>,
-}
-
-impl Fanout<'_> {
-    fn store(&mut self) -> Arc<Stored> {
-        let message = &self.message;
-        Arc::clone(self.stored.get_or_insert_with(|| {
-            let mut bytes = Vec::new();
-            message.encode(&mut bytes);
-            Stored::new(bytes.into())
-        }))
-    }
-}
 
 /// `message` towards `to`.
 fn outgoing<'m>(

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::super::consumer::{Consumer, Delivered, Encodings, Outgoing};
+use super::super::fanout::Drop;
 use super::super::message::Message;
 use super::super::queues::entry::Body;
 use super::super::queues::queue::packet_id;
-use super::deliver::Drop;
 use super::session::{Inner, Session};
 use crate::model::ids::Lsn;
 use crate::model::qos::QoS;

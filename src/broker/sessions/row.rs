@@ -6,8 +6,9 @@ use crate::model::ids::QueueId;
 use crate::store::bodies::BodyRef;
 use crate::store::codec::{CodecError, Reader, Writer};
 
-use super::super::queues::entry::Entry;
+use super::super::queues::entry::{Entry, HAS_VIA};
 use super::super::queues::page::PAGE_POSITIONS;
+use super::super::via::Via;
 use super::session::{Durable, SessionKey, Will};
 use super::subscription::Subscription;
 
@@ -106,6 +107,8 @@ pub struct PageEntry {
     pub flags: u8,
     /// Subscription identifiers.
     pub subscription_ids: Option<Arc<[u32]>>,
+    /// The address it is delivered under, where a route changed it.
+    pub via: Option<Arc<Via>>,
 }
 
 /// The bytes of a page: its live entries with the bodies they were given.
@@ -128,6 +131,9 @@ pub fn encode_page<'a>(
         let ids = entry.subscription_ids.as_deref().unwrap_or_default();
         w.count(ids.len());
         ids.iter().for_each(|id| w.u32(*id));
+        if let Some(via) = &entry.via {
+            via.encode(&mut w);
+        }
     }
     bytes
 }
@@ -164,7 +170,8 @@ pub fn decode_page(
             subscription_ids.push(r.u32()?);
         }
         let subscription_ids = (ids > 0).then(|| subscription_ids.into());
-        entries.push(PageEntry { position, order, body, flags, subscription_ids });
+        let via = if flags & HAS_VIA != 0 { Some(Arc::new(Via::decode(&mut r)?)) } else { None };
+        entries.push(PageEntry { position, order, body, flags, subscription_ids, via });
     }
     r.finish()?;
     Ok(entries)
@@ -183,6 +190,7 @@ mod tests {
     use crate::broker::queues::entry::{Body, Entry, Stored};
     use crate::broker::sessions::session::{Durable, SessionKey, Will};
     use crate::broker::sessions::subscription::Subscription;
+    use crate::broker::via::Via;
     use crate::model::ids::{Lsn, QueueId};
     use crate::model::qos::QoS;
     use crate::store::bodies::BodyRef;
@@ -228,10 +236,10 @@ mod tests {
         )
     }
 
-    type Flat = (u64, u64, BodyRef, u8, Option<Arc<[u32]>>);
+    type Flat = (u64, u64, BodyRef, u8, Option<Arc<[u32]>>, Option<Arc<Via>>);
 
     fn flat(entry: PageEntry) -> Flat {
-        (entry.position, entry.order, entry.body, entry.flags, entry.subscription_ids)
+        (entry.position, entry.order, entry.body, entry.flags, entry.subscription_ids, entry.via)
     }
 
     proptest! {
@@ -261,6 +269,9 @@ mod tests {
                     let memory = Body::Memory(Stored::new(vec![1, 2, 3].into()));
                     let mut entry = Entry::new(order, memory, QoS::ExactlyOnce, slot % 2 == 0);
                     entry.subscription_ids = (!ids.is_empty()).then(|| ids.clone().into());
+                    if slot % 5 == 0 {
+                        entry.via = Some(Arc::new(Via::Topic("t".into())));
+                    }
                     if slot % 3 == 0 {
                         entry.release();
                     }
@@ -273,7 +284,7 @@ mod tests {
                 .iter()
                 .map(|(at, entry)| {
                     let ids = entry.subscription_ids.clone();
-                    (*at, entry.order, body, entry.durable_flags(), ids)
+                    (*at, entry.order, body, entry.durable_flags(), ids, entry.via.clone())
                 })
                 .collect();
             let page = decode_page(QueueId(1), number, &bytes).unwrap();
