@@ -43,6 +43,8 @@ pub enum Drop {
     TooLarge,
     /// Its time was over.
     Expired,
+    /// Its address has no counterpart in the world of the destination.
+    Unmapped,
 }
 
 /// One publish on its way to sessions.

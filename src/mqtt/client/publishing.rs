@@ -71,7 +71,7 @@ impl Client {
                 let reply = acknowledgement(publish.qos, id, reason_of(matched));
                 self.reply(reply);
             }
-            Ok(Published::Waiting) => {
+            Ok(Published::Waiting { .. }) => {
                 let reply = acknowledgement(publish.qos, id, ReasonCode::Success);
                 self.replies.owe(reply);
             }
