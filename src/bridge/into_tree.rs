@@ -27,7 +27,7 @@ impl IntoTree {
     /// The key has no topic, or what the template gives is none.
     pub fn topic(&self, key: &str) -> Result<String, RenderError> {
         let mapped = if self.escapes {
-            to_topic_escaped(key).map_err(|_| RenderError::Unmapped)?
+            to_topic_escaped(key)
         } else {
             to_topic(key).map_err(|_| RenderError::Unmapped)?
         };

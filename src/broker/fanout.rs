@@ -45,6 +45,10 @@ pub enum Drop {
     Expired,
     /// Its address has no counterpart in the world of the destination.
     Unmapped,
+    /// The queue is at its limit and refuses: the publisher must be told.
+    Rejected,
+    /// No memory or disk is left for transient messages.
+    NoRoom,
 }
 
 /// One publish on its way to sessions.

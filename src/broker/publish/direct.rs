@@ -27,6 +27,8 @@ pub fn drop_reason(why: Drop) -> DropReason {
         Drop::TooLarge => DropReason::PacketTooLarge,
         Drop::Expired => DropReason::Expired,
         Drop::Unmapped => DropReason::Unmapped,
+        Drop::Rejected => DropReason::QueueFull,
+        Drop::NoRoom => DropReason::NoRoom,
     }
 }
 
@@ -54,7 +56,7 @@ impl Publisher {
 
 impl Broker {
     /// Delivers to everyone who does not wait for the journal, in durable queues behind the record `behind`.
-    /// A retained message's `lsn` decides which sessions get it by replay instead.
+    /// A retained message's `lsn` decides which sessions get it by replay instead. True when a queue refused it.
     pub(super) fn deliver_direct(
         &self,
         publisher: &mut Publisher,
@@ -63,12 +65,12 @@ impl Broker {
         lsn: Option<Lsn>,
         behind: Option<Lsn>,
         now_ms: u64,
-    ) {
+    ) -> bool {
         if reach.sessions.is_empty() && reach.queues.is_empty() {
             if reach.is_unroutable() {
                 publisher.counters.drop_messages(DropReason::NoSubscriber, 1);
             }
-            return;
+            return false;
         }
         let mut encodings = std::mem::take(&mut publisher.encodings);
         let mut flight = Flight {
@@ -79,21 +81,24 @@ impl Broker {
             limits: self.limits.load().queue,
             stored: None,
         };
-        deliver_to_queues(publisher, reach, &mut flight, &mut encodings);
+        let refused = deliver_to_queues(publisher, reach, &mut flight, &mut encodings);
         deliver_to_sessions(publisher, reach, &mut flight, &mut encodings);
         publisher.encodings = encodings;
+        refused
     }
 }
 
+/// True when a queue refused it.
 fn deliver_to_queues(
     publisher: &mut Publisher,
     reach: &Reach,
     flight: &mut Flight<'_>,
     encodings: &mut Encodings,
-) {
+) -> bool {
     if reach.queues.is_empty() {
-        return;
+        return false;
     }
+    let mut refused = false;
     let by_record = flight.message.qos > QoS::AtMostOnce;
     encodings.reset(reach.queues.len() > 1);
     let mut fanout = Fanout {
@@ -109,9 +114,11 @@ fn deliver_to_queues(
             continue;
         }
         let fate = target.queue.deliver(target.via.as_ref(), &mut fanout);
+        refused |= fate == Fate::Dropped(Drop::Rejected);
         publisher.count(fate, fanout.message.qos);
     }
     flight.stored = fanout.stored;
+    refused
 }
 
 /// Sessions with the same address stand together: the message is seen from the tree once for all of them.

@@ -100,7 +100,7 @@ impl Publisher {
         publication: &ExchangePublication<'_>,
     ) -> Result<CachedRoute, RouteError> {
         let generation = self.exchanges.generation();
-        let headers = Properties::scan(publication.properties).ok().and_then(|p| p.headers());
+        let headers = Properties::stored(publication.properties).headers();
         let exchange = publication.exchange;
         let reach = self.resolver().exchange(exchange, publication.keys, headers)?;
         let vhost = &self.principal.vhost;

@@ -64,14 +64,18 @@ pub enum Published {
         /// Whether anybody wanted it.
         matched: bool,
     },
+    /// A queue is full and refuses what comes (`reject-publish`): tell the publisher.
+    Refused,
 }
 
 impl Published {
     /// Whether anybody wanted it.
     #[must_use]
     pub fn matched(self) -> bool {
-        let (Self::Done { matched } | Self::Waiting { matched }) = self;
-        matched
+        match self {
+            Self::Done { matched } | Self::Waiting { matched } => matched,
+            Self::Refused => true,
+        }
     }
 }
 
@@ -221,8 +225,11 @@ impl Broker {
                 published = Published::Waiting { matched };
             }
         }
-        self.deliver_direct(publisher, reach, message, None, behind, now_ms);
+        let refused = self.deliver_direct(publisher, reach, message, None, behind, now_ms);
         publisher.count_crossings(route);
+        if refused && matches!(published, Published::Done { .. }) {
+            return Ok(Published::Refused);
+        }
         Ok(published)
     }
 

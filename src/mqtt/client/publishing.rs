@@ -75,6 +75,10 @@ impl Client {
                 let reply = acknowledgement(publish.qos, id, ReasonCode::Success);
                 self.replies.owe(reply);
             }
+            Ok(Published::Refused) => {
+                let error = BrokerError::Limit("messages in a queue");
+                self.refuse_publish(publish.qos, id, &error);
+            }
             Err(error) => self.refuse_publish(publish.qos, id, &error),
         }
     }
