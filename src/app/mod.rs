@@ -23,9 +23,7 @@ use tokio::sync::watch;
 
 use crate::admin::readiness::{Condition, Readiness};
 use crate::admin::{self, AdminState};
-use crate::bridge::counters::RouteMetrics;
 use crate::bridge::file;
-use crate::bridge::route::Route;
 use crate::broker::append::LogFront;
 use crate::broker::apply::ApplyError;
 use crate::broker::consumer::CloseReason;
