@@ -64,7 +64,12 @@ impl Applied {
         self.bindings.iter().map(|bound| &**bound)
     }
 
-    pub(in crate::broker) fn declare_exchange(&mut self, vhost: &str, name: &str, row: ExchangeRow) {
+    pub(in crate::broker) fn declare_exchange(
+        &mut self,
+        vhost: &str,
+        name: &str,
+        row: ExchangeRow,
+    ) {
         let key = (vhost.to_owned(), name.to_owned());
         self.changed_exchanges.insert(key.clone());
         self.exchanges.insert(key, row);

@@ -12,13 +12,13 @@ use crate::store::tables::db::Db;
 use crate::store::tables::exchanges::{ExchangeRow, Exchanges as ExchangesTable};
 
 use super::super::Broker;
+use super::Exchanges;
 use super::binding::Binding;
 use super::equivalence::ALTERNATE;
 use super::error::Entity;
 use super::kind::ExchangeKind;
 use super::live::ExchangeSettings;
 use super::vhost::VhostExchanges;
-use super::Exchanges;
 
 /// Reads what the last checkpoint holds; the journal is still to be replayed.
 ///
@@ -45,8 +45,9 @@ pub fn revive(broker: &Broker) {
             continue;
         };
         match settings(row) {
-            Some(settings) => exchanges
-                .change(|live| live.add_exchange(&Arc::from(name), settings, Lsn(0)), true),
+            Some(settings) => {
+                exchanges.change(|live| live.add_exchange(&Arc::from(name), settings, Lsn(0)), true)
+            }
             None => tracing::error!(vhost, name, kind = row.kind, "an exchange of unknown type"),
         }
     }

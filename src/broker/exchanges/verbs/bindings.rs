@@ -174,9 +174,10 @@ fn check_ends(
         binding.source = Arc::clone(name);
         let (durable, owned) = match binding.to {
             Entity::Queue => {
-                let named = live.queues.get(&binding.destination).ok_or_else(|| {
-                    TopologyError::no_queue(&vhost.name, &binding.destination)
-                })?;
+                let named = live
+                    .queues
+                    .get(&binding.destination)
+                    .ok_or_else(|| TopologyError::no_queue(&vhost.name, &binding.destination))?;
                 binding.destination = Arc::clone(&named.queue.name);
                 (named.queue.durable, check_owner(&named.queue, connection))
             }

@@ -49,36 +49,18 @@ impl Broker {
         }
         self.check_access(who, Action::Configure, Entity::Queue, &name)?;
         check_table(declaration.arguments)?;
-        let again = |vhost: &VhostExchanges| {
-            let Some(named) = vhost.look(|live| live.queues.get(&*name).cloned()) else {
-                return Ok(None);
-            };
-            check_again(&vhost.name, &named.queue, connection, declaration)?;
-            Ok(Some(named))
-        };
-        if let Some(known) = again(&vhost)? {
+        if let Some(known) = again(&vhost, &name, connection, declaration)? {
             return self.known_queue(known, waiter, now_ms);
         }
-        let owner = declaration.exclusive.then_some(connection);
-        let settings = QueueSettings::new(
-            declaration.durable,
-            owner,
-            declaration.auto_delete,
-            declaration.arguments,
-        )
-        .map_err(|error| {
-            let (argument, reason, vhost) = (&error.name, &error.reason, &vhost.name);
-            let text = format!("invalid arg '{argument}' for queue '{name}' in vhost '{vhost}': {reason}");
-            TopologyError::BadArgument(text)
-        })?;
+        let settings = settings(&vhost.name, &name, connection, declaration)?;
         let mut verbs = vhost.verbs.lock();
         // Somebody may have been faster.
-        if let Some(known) = again(&vhost)? {
+        if let Some(known) = again(&vhost, &name, connection, declaration)? {
             drop(verbs);
             return self.known_queue(known, waiter, now_ms);
         }
         let queue = self.create_queue(&vhost, &name, settings, waiter)?;
-        if let Some(owner) = owner {
+        if let Some(owner) = queue.settings.exclusive {
             verbs.exclusive.entry(owner).or_default().push(Arc::clone(&queue));
         }
         drop(verbs);
@@ -247,20 +229,40 @@ fn locked(queue: &DeclaredQueue) -> TopologyError {
     TopologyError::Locked { name: queue.name.to_string(), vhost: queue.vhost.to_string() }
 }
 
-/// Whether a queue is declared again as it is.
-fn check_again(
-    vhost: &str,
-    queue: &DeclaredQueue,
+/// The queue `name`, if there is one and it is declared again as it is.
+fn again(
+    vhost: &VhostExchanges,
+    name: &str,
     connection: ConnectionId,
     declaration: &QueueDeclaration<'_>,
-) -> Result<(), TopologyError> {
+) -> Result<Option<NamedQueue>, TopologyError> {
+    let Some(named) = vhost.look(|live| live.queues.get(name).cloned()) else { return Ok(None) };
+    let current = &named.queue.settings;
     // One that is not exclusive cannot become so.
-    if queue.settings.exclusive != declaration.exclusive.then_some(connection) {
-        return Err(locked(queue));
+    if current.exclusive != declaration.exclusive.then_some(connection) {
+        return Err(locked(&named.queue));
     }
     let durable = declaration.durable && !declaration.exclusive;
     let received = (durable, declaration.auto_delete, declaration.arguments);
-    equivalence::queue(vhost, &queue.name, received, &queue.settings)
+    equivalence::queue(&vhost.name, name, received, current)?;
+    Ok(Some(named))
+}
+
+/// What a new queue is to be.
+fn settings(
+    vhost: &str,
+    name: &str,
+    connection: ConnectionId,
+    declaration: &QueueDeclaration<'_>,
+) -> Result<QueueSettings, TopologyError> {
+    let owner = declaration.exclusive.then_some(connection);
+    let QueueDeclaration { durable, auto_delete, arguments, .. } = *declaration;
+    QueueSettings::new(durable, owner, auto_delete, arguments).map_err(|error| {
+        let (argument, reason) = (&error.name, &error.reason);
+        let text =
+            format!("invalid arg '{argument}' for queue '{name}' in vhost '{vhost}': {reason}");
+        TopologyError::BadArgument(text)
+    })
 }
 
 fn forget_exclusive(

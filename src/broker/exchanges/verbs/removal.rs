@@ -6,11 +6,11 @@ use super::super::super::Broker;
 use super::super::super::consumer::Waiter;
 use super::super::super::declared::queue::{DeclaredQueue, Ended};
 use super::super::super::record::Record;
-use crate::store::journal::SubmitError;
 use super::super::binding::Binding;
 use super::super::error::{Entity, TopologyError};
 use super::super::vhost::{Verbs, VhostExchanges};
 use super::Deleted;
+use crate::store::journal::SubmitError;
 
 /// One thing that goes.
 pub(super) enum Removal {
