@@ -213,9 +213,8 @@ impl<'a> Resolver<'a> {
         let mut hits = Hits::default();
         self.exchanges.route_from_tree(&key, || self.headers, &mut hits);
         let own = !self.from_exchange && as_published;
-        let via = (!own).then(|| {
-            Arc::new(Via::Exchange { exchange: TREE.into(), key: (&*key).into() })
-        });
+        let via =
+            (!own).then(|| Arc::new(Via::Exchange { exchange: TREE.into(), key: (&*key).into() }));
         self.take_hits(TREE, &key, via, own, hits);
     }
 

@@ -110,7 +110,8 @@ impl Broker {
         name: &str,
         kind: &str,
     ) -> Result<(), TopologyError> {
-        let vhost = self.exchanges.vhost(vhost).ok_or_else(|| TopologyError::NoVhost(vhost.to_owned()))?;
+        let vhost =
+            self.exchanges.vhost(vhost).ok_or_else(|| TopologyError::NoVhost(vhost.to_owned()))?;
         if vhost.has_exchange(name) {
             return Ok(());
         }
