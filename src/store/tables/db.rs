@@ -17,6 +17,7 @@ use crate::model::ids::ShardId;
 use crate::store::codec::CodecError;
 use crate::store::error::StoreError;
 use crate::store::tables::bodies::Bodies;
+use crate::store::tables::declared::Declared;
 use crate::store::tables::logs::Logs;
 use crate::store::tables::meta::{CHECKPOINT_KEY, CheckpointRow, FORMAT, FORMAT_KEY, NAME};
 use crate::store::tables::partitions::Partitions;
@@ -133,6 +134,7 @@ impl Db {
             transaction.open_table(META)?.insert(FORMAT_KEY, FORMAT.to_le_bytes().as_slice())?;
             for name in [
                 Sessions::NAME,
+                Declared::NAME,
                 QueuePages::NAME,
                 Sets::NAME,
                 Bodies::NAME,
@@ -260,6 +262,7 @@ impl Db {
             let mut transaction = database.begin_write()?;
             transaction.set_durability(Durability::Immediate)?;
             change(&transaction, &write.sessions)?;
+            change(&transaction, &write.declared)?;
             change(&transaction, &write.queue_pages)?;
             change(&transaction, &write.sets)?;
             change(&transaction, &write.bodies)?;
