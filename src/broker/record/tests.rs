@@ -236,10 +236,10 @@ fn of_topology() -> impl Strategy<Value = Record<'static>> {
 /// Any record of any kind.
 pub(in crate::broker) fn record() -> impl Strategy<Value = Record<'static>> {
     prop_oneof![
-        2 => publish(),
-        5 => of_sessions(),
-        4 => of_logs_and_the_rest(),
-        3 => of_topology(),
+        2 => publish().boxed(),
+        5 => of_sessions().boxed(),
+        4 => of_logs_and_the_rest().boxed(),
+        3 => of_topology().boxed(),
     ]
 }
 
