@@ -272,7 +272,10 @@ impl Broker {
 
     /// A deadline has passed.
     pub fn run_job(&self, job: Job, now_ms: u64) {
-        let (Job::Will(id, epoch) | Job::Expiry(id, epoch)) = job;
+        let (id, epoch) = match job {
+            Job::Will(id, epoch) | Job::Expiry(id, epoch) => (id, epoch),
+            Job::TidyQueue(_) | Job::IdleQueue(_) => return,
+        };
         let Some(session) = self.sessions.by_id(id) else { return };
         let keys = self.sessions.keys();
         let waits = {
@@ -285,6 +288,7 @@ impl Broker {
         match job {
             Job::Will(..) => self.publish_left_will(&session, now_ms),
             Job::Expiry(..) => self.end_durable(&session, epoch, now_ms, keys),
+            Job::TidyQueue(_) | Job::IdleQueue(_) => {}
         }
     }
 

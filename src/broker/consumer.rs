@@ -192,6 +192,8 @@ pub enum Outcome {
     Appended(Appended),
     /// A record about a log was refused with this cause; nothing changed.
     Refused(LogError),
+    /// A queue of the record's destinations is at its limit and refuses (`reject-publish`). Nothing changed.
+    Rejected,
 }
 
 /// A connection that waits for records.

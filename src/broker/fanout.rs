@@ -43,6 +43,10 @@ pub enum Drop {
     TooLarge,
     /// Its time was over.
     Expired,
+    /// The queue is at its limit and refuses: the publisher must be told.
+    Rejected,
+    /// No memory or disk is left for transient messages.
+    NoRoom,
 }
 
 /// One publish on its way to sessions.

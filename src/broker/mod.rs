@@ -58,6 +58,7 @@ use crate::store::bodies::BodyStore;
 use crate::store::journal::{Journal, SubmitError};
 
 use self::consumer::{Completer, Waiter};
+use self::declared::registry::DeclaredQueues;
 use self::limits::Limits;
 use self::logs::registry::Logs;
 use self::record::Record;
@@ -74,6 +75,10 @@ pub enum Job {
     Will(QueueId, u64),
     /// End the session that the connection `epoch` left, unless it was opened again.
     Expiry(QueueId, u64),
+    /// Drop what a declared queue holds too long or too much of.
+    TidyQueue(QueueId),
+    /// Delete a declared queue unless somebody used it meanwhile.
+    IdleQueue(QueueId),
 }
 
 /// Where the broker leaves its deadlines; the wheel is the composition root's.
@@ -107,6 +112,8 @@ pub struct Broker {
     pub router: Router,
     /// Sessions.
     pub sessions: Sessions,
+    /// Queues that clients declare.
+    pub declared: DeclaredQueues,
     /// Retained messages.
     pub retained: Retained,
     /// Partitioned logs.
@@ -153,6 +160,7 @@ impl Broker {
             journal: parts.journal,
             router: Router::default(),
             sessions: Sessions::default(),
+            declared: DeclaredQueues::default(),
             retained: parts.retained,
             logs: parts.logs,
             bodies: parts.bodies,

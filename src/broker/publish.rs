@@ -157,6 +157,8 @@ pub fn drop_reason(why: Drop) -> DropReason {
         Drop::SlowConsumer => DropReason::OutboundFull,
         Drop::TooLarge => DropReason::PacketTooLarge,
         Drop::Expired => DropReason::Expired,
+        Drop::Rejected => DropReason::QueueFull,
+        Drop::NoRoom => DropReason::NoRoom,
     }
 }
 

@@ -90,6 +90,10 @@ label! {
         RetainedFull = "retained_full",
         /// Its session ended before it was delivered.
         SessionEnded = "session_ended",
+        /// No memory or scratch space is left for transient messages.
+        NoRoom = "no_room",
+        /// The oldest of a queue that holds as many as it was declared to.
+        Overflow = "overflow",
     }
 }
 

@@ -25,7 +25,7 @@ id! {
     ShardId(u16)
 }
 id! {
-    /// A queue: an MQTT session's, later an AMQP queue. Never reused within a data directory.
+    /// A queue: an MQTT session's or a declared one. Never reused within a data directory.
     QueueId(u64)
 }
 id! {
@@ -35,6 +35,15 @@ id! {
 id! {
     /// An interned set of durable destinations. Never reused within a data directory.
     SetId(u64)
+}
+
+id! {
+    /// A connection, as long as the process lives. Never reused meanwhile.
+    ConnectionId(u64)
+}
+id! {
+    /// A consumer of a declared queue, as long as the process lives. Never reused meanwhile.
+    ConsumerId(u64)
 }
 
 /// The only shard there is today.

@@ -1,9 +1,26 @@
 //! Queues that clients declare by name and share: many consumers take turns, what is returned keeps its place.
 //!
-//! - [`place`] a message's place among durable and transient ones
-//! - [`queue`] one queue
+//! All of a queue is under one lock; whoever has reason to hands out what is ready under it ([`dispatch`]), so
+//! the order is strict. Persistent messages of a durable queue get their positions from `apply`; all others get
+//! theirs when they are published and live in memory, beyond a budget in `store::scratch`.
 //!
-//! Part of `broker`.
+//! - [`place`] a message's place among durable and transient ones
+//! - [`arguments`], [`settings`] what a declaration says
+//! - [`queue`] one queue, [`registry`] all of them
+//! - [`consumers`] who takes turns
+//! - [`deliver`] what is published and not journaled
+//! - [`dispatch`] ready messages to consumers, [`fetch`] one to whoever asks
+//! - [`settle`] acknowledged, returned, purged
+//! - [`verbs`] what connections call
 
+pub mod arguments;
+pub mod consumers;
+pub mod deliver;
+pub mod dispatch;
+pub mod fetch;
 pub mod place;
 pub mod queue;
+pub mod registry;
+pub mod settings;
+pub mod settle;
+pub mod verbs;

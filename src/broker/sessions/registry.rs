@@ -46,9 +46,14 @@ impl Sessions {
         self.next_id.fetch_max(next, Ordering::AcqRel);
     }
 
+    /// A queue id that was never given out: sessions and declared queues share the numbers.
+    pub fn new_id(&self) -> QueueId {
+        QueueId(self.next_id.fetch_add(1, Ordering::AcqRel))
+    }
+
     /// A session that nobody finds yet.
     pub fn create(&self, key: SessionKey, durable: bool) -> Arc<Session> {
-        let id = QueueId(self.next_id.fetch_add(1, Ordering::AcqRel));
+        let id = self.new_id();
         let session = Session::new(id, key, durable);
         self.by_id.write().insert(id, Arc::clone(&session));
         session

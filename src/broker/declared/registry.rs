@@ -1,0 +1,66 @@
+//! All declared queues, by id. Names are `broker::exchanges`' business. Part of `broker::declared`.
+
+use std::sync::Arc;
+
+use ahash::AHashMap;
+use parking_lot::RwLock;
+
+use crate::model::ids::QueueId;
+
+use super::queue::DeclaredQueue;
+use super::settings::QueueSettings;
+
+/// The declared queues of a broker, those whose deletion is on its way through the journal included.
+#[derive(Default)]
+pub struct DeclaredQueues {
+    by_id: RwLock<AHashMap<QueueId, Arc<DeclaredQueue>>>,
+}
+
+impl DeclaredQueues {
+    /// A queue that nobody finds by name yet. `id` is of the counter that sessions share:
+    /// `broker.sessions.new_id()`.
+    pub fn create(
+        &self,
+        id: QueueId,
+        vhost: Arc<str>,
+        name: Arc<str>,
+        settings: QueueSettings,
+    ) -> Arc<DeclaredQueue> {
+        let queue = DeclaredQueue::new(id, vhost, name, settings);
+        self.by_id.write().insert(id, Arc::clone(&queue));
+        queue
+    }
+
+    /// The queue with `id`.
+    #[must_use]
+    pub fn by_id(&self, id: QueueId) -> Option<Arc<DeclaredQueue>> {
+        self.by_id.read().get(&id).cloned()
+    }
+
+    /// The queue with `id`, made if there is none: the applier's.
+    pub fn by_id_or_new(
+        &self,
+        id: QueueId,
+        make: impl FnOnce() -> (Arc<str>, Arc<str>, QueueSettings),
+    ) -> Arc<DeclaredQueue> {
+        if let Some(known) = self.by_id(id) {
+            return known;
+        }
+        let (vhost, name, settings) = make();
+        let queue = DeclaredQueue::new(id, vhost, name, settings);
+        Arc::clone(self.by_id.write().entry(id).or_insert(queue))
+    }
+
+    /// The record that deleted `id` was applied, or the queue never had one.
+    pub fn forget(&self, id: QueueId) {
+        self.by_id.write().remove(&id);
+    }
+
+    /// Every queue there is, by id.
+    #[must_use]
+    pub fn all(&self) -> Vec<Arc<DeclaredQueue>> {
+        let mut all: Vec<_> = self.by_id.read().values().cloned().collect();
+        all.sort_by_key(|queue| queue.id);
+        all
+    }
+}

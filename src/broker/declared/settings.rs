@@ -1,0 +1,37 @@
+//! What a declaration says of a queue. Part of `broker::declared`.
+
+use crate::model::ids::ConnectionId;
+
+use super::arguments::{ArgumentError, Arguments};
+
+/// A queue's declaration; it does not change while the queue lives.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct QueueSettings {
+    /// Whether the declaration and persistent messages go through the journal. Never with `exclusive`.
+    pub durable: bool,
+    /// The only connection that may use it; it goes with that connection.
+    pub exclusive: Option<ConnectionId>,
+    /// Deleted with its last consumer.
+    pub auto_delete: bool,
+    /// Field table as declared, for equivalence and the journal.
+    pub table: Box<[u8]>,
+    /// What the table says.
+    pub arguments: Arguments,
+}
+
+impl QueueSettings {
+    /// Reads the field table `table` (without its length) of a declaration.
+    ///
+    /// # Errors
+    /// An argument that is not supported, or not as it must be.
+    pub fn new(
+        durable: bool,
+        exclusive: Option<ConnectionId>,
+        auto_delete: bool,
+        table: &[u8],
+    ) -> Result<Self, ArgumentError> {
+        let arguments = Arguments::parse(table)?;
+        let durable = durable && exclusive.is_none();
+        Ok(Self { durable, exclusive, auto_delete, table: table.into(), arguments })
+    }
+}
