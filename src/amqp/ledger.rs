@@ -305,6 +305,12 @@ impl Book {
         self.open = false;
     }
 
+    /// Whether anything is delivered still.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.open
+    }
+
     /// Deliveries that are out.
     #[must_use]
     pub fn unacked(&self) -> usize {

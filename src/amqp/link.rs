@@ -1,6 +1,7 @@
 //! What other threads hold of a connection: its buffer, and what is left for its task. Part of `amqp`.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
 
@@ -16,6 +17,8 @@ pub struct Link {
     /// Its frames.
     pub outbound: Arc<Outbound>,
     inbox: Mutex<Inbox>,
+    /// A consumer was refused for want of room in the buffer.
+    starved: AtomicBool,
 }
 
 /// What was left for the connection's task.
@@ -35,12 +38,24 @@ impl Link {
     /// A link to a connection that has said nothing yet.
     #[must_use]
     pub fn new(outbound: Arc<Outbound>) -> Arc<Self> {
-        Arc::new(Self { outbound, inbox: Mutex::default() })
+        Arc::new(Self { outbound, inbox: Mutex::default(), starved: AtomicBool::new(false) })
     }
 
     /// Takes what was left.
     pub fn take_inbox(&self) -> Inbox {
         std::mem::take(&mut *self.inbox.lock())
+    }
+
+    /// A consumer was refused for want of room: its queue is to be asked again when there is some.
+    pub fn starve(&self) {
+        self.starved.store(true, Ordering::Release);
+    }
+
+    /// Whether somebody was, since the last call, and there is room now. If there is not, the task will be woken.
+    pub fn take_starved(&self) -> bool {
+        self.starved.load(Ordering::Acquire)
+            && self.outbound.has_room()
+            && self.starved.swap(false, Ordering::AcqRel)
     }
 
     /// Leaves the verdict on a login and wakes the task.

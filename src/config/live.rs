@@ -27,7 +27,7 @@ pub struct Live {
     /// Limits of MQTT clients; a connection keeps those it began with.
     pub mqtt: MqttSection,
     /// Limits of AMQP clients; a connection keeps those it began with.
-    pub amqp: AmqpSection,
+    pub amqp: Arc<AmqpSection>,
     /// Limits of Kafka clients; a connection keeps those it began with.
     pub kafka: KafkaSection,
 }
@@ -90,7 +90,7 @@ impl Live {
             authenticator: Authenticator::new(users, policy),
             acl,
             mqtt: config.mqtt.clone(),
-            amqp: config.amqp.clone(),
+            amqp: Arc::new(config.amqp.clone()),
             kafka: config.kafka.clone(),
         })
     }
