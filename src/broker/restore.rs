@@ -26,6 +26,7 @@ use crate::store::tables::sets::Sets as SetsTable;
 use super::Broker;
 use super::apply::{AppliedLimits, Applier};
 use super::connect::{Closing, SessionHandle};
+use super::exchanges::restore as exchanges;
 use super::logs::log::LogState;
 use super::logs::partition::Partition;
 use super::logs::registry::Logs;
@@ -138,6 +139,7 @@ pub fn broker(
     let broker = Arc::new(Broker::new(parts));
     restore_sessions(&broker, db)?;
     restore_pages(&broker, db)?;
+    exchanges::read(&broker.exchanges, db)?;
     let sets = restore_sets(db)?;
     let limits = match checkpoint {
         Some(row) => {
@@ -241,6 +243,8 @@ pub fn revive(broker: &Broker, applier: &Applier) {
         }
         keys.insert(session.key.clone(), Arc::clone(&session));
     }
+    drop(keys);
+    exchanges::revive(broker);
 }
 
 /// The journal takes records: sessions whose connection the crash took are closed, deadlines are set again,

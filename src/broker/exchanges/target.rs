@@ -10,7 +10,7 @@ use super::hits::{ExchangeRoute, Hits};
 
 /// Where a matching message goes on to.
 #[derive(Clone)]
-pub enum Target {
+pub(super) enum Target {
     /// Into a queue.
     Queue(Arc<DeclaredQueue>),
     /// To another exchange of the vhost, by name.

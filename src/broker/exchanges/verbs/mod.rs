@@ -9,14 +9,26 @@
 //! - [`exchanges`] declare and delete exchanges
 //! - [`bindings`] bind and unbind
 //! - [`queues`] declare, find and delete queues
+//! - `removal` what goes, and what goes with it
 
 pub mod bindings;
 pub mod exchanges;
 pub mod queues;
+mod removal;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
+use crate::auth::principal::Principal;
+use crate::model::field_table::{FieldTable, Limits};
+use crate::model::ids::Lsn;
+
+use super::super::Broker;
+use super::super::consumer::Waiter;
 use super::super::declared::queue::DeclaredQueue;
+use super::super::record::Record;
+use super::error::{Entity, TopologyError};
+use super::vhost::VhostExchanges;
 
 /// An exchange as it is declared.
 #[derive(Clone, Copy, Debug)]
@@ -82,7 +94,7 @@ pub struct QueueDeclared {
     /// Messages that are ready.
     pub messages: u64,
     /// Its consumers.
-    pub consumers: usize,
+    pub consumers: u64,
     /// The waiter was taken: answer when it is told.
     pub waits: bool,
 }
@@ -94,4 +106,50 @@ pub struct Deleted {
     pub messages: u64,
     /// The waiter was taken: answer when it is told.
     pub waits: bool,
+}
+
+impl Broker {
+    /// The topology that `who` is in.
+    pub(super) fn topology(&self, who: &Principal) -> Result<Arc<VhostExchanges>, TopologyError> {
+        let vhost = self.exchanges.vhost(&who.vhost);
+        vhost.ok_or_else(|| TopologyError::NoVhost(who.vhost.to_string()))
+    }
+
+    /// Whether the answer about something whose record is `lsn` must wait for it; then the waiter is told behind it.
+    pub(super) fn wait_for(
+        &self,
+        lsn: Lsn,
+        waiter: impl FnOnce() -> Waiter,
+    ) -> Result<bool, TopologyError> {
+        if lsn <= self.applied_lsn() {
+            return Ok(false);
+        }
+        self.submit(Some(waiter()), &Record::Barrier)?;
+        Ok(true)
+    }
+}
+
+/// A name without the line ends that some clients leave in it.
+fn plain(name: &str) -> Cow<'_, str> {
+    if name.contains(['\r', '\n']) {
+        Cow::Owned(name.replace(['\r', '\n'], ""))
+    } else {
+        Cow::Borrowed(name)
+    }
+}
+
+/// Names that begin with `amq.` are the broker's.
+fn check_reserved(what: Entity, name: &str) -> Result<(), TopologyError> {
+    if !name.starts_with("amq.") {
+        return Ok(());
+    }
+    let what = what.word();
+    let text = format!("{what} name '{name}' contains reserved prefix 'amq.*'");
+    Err(TopologyError::AccessRefused(text))
+}
+
+/// The arguments of a declaration or binding; whoever parsed the frame may not have looked into them.
+fn check_table(bytes: &[u8]) -> Result<FieldTable<'_>, TopologyError> {
+    FieldTable::check(bytes, Limits::default())
+        .map_err(|error| TopologyError::BadArgument(format!("arguments: {error}")))
 }
