@@ -3,11 +3,13 @@
 //!
 //! - [`storage`] the data directory: lock, checkpoint, replay, threads
 //! - [`listeners`] what is listened on, and what each speaks
+//! - [`routes`] the routes of `bridge-config/`
 //! - [`timers`] the broker's deadlines on the server's wheel
 //! - [`logging`] the broker's own log lines
 
 mod listeners;
 mod logging;
+mod routes;
 mod storage;
 mod timers;
 
@@ -22,9 +24,9 @@ use tokio::sync::watch;
 use crate::admin::readiness::{Condition, Readiness};
 use crate::admin::{self, AdminState};
 use crate::amqp::service::Shared as AmqpShared;
+use crate::bridge::counters::RouteMetrics;
 use crate::bridge::file;
-use crate::bridge::route::{Route, RouteMetrics};
-use crate::bridge::subscriber::RouteSubscriber;
+use crate::bridge::route::Route;
 use crate::broker::append::LogFront;
 use crate::broker::apply::ApplyError;
 use crate::broker::consumer::CloseReason;
@@ -86,6 +88,14 @@ pub enum AppError {
     /// Two metrics have one name.
     #[error(transparent)]
     Metrics(#[from] MetricsError),
+    /// An exchange that a route needs.
+    #[error("route {route}: {reason}")]
+    Route {
+        /// Its name.
+        route: String,
+        /// Why it cannot be had.
+        reason: String,
+    },
     /// Directives for log lines.
     #[error("log.level: {0}")]
     LogLevel(String),
@@ -157,7 +167,7 @@ async fn serve(bundle: Arc<Bundle>, begun: Instant) -> Result<(), AppError> {
             now_ms: Arc::clone(&now_ms),
         },
     )?);
-    install_routes(&storage, &routes, &metrics, clock.now_ms())?;
+    routes::install(&storage.broker, &routes, &metrics, clock.now_ms())?;
     let workers = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let workers = Arc::new(Workers::start(workers)?);
     let (stop, shutdown) = watch::channel(false);
@@ -206,26 +216,6 @@ async fn serve(bundle: Arc<Bundle>, begun: Instant) -> Result<(), AppError> {
     touched::flush();
     storage.close();
     tracing::info!("stopped");
-    Ok(())
-}
-
-/// Makes every route a subscriber, and the logs that always get its messages.
-fn install_routes(
-    storage: &Storage,
-    routes: &[Arc<Route>],
-    metrics: &Metrics,
-    now_ms: u64,
-) -> Result<(), MetricsError> {
-    let route_metrics = Arc::new(RouteMetrics::new(routes, metrics)?);
-    for (index, route) in routes.iter().enumerate() {
-        let metrics = Arc::clone(&route_metrics);
-        let subscriber = RouteSubscriber::new(Arc::clone(route), metrics, index);
-        let router = storage.broker.router.vhost(&route.vhost);
-        router.add_route(&route.filter, Arc::new(subscriber));
-        if let Some(log) = route.fixed_log() {
-            storage.broker.prepare_log(&route.vhost, log, route.partitions, now_ms);
-        }
-    }
     Ok(())
 }
 

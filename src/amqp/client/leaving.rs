@@ -53,7 +53,7 @@ impl Client {
         self.dispatch_due(now_ms);
         let Some(mut serving) = self.serving.take() else { return };
         let broker = &self.shared.broker;
-        broker.leave(serving.id);
+        broker.leave(&serving.publisher.principal.vhost, serving.id);
         serving.publisher.counters.flush_into(&broker.metrics);
         tracing::debug!(peer = %self.peer, login = &*self.login, "an AMQP client left");
     }
