@@ -161,8 +161,8 @@ impl Connection {
     ///
     /// # Errors
     /// The first violation, beside what was consumed up to and with it. Send what it
-    /// [puts](Violation::put). If it [awaits close-ok](Violation::awaits_close_ok), go on receiving; else all
-    /// further bytes are dropped, and the connection is to be ended.
+    /// [puts](Violation::put). If it [awaits close-ok](Violation::awaits_close_ok), go on receiving, at first the
+    /// rest; else all further bytes are dropped, and the connection is to be ended.
     pub fn receive(
         &mut self,
         input: &[u8],
