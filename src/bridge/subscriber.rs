@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::sync::Arc;
 
-use crate::broker::exchanges::ExchangeRoute;
+use crate::broker::exchanges::hits::ExchangeRoute;
 use crate::broker::router::{PartitionChoice, Route as Subscriber, RouteInput, RouteTarget};
 use crate::metrics::label::RouteFailure;
 

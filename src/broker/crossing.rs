@@ -4,11 +4,14 @@
 //! log (design §4). The other direction is the AMQP service's, which encodes what it delivers.
 
 use crate::model::content::Properties;
-use crate::model::crossing::content_to_mqtt;
+use crate::model::crossing::content_to_topic;
 use crate::model::routing_key::to_topic;
 
 use super::message::{Form, Message};
 use super::via::Via;
+
+/// Most bytes of properties that a converted message carries: an MQTT client's packets are not larger by default.
+const PROPERTIES_BYTES_MAX: usize = 256 << 10;
 
 /// What a converted message borrows from.
 #[derive(Debug, Default)]
@@ -46,10 +49,10 @@ impl TopicView {
             return Ok(Message { topic: named.unwrap_or(message.topic), ..*message });
         };
         self.properties.clear();
-        let properties = Properties::scan(message.properties).map_err(|_| ViewError::Properties)?;
-        content_to_mqtt(&properties, &mut self.properties);
+        let properties = Properties::stored(message.properties);
+        content_to_topic(&properties, PROPERTIES_BYTES_MAX, &mut self.properties);
         if named.is_none() {
-            self.topic = to_topic(message.topic).map_err(|_| ViewError::NoTopic)?.into();
+            self.topic = to_topic(message.topic).map_err(|_| ViewError::NoTopic)?.into_owned();
         }
         Ok(Message {
             topic: named.unwrap_or(&self.topic),

@@ -71,11 +71,6 @@ impl Live {
         self.bindings
     }
 
-    /// Whether the answer of another exchange depends on which exchanges there are.
-    pub(super) fn has_alternates(&self) -> bool {
-        self.alternates > 0
-    }
-
     /// Whether a message could come to an exchange called `name` by another one, or a route waits for it.
     pub(super) fn has_routes(&self, name: &str) -> bool {
         self.routes.contains_key(name)

@@ -10,7 +10,8 @@ use crate::store::journal::SubmitError;
 
 use super::super::Broker;
 use super::super::consumer::Waiter;
-use super::super::exchanges::RouteError;
+use super::super::exchanges::error::Entity;
+use super::super::exchanges::hits::RouteError;
 use super::super::message::{Form, Message};
 use super::super::record::Condition;
 use super::super::replies::Replies;
@@ -103,11 +104,9 @@ impl Publisher {
         let headers = Properties::stored(publication.properties).headers();
         let exchange = publication.exchange;
         let reach = self.resolver().exchange(exchange, publication.keys, headers)?;
-        let vhost = &self.principal.vhost;
-        let acl = broker.acl.load();
-        let allowed =
-            acl.allows_exchange(&self.principal, Action::Publish, vhost, exchange).allowed
-                && reach.tied_topic.as_ref().is_none_or(|topic| self.may_publish(broker, topic));
+        let who = &self.principal;
+        let allowed = broker.check_access(who, Action::Publish, Entity::Exchange, exchange).is_ok()
+            && reach.tied_topic.as_ref().is_none_or(|topic| self.may_publish(broker, topic));
         let address = publication.keys.first().copied().unwrap_or_default();
         Ok(CachedRoute::new(Some(exchange), address, generation, allowed, reach))
     }

@@ -20,7 +20,7 @@ use crate::model::message::Publication;
 use crate::model::qos::QoS;
 
 use super::consumer::{Encodings, Waiter};
-use super::exchanges::VhostExchanges;
+use super::exchanges::vhost::VhostExchanges;
 use super::message::{Message, Publisher as Author};
 use super::queues::entry::Stored;
 use super::record::{Condition, Record, RoutedAppend};

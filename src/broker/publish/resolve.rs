@@ -12,13 +12,11 @@ use crate::model::ids::QueueId;
 use crate::model::routing_key::{to_key, to_topic};
 
 use super::super::declared::queue::DeclaredQueue;
-use super::super::exchanges::{ExchangeRoute, Hits, RouteError, VhostExchanges};
+use super::super::exchanges::hits::{ExchangeRoute, Hits, RouteError};
+use super::super::exchanges::vhost::{TREE, VhostExchanges};
 use super::super::router::generations::Stamp;
 use super::super::router::{Destination, Route, RouteInput, VhostRouter};
 use super::super::via::Via;
-
-/// The exchange that is tied to the topic tree.
-pub(crate) const TREE_EXCHANGE: &str = "amq.topic";
 
 /// A declared queue that a message goes to.
 #[derive(Clone)]
@@ -64,7 +62,7 @@ pub(crate) struct Reach {
     pub failed: Vec<(Carrier, String)>,
     /// Ways into the other world that its address has no counterpart for.
     pub unmapped: u64,
-    /// The topic that it has in the tree because it passed [`TREE_EXCHANGE`].
+    /// The topic that it has in the tree because it passed [`TREE`].
     pub tied_topic: Option<String>,
     /// State of the tree when it was asked.
     pub stamps: Vec<Stamp>,
@@ -133,12 +131,11 @@ impl<'a> Resolver<'a> {
     ) -> Result<Reach, RouteError> {
         self.from_exchange = true;
         self.headers = headers;
-        for key in keys {
+        for (turn, key) in keys.iter().enumerate() {
             let mut hits = Hits::default();
-            self.exchanges.route(exchange, key, || self.headers.clone(), &mut hits)?;
-            // One of several keys is not the message's own: only its own needs no other address.
-            let own = keys.first() == Some(key);
-            self.take_hits(exchange, key, None, own, hits);
+            self.exchanges.route(exchange, &[key], || self.headers, &mut hits)?;
+            // Under a key of CC or BCC the tree sees another topic than the message's own key gives.
+            self.take_hits(exchange, key, None, turn == 0, hits);
         }
         Ok(self.reach)
     }
@@ -194,7 +191,7 @@ impl<'a> Resolver<'a> {
             }
         };
         let mut hits = Hits::default();
-        if self.exchanges.route(&exchange, &key, || self.headers.clone(), &mut hits).is_err() {
+        if self.exchanges.route(&exchange, &[&key], || self.headers, &mut hits).is_err() {
             self.reach.failed.push((carrier, format!("there is no exchange {exchange:?}")));
             return;
         }
@@ -214,12 +211,11 @@ impl<'a> Resolver<'a> {
             return;
         };
         let mut hits = Hits::default();
-        self.exchanges.route_from_tree(&key, || self.headers.clone(), &mut hits);
+        self.exchanges.route_from_tree(&key, || self.headers, &mut hits);
         let own = !self.from_exchange && as_published;
-        let via = (!own).then(|| {
-            Arc::new(Via::Exchange { exchange: TREE_EXCHANGE.into(), key: (&*key).into() })
-        });
-        self.take_hits(TREE_EXCHANGE, &key, via, own, hits);
+        let via =
+            (!own).then(|| Arc::new(Via::Exchange { exchange: TREE.into(), key: (&*key).into() }));
+        self.take_hits(TREE, &key, via, own, hits);
     }
 
     /// What an exchange answered. `own`: the address is the message's own, seen from the other world.

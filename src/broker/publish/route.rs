@@ -9,7 +9,7 @@ use crate::model::qos::QoS;
 use crate::store::journal::SubmitError;
 
 use super::super::Broker;
-use super::super::exchanges::VhostExchanges;
+use super::super::exchanges::vhost::VhostExchanges;
 use super::super::record::SetMember;
 use super::super::router::{Destination, VhostRouter};
 use super::super::sets::SetHandle;
