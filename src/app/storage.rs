@@ -12,7 +12,8 @@ use crate::broker::Broker;
 use crate::broker::Parts;
 use crate::broker::checkpoint::Checkpointer;
 use crate::broker::consumer::Waiter;
-use crate::broker::engine::{Engine, NowMs, Observer};
+use crate::broker::engine::{Due, Engine, NowMs, Observer};
+use crate::broker::exchanges::TopologyLimits;
 use crate::broker::fanout::QueueLimits;
 use crate::broker::limits::Limits;
 use crate::broker::logs::settings::LogSettings;
@@ -30,6 +31,7 @@ use crate::store::error::StoreError;
 use crate::store::journal::embedded::EmbeddedJournal;
 use crate::store::journal::{Durability, Journal, JournalOptions};
 use crate::store::partition::folders::LogFolders;
+use crate::store::scratch::{ScratchOptions, ScratchStore};
 use crate::store::tables::db::Db;
 use crate::store::{DirLock, lock_dir};
 
@@ -103,7 +105,21 @@ fn limits(config: &Config) -> Limits {
         logs_max: config.logs.logs_max,
         partitions_max: config.logs.partitions_max,
         default_partitions: config.logs.default_partitions,
+        transient_bytes_max: config.amqp.memory_bytes_max,
     }
+}
+
+fn topology_limits(config: &Config) -> TopologyLimits {
+    let amqp = &config.amqp;
+    TopologyLimits {
+        queues_max: amqp.queues_max,
+        exchanges_max: amqp.exchanges_max,
+        bindings_max: amqp.bindings_max,
+    }
+}
+
+fn scratch_options(config: &Config) -> ScratchOptions {
+    ScratchOptions { bytes_max: config.amqp.scratch_bytes_max, ..ScratchOptions::default() }
 }
 
 impl Storage {
@@ -137,6 +153,7 @@ impl Storage {
         let parts = Parts {
             journal: opened.journal.clone(),
             bodies,
+            scratch: ScratchStore::open(folder(&root, "scratch")?, scratch_options(config))?,
             metrics: Arc::clone(around.metrics),
             retained: restore::retained(&db)?,
             logs: restore::logs(
@@ -149,6 +166,7 @@ impl Storage {
             timers: Arc::new(Handle(Arc::clone(around.timers))),
         };
         let (broker, mut applier) = restore::broker(parts, &db, checkpoint.as_ref())?;
+        broker.exchanges.set_limits(topology_limits(config));
         let is_behind = replay(&mut applier, opened.replay)? > 0 || checkpoint.is_none();
         restore::revive(&broker, &applier);
         around.timers.serve(&broker);
@@ -159,7 +177,10 @@ impl Storage {
             Arc::clone(&broker),
             applier,
             checkpointer,
-            config.checkpoint.journal_bytes,
+            Due {
+                journal_bytes: config.checkpoint.journal_bytes,
+                memory_bytes: config.checkpoint.memory_bytes,
+            },
             Arc::clone(&around.now_ms),
             Arc::new(Watch::new(around.metrics, around.readiness)),
         )?;

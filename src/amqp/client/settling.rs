@@ -3,10 +3,14 @@
 use std::sync::Arc;
 
 use crate::amqp::codec::basic::Settle;
+use crate::amqp::codec::reply;
 use crate::amqp::error::Fault;
 use crate::amqp::ledger::{Held, UnknownTag};
+use crate::amqp::refusal;
 use crate::broker::declared::place::Place;
 use crate::broker::declared::queue::DeclaredQueue;
+use crate::broker::declared::verbs::ConsumeError;
+use crate::metrics::CloseReason;
 use crate::net::touched;
 
 use super::working::{not_implemented, unmet};
@@ -114,12 +118,20 @@ impl Client {
         due.sort_unstable_by_key(|queue| queue.id);
         due.dedup_by_key(|queue| queue.id);
         let broker = &self.shared.broker;
+        let mut failed = None;
         touched::without_congestion(|| {
             for queue in due.drain(..) {
                 let counters = &mut publisher.counters;
-                broker.dispatch(&queue, *id, encodings, counters, now_ms);
+                if let Err(error) = broker.dispatch(&queue, *id, encodings, counters, now_ms) {
+                    failed = Some((queue, error));
+                }
             }
         });
+        if let Some((queue, why)) = failed {
+            let fault = refusal::consuming(&ConsumeError::Storage(why), &queue, &self.login);
+            self.link.outbound.push_reply(|out| reply::put_close(&fault, 0, out));
+            self.end(CloseReason::Broker);
+        }
     }
 }
 

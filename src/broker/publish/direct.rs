@@ -28,6 +28,8 @@ pub fn drop_reason(why: Drop) -> DropReason {
         Drop::Expired => DropReason::Expired,
         Drop::Unmapped => DropReason::Unmapped,
         Drop::Rejected => DropReason::QueueFull,
+        Drop::Overflow => DropReason::Overflow,
+        Drop::Gone => DropReason::NoSubscriber,
         Drop::NoRoom => DropReason::NoRoom,
     }
 }
