@@ -23,6 +23,7 @@ use tokio::sync::watch;
 
 use crate::admin::readiness::{Condition, Readiness};
 use crate::admin::{self, AdminState};
+use crate::amqp::service::Shared as AmqpShared;
 use crate::bridge::file;
 use crate::broker::append::LogFront;
 use crate::broker::apply::ApplyError;
@@ -34,7 +35,7 @@ use crate::config::sections::{ClientCertificate, TlsSection};
 use crate::config::source::ConfigError;
 use crate::config::{Config, Options};
 use crate::kafka::service::Shared as KafkaShared;
-use crate::metrics::{Metrics, MetricsError};
+use crate::metrics::{Metrics, MetricsError, Protocol};
 use crate::mqtt::service::Shared as MqttShared;
 use crate::net::dev_certs::{Provision, provide};
 use crate::net::tls::{ClientAuth, Tls, TlsError, TlsFiles};
@@ -102,6 +103,8 @@ pub enum AppError {
 struct Sockets {
     mqtt: Option<Bound>,
     mqtts: Option<Bound>,
+    amqp: Option<Bound>,
+    amqps: Option<Bound>,
     kafka: Option<Bound>,
     admin: Option<Bound>,
 }
@@ -111,13 +114,17 @@ impl Sockets {
         Ok(Self {
             mqtt: bind_one("mqtt", &config.listeners.mqtt)?,
             mqtts: bind_one("mqtts", &config.listeners.mqtts)?,
+            amqp: bind_one("amqp", &config.listeners.amqp)?,
+            amqps: bind_one("amqps", &config.listeners.amqps)?,
             kafka: bind_one("kafka", &config.listeners.kafka)?,
             admin: bind_one("admin", &config.listeners.admin)?,
         })
     }
 
     fn announce(&self) {
-        for bound in [&self.mqtt, &self.mqtts, &self.kafka, &self.admin].into_iter().flatten() {
+        let all =
+            [&self.mqtt, &self.mqtts, &self.amqp, &self.amqps, &self.kafka, &self.admin];
+        for bound in all.into_iter().flatten() {
             tracing::info!("listening {} {}", bound.name, bound.address);
         }
     }
@@ -177,6 +184,12 @@ async fn serve(bundle: Arc<Bundle>, begun: Instant) -> Result<(), AppError> {
             config: Arc::clone(&bundle),
             wheel: Arc::clone(&wheel),
         },
+        amqp: AmqpShared {
+            broker: Arc::clone(&storage.broker),
+            config: Arc::clone(&bundle),
+            wheel: Arc::clone(&wheel),
+            cluster_name: storage.cluster_id.as_str().into(),
+        },
         kafka: Arc::new(kafka),
         shutdown: shutdown.clone(),
         roll: Arc::new(Roll::default()),
@@ -227,11 +240,16 @@ fn start_accepting(
     tls: Option<Arc<Tls>>,
 ) -> Tasks {
     let mut tasks = Vec::new();
-    if let Some(bound) = sockets.mqtt.take() {
-        tasks.push(spawn_accepting("mqtt", connections.clone().mqtt(bound.listener, None)));
-    }
-    if let Some(bound) = sockets.mqtts.take() {
-        tasks.push(spawn_accepting("mqtts", connections.clone().mqtt(bound.listener, tls)));
+    for (bound, protocol, tls) in [
+        (sockets.mqtt.take(), Protocol::Mqtt, None),
+        (sockets.mqtts.take(), Protocol::Mqtt, tls.clone()),
+        (sockets.amqp.take(), Protocol::Amqp, None),
+        (sockets.amqps.take(), Protocol::Amqp, tls),
+    ] {
+        if let Some(Bound { name, listener, .. }) = bound {
+            let accepting = connections.clone().driven(protocol, listener, tls);
+            tasks.push(spawn_accepting(name, accepting));
+        }
     }
     if let Some(bound) = sockets.kafka.take() {
         tasks.push(spawn_accepting("kafka", connections.clone().kafka(bound.listener)));
@@ -321,7 +339,8 @@ impl Signals {
 }
 
 fn open_tls(config: &Config, now_ms: u64) -> Result<Option<Arc<Tls>>, AppError> {
-    if config.listeners.mqtts == ListenAddress::Off {
+    let listeners = &config.listeners;
+    if listeners.mqtts == ListenAddress::Off && listeners.amqps == ListenAddress::Off {
         return Ok(None);
     }
     let files = tls_files(&config.certs, &config.tls);

@@ -46,6 +46,8 @@ label! {
     Protocol, "protocol", {
         /// MQTT, over TCP or TLS.
         Mqtt = "mqtt",
+        /// AMQP 0-9-1, over TCP or TLS.
+        Amqp = "amqp",
         /// The Kafka protocol.
         Kafka = "kafka",
     }

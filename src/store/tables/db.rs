@@ -33,8 +33,8 @@ const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new(NAME);
 
 /// Every table but [`META`].
 const TABLES: [&str; 10] = [
-    Declared::NAME,
     Sessions::NAME,
+    Declared::NAME,
     QueuePages::NAME,
     Sets::NAME,
     Bodies::NAME,
