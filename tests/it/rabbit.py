@@ -126,9 +126,13 @@ class Rabbit(Broker):
         end(self.process.pid)
         self.process.wait(30)
 
+    def wait_exit(self, timeout=60.0):
+        return self.process.wait(timeout), (self.folder / "broker.log").read_text(errors="replace")
+
     def stop(self, expect=0):
         self.process.send_signal(signal.SIGTERM)
-        assert self.process.wait(60) == expect
+        code, said = self.wait_exit()
+        assert code == expect, said[-6000:]
 
     def close(self):
         for process in (self.process, self.epmd):
