@@ -10,6 +10,8 @@ use crate::model::content::edit::Editor;
 use crate::model::content::{ContentField, Properties, delivery_mode, expiration_ms};
 use crate::model::field_table::{FieldArray, FieldTable, FieldValue, Limits};
 
+/// Delivery mode of what need not survive a restart.
+const TRANSIENT: u8 = 1;
 /// Delivery mode of what survives a restart.
 const PERSISTENT: u8 = 2;
 /// Flags of the fields that have a meaning for the broker: headers, reply-to, expiration, user-id.
@@ -49,7 +51,7 @@ pub fn prepare<'a>(block: &'a [u8], author: Author<'_>) -> Result<Prepared<'a>, 
     }
     Ok(Prepared {
         properties: Cow::Borrowed(block),
-        persistent: delivery_mode(block) == Some(PERSISTENT),
+        persistent: is_persistent(delivery_mode(block))?,
         expires_in_ms: None,
         more_keys: Vec::new(),
     })
@@ -102,8 +104,17 @@ fn prepare_meaningful<'a>(
         editor.write(&mut edited);
         block = Cow::Owned(edited);
     }
-    let persistent = properties.delivery_mode() == Some(PERSISTENT);
+    let persistent = is_persistent(properties.delivery_mode())?;
     Ok(Prepared { properties: block, persistent, expires_in_ms, more_keys })
+}
+
+#[inline]
+fn is_persistent(delivery_mode: Option<u8>) -> Result<bool, Fault> {
+    match delivery_mode {
+        None | Some(TRANSIENT) => Ok(false),
+        Some(PERSISTENT) => Ok(true),
+        Some(other) => Err(unmet(format!("invalid message: {{delivery_mode_unknown,{other}}}"))),
+    }
 }
 
 /// Appends the keys of a header that holds an array of strings; false when it is absent.
@@ -226,6 +237,11 @@ mod tests {
             editor.headers(table);
         });
         let expected = "invalid message: {unacceptable_type_in_header,\"CC\",longstr}";
+        assert_eq!(wrong, format!("PRECONDITION_FAILED - {expected}"));
+        let wrong = text(|editor| {
+            editor.delivery_mode(3);
+        });
+        let expected = "invalid message: {delivery_mode_unknown,3}";
         assert_eq!(wrong, format!("PRECONDITION_FAILED - {expected}"));
         let broken = prepare(&[0x20, 0, 0, 0, 0, 2, 1, b'x'], GUEST).unwrap_err().reply_text();
         assert!(broken.starts_with("SYNTAX_ERROR - headers: "), "{broken}");

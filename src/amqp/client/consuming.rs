@@ -253,7 +253,7 @@ fn priority_of(consume: &Consume<'_>, queue: &DeclaredQueue) -> Result<i32, Faul
             i32::MAX
         })),
         None => Err(unmet(format!(
-            "invalid arg 'x-priority' for queue '{}' in vhost '{}': {{unacceptable_type,{}}}",
+            "invalid arg 'x-priority' for queue '{}' in vhost '{}': \"expected integer, got {}\"",
             queue.name,
             queue.vhost,
             value.type_name()
