@@ -60,6 +60,20 @@ impl Broker {
             drop(verbs);
             return Ok(Changed { waits: self.wait_for(lsn, waiter)? });
         }
+        let waits = settings.durable;
+        self.create_exchange(&vhost, name, settings, waiter)?;
+        drop(verbs);
+        Ok(Changed { waits })
+    }
+
+    /// Submits the record of a new exchange and makes it, under the lock of the verbs.
+    fn create_exchange(
+        &self,
+        vhost: &VhostExchanges,
+        name: &str,
+        settings: ExchangeSettings,
+        waiter: impl FnOnce() -> Waiter,
+    ) -> Result<(), TopologyError> {
         let limit = self.exchanges.limits().exchanges_max;
         if vhost.look(|live| live.exchanges.len()) >= limit {
             let vhost = &vhost.name;
@@ -67,25 +81,22 @@ impl Broker {
                 "cannot declare exchange '{name}': exchange limit in vhost '{vhost}' ({limit}) is reached"
             )));
         }
-        let durable = settings.durable;
-        let lsn = if durable {
+        let mut lsn = Lsn(0);
+        if settings.durable {
             let record = Record::DeclareExchange {
                 vhost: &vhost.name,
                 name,
-                kind: kind.name(),
+                kind: settings.kind.name(),
                 auto_delete: settings.auto_delete,
                 internal: settings.internal,
-                arguments: declaration.arguments,
+                arguments: &settings.arguments,
             };
-            self.submit(Some(waiter()), &record)?
-        } else {
-            Lsn(0)
-        };
+            lsn = self.submit(Some(waiter()), &record)?;
+        }
         // It may be the alternate one of another.
         let stale = vhost.look(|live| live.has_alternates());
         vhost.change(|live| live.add_exchange(&Arc::from(name), settings, lsn), stale);
-        drop(verbs);
-        Ok(Changed { waits: durable })
+        Ok(())
     }
 
     fn find_exchange(
