@@ -15,6 +15,7 @@ use crate::store::codec::Writer;
 use crate::store::error::StoreError;
 use crate::store::journal::Position;
 use crate::store::tables::CheckpointWrite;
+use crate::store::tables::bindings::BindingRow;
 use crate::store::tables::bodies::{BodyKey, BodyRow};
 use crate::store::tables::db::Db;
 use crate::store::tables::logs::{LogKey, LogRow};
@@ -29,6 +30,7 @@ use super::Broker;
 use super::apply::{AppliedLimits, Applier, Delta};
 use super::declared::frozen::FrozenQueues;
 use super::declared::queue::DeclaredQueue;
+use super::exchanges::applied::FrozenTopology;
 use super::logs::log::LogState;
 use super::logs::partition::Partition;
 use super::queues::entry::{Body, Entry};
@@ -49,6 +51,7 @@ pub struct Frozen {
     logs: Vec<Arc<LogState>>,
     partitions: Vec<(Arc<Partition>, PartitionRow)>,
     retained: Vec<(Arc<Slot>, Option<Value>)>,
+    topology: FrozenTopology,
     references: AHashMap<u32, i64>,
     next_queue_id: u64,
     next_log_id: u32,
@@ -99,6 +102,7 @@ impl Frozen {
             logs,
             partitions,
             retained: broker.retained.freeze(),
+            topology: broker.exchanges.applied.lock().freeze(),
             references,
             next_queue_id: broker.sessions.next_id(),
             next_log_id: broker.logs.next_id(),
@@ -189,6 +193,7 @@ impl Checkpointer {
         put_sets(&mut write, &frozen.sets);
         put_logs(&mut write, &frozen.logs, &frozen.partitions);
         put_retained(&mut write, &frozen.retained);
+        put_topology(&mut write, frozen.topology);
         let lengths = bodies.finish()?;
         let dead = self.put_segments(&mut write, &lengths, &references);
         for (partition, _) in &frozen.partitions {
@@ -379,6 +384,21 @@ fn put_retained(write: &mut CheckpointWrite, retained: &[(Arc<Slot>, Option<Valu
                 write.retained.put(key, row::encode(*lsn, &stored.bytes));
             }
             Some(Value { stored: None, .. }) => {}
+        }
+    }
+}
+
+fn put_topology(write: &mut CheckpointWrite, topology: FrozenTopology) {
+    for (key, row) in topology.exchanges {
+        match row {
+            Some(row) => write.exchanges.put(key, row),
+            None => write.exchanges.delete(key),
+        }
+    }
+    for (key, present) in topology.bindings {
+        match present {
+            true => write.bindings.put(key, BindingRow),
+            false => write.bindings.delete(key),
         }
     }
 }

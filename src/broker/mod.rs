@@ -7,7 +7,7 @@
 //!
 //! - [`message`], [`record`] the bytes of a message and of a journal record; [`via`] an address that replaces its own
 //! - [`consumer`] the seam to a connection: deliver, wake, complete; [`fanout`] a publish on its way
-//! - [`router`] topic filters to destinations
+//! - [`router`] topic filters to destinations; [`exchanges`] exchanges, bindings, names of queues
 //! - [`sessions`], [`queues`], [`retained`], [`logs`], [`sets`] the state
 //! - [`publish`], [`routed`], [`connect`], [`wills`], [`subscribe`], [`replay`], [`settle`], [`append`] the verbs
 //! - [`apply`], [`checkpoint`], [`restore`] records to state, state to disk, disk to state
@@ -23,6 +23,7 @@ pub mod consumer;
 mod crash;
 pub mod declared;
 pub mod engine;
+pub mod exchanges;
 pub mod fanout;
 pub mod limits;
 pub mod logs;
@@ -61,6 +62,7 @@ use crate::store::scratch::ScratchStore;
 use self::consumer::{Completer, Waiter};
 use self::declared::keeping::Keeping;
 use self::declared::registry::DeclaredQueues;
+use self::exchanges::Exchanges;
 use self::limits::Limits;
 use self::logs::registry::Logs;
 use self::queues::meter::Meter;
@@ -117,6 +119,8 @@ pub struct Broker {
     pub sessions: Sessions,
     /// Queues that clients declare.
     pub declared: DeclaredQueues,
+    /// Exchanges, bindings and the names of declared queues.
+    pub exchanges: Exchanges,
     /// Retained messages.
     pub retained: Retained,
     /// Partitioned logs.
@@ -174,6 +178,7 @@ impl Broker {
             router: Router::default(),
             sessions: Sessions::default(),
             declared: DeclaredQueues::new(keeping),
+            exchanges: Exchanges::default(),
             retained: parts.retained,
             logs: parts.logs,
             bodies: parts.bodies,
@@ -238,6 +243,7 @@ impl Broker {
     pub fn set_acl(&self, acl: Acl) {
         self.acl.store(Arc::new(acl));
         self.router.invalidate();
+        self.exchanges.invalidate();
     }
 
     /// Submits one record.

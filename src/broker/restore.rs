@@ -28,6 +28,7 @@ use super::apply::{AppliedLimits, Applier};
 use super::connect::{Closing, SessionHandle};
 use super::declared::frozen;
 use super::declared::queue::DeclaredQueue;
+use super::exchanges::restore as exchanges;
 use super::logs::log::LogState;
 use super::logs::partition::Partition;
 use super::logs::registry::Logs;
@@ -140,6 +141,7 @@ pub fn broker(
     restore_sessions(&broker, db)?;
     frozen::restore(&broker, db)?;
     restore_pages(&broker, db)?;
+    exchanges::read(&broker.exchanges, db)?;
     let sets = restore_sets(db)?;
     let limits = match checkpoint {
         Some(row) => {
@@ -262,6 +264,8 @@ pub fn revive(broker: &Broker, applier: &Applier) {
         }
         keys.insert(session.key.clone(), Arc::clone(&session));
     }
+    drop(keys);
+    exchanges::revive(broker);
 }
 
 /// The journal takes records: sessions whose connection the crash took are closed, deadlines are set again,

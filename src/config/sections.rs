@@ -112,7 +112,7 @@ pub struct AclRule {
     /// The user it denies, in the same words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deny: Option<String>,
-    /// `publish`, `subscribe` or `all`.
+    /// `publish`, `subscribe`, `configure` or `all`.
     #[serde(default)]
     pub action: RuleAction,
     /// MQTT topic filter; `%u` stands for the user's name, `%c` for the client identifier.
@@ -121,6 +121,12 @@ pub struct AclRule {
     /// Name of a log, or a prefix followed by `*`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub log: Option<String>,
+    /// Name of an exchange, or a prefix followed by `*`; `amq.default` is the default exchange.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exchange: Option<String>,
+    /// Name of a declared queue, or a prefix followed by `*`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queue: Option<String>,
     /// The vhost it speaks of, or `*` for each. Default `/`.
     #[serde(default = "default_vhost")]
     pub vhost: String,
@@ -134,11 +140,13 @@ fn default_vhost() -> String {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum RuleAction {
-    /// Publishing to topics; producing to and creating logs.
+    /// Publishing to topics and exchanges; producing to and creating logs; binding to queues and exchanges.
     Publish,
-    /// Subscribing to filters; reading and describing logs.
+    /// Subscribing to filters; reading and describing logs; consuming from queues; binding from exchanges.
     Subscribe,
-    /// Both.
+    /// Declaring and deleting exchanges and queues.
+    Configure,
+    /// All of it.
     #[default]
     All,
 }
@@ -369,10 +377,13 @@ impl AclRule {
         RuleSpec {
             allow: self.allow.as_deref(),
             deny: self.deny.as_deref(),
-            publish: self.action != RuleAction::Subscribe,
-            subscribe: self.action != RuleAction::Publish,
+            publish: matches!(self.action, RuleAction::Publish | RuleAction::All),
+            subscribe: matches!(self.action, RuleAction::Subscribe | RuleAction::All),
+            configure: matches!(self.action, RuleAction::Configure | RuleAction::All),
             filter: self.filter.as_deref(),
             log: self.log.as_deref(),
+            exchange: self.exchange.as_deref(),
+            queue: self.queue.as_deref(),
             vhost: &self.vhost,
         }
     }

@@ -14,7 +14,9 @@
 //!   could change the filter's shape (empty, with `+`, `#`, `/` or NUL, or with `$` where the filter begins)
 //!   and the name of somebody who has not logged in are not put in: then an allow does not match, and a deny
 //!   matches whatever stands at that level. What a client calls itself never widens what it may do.
-//! - **Logs** (Kafka topics) have rules of their own, by name or prefix.
+//! - **Logs** (Kafka topics), **exchanges** and **queues** have rules of their own, by name or prefix.
+
+mod name;
 
 use std::borrow::Cow;
 
@@ -22,13 +24,26 @@ use crate::auth::filter_set::{covers, meets};
 use crate::auth::principal::{Principal, is_user_name};
 use crate::model::topic::{TopicFilter, matches};
 
+use self::name::NamePattern;
+
 /// What is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// Publish to a topic; produce to or create a log.
+    /// Publish to a topic or exchange; produce to or create a log; bind to a queue or exchange.
     Publish,
-    /// Subscribe to a filter; fetch or describe a log.
+    /// Subscribe to a filter; fetch or describe a log; consume from a queue; bind from an exchange.
     Subscribe,
+    /// Declare or delete an exchange or queue.
+    Configure,
+}
+
+/// What AMQP clients name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Resource<'a> {
+    /// An exchange; the default one is `amq.default`.
+    Exchange(&'a str),
+    /// A declared queue.
+    Queue(&'a str),
 }
 
 /// The answer, and the rule that gave it, counted from 0 in the order of the file; `None`: no rule matched.
@@ -51,10 +66,16 @@ pub struct RuleSpec<'a> {
     pub publish: bool,
     /// Whether it is about subscribing.
     pub subscribe: bool,
-    /// Topic filter with `%u` and `%c`. Exactly one of `filter` and `log`.
+    /// Whether it is about declaring and deleting; for exchanges and queues.
+    pub configure: bool,
+    /// Topic filter with `%u` and `%c`. Exactly one of `filter`, `log`, `exchange` and `queue`.
     pub filter: Option<&'a str>,
     /// Log name, or prefix and `*`.
     pub log: Option<&'a str>,
+    /// Exchange name, or prefix and `*`; `amq.default` is the default one.
+    pub exchange: Option<&'a str>,
+    /// Queue name, or prefix and `*`.
+    pub queue: Option<&'a str>,
     /// A vhost, or `*`.
     pub vhost: &'a str,
 }
@@ -71,6 +92,7 @@ struct Rule {
     who: Who,
     publish: bool,
     subscribe: bool,
+    configure: bool,
     /// `None` is every vhost.
     vhost: Option<Box<str>>,
     object: Object,
@@ -87,8 +109,9 @@ enum Who {
 enum Object {
     /// A filter, and whether it holds `%u` or `%c`.
     Topics(Box<str>, bool),
-    Log(Box<str>),
-    LogPrefix(Box<str>),
+    Log(NamePattern),
+    Exchange(NamePattern),
+    Queue(NamePattern),
 }
 
 impl Acl {
@@ -130,7 +153,7 @@ impl Acl {
         topic_or_filter: &str,
     ) -> Verdict {
         let asked = match action {
-            Action::Publish => topic_or_filter,
+            Action::Publish | Action::Configure => topic_or_filter,
             Action::Subscribe => without_share(topic_or_filter),
         };
         self.decide(who, action, vhost, |rule| {
@@ -143,6 +166,7 @@ impl Acl {
                 },
             };
             match (action, rule.allow) {
+                (Action::Configure, _) => false,
                 (Action::Publish, _) => matches(&filter, asked),
                 (Action::Subscribe, true) => covers(&filter, asked),
                 (Action::Subscribe, false) => meets(&filter, asked),
@@ -154,9 +178,26 @@ impl Acl {
     #[must_use]
     pub fn allows_log(&self, who: &Principal, action: Action, vhost: &str, name: &str) -> Verdict {
         self.decide(who, action, vhost, |rule| match &rule.object {
-            Object::Topics(..) => false,
-            Object::Log(log) => **log == *name,
-            Object::LogPrefix(prefix) => name.starts_with(&**prefix),
+            Object::Log(log) => log.matches(name),
+            Object::Topics(..) | Object::Exchange(_) | Object::Queue(_) => false,
+        })
+    }
+
+    /// Whether `who` may do `action` with an exchange or queue of `vhost`.
+    #[must_use]
+    pub fn allows_resource(
+        &self,
+        who: &Principal,
+        action: Action,
+        vhost: &str,
+        resource: Resource<'_>,
+    ) -> Verdict {
+        self.decide(who, action, vhost, |rule| match (&rule.object, resource) {
+            (Object::Exchange(own), Resource::Exchange(name))
+            | (Object::Queue(own), Resource::Queue(name)) => own.matches(name),
+            (Object::Topics(..) | Object::Log(_) | Object::Exchange(_) | Object::Queue(_), _) => {
+                false
+            }
         })
     }
 
@@ -195,26 +236,25 @@ impl Rule {
             name if is_user_name(name) => Who::User(name.into()),
             _ => return Err("`allow` and `deny` name a user, `*` (everybody) or `%anonymous`"),
         };
-        let object = match (spec.filter, spec.log) {
-            (Some(filter), None) => {
-                check_filter(filter)?;
-                Object::Topics(filter.into(), filter.contains('%'))
-            }
-            (None, Some(log)) => log_object(log)?,
-            _ => return Err("a rule has exactly one of `filter` and `log`"),
-        };
+        let object = Object::new(&spec)?;
+        let configures = matches!(object, Object::Exchange(_) | Object::Queue(_));
+        if spec.configure && !spec.publish && !spec.subscribe && !configures {
+            return Err("`configure` is for rules about an `exchange` or a `queue`");
+        }
         let vhost = match spec.vhost {
             "" => return Err("`vhost` is empty: `/` is the default one, `*` each"),
             "*" => None,
             name => Some(name.into()),
         };
-        Ok(Self { allow, who, publish: spec.publish, subscribe: spec.subscribe, vhost, object })
+        let RuleSpec { publish, subscribe, configure, .. } = spec;
+        Ok(Self { allow, who, publish, subscribe, configure, vhost, object })
     }
 
     fn concerns(&self, who: &Principal, action: Action) -> bool {
         let action = match action {
             Action::Publish => self.publish,
             Action::Subscribe => self.subscribe,
+            Action::Configure => self.configure,
         };
         action
             && match &self.who {
@@ -222,6 +262,27 @@ impl Rule {
                 Who::Anonymous => who.anonymous,
                 Who::User(name) => !who.anonymous && **name == *who.name,
             }
+    }
+}
+
+impl Object {
+    fn new(spec: &RuleSpec<'_>) -> Result<Self, &'static str> {
+        match (spec.filter, spec.log, spec.exchange, spec.queue) {
+            (Some(filter), None, None, None) => {
+                check_filter(filter)?;
+                Ok(Self::Topics(filter.into(), filter.contains('%')))
+            }
+            (None, Some(log), None, None) => log_object(log),
+            (None, None, Some(exchange), None) => {
+                NamePattern::parse(exchange).map(Self::Exchange).ok_or(
+                    "`exchange` is a name or a prefix and `*`; the default one is `amq.default`",
+                )
+            }
+            (None, None, None, Some(queue)) => NamePattern::parse(queue)
+                .map(Self::Queue)
+                .ok_or("`queue` is a name or a prefix and `*`"),
+            _ => Err("a rule has exactly one of `filter`, `log`, `exchange` and `queue`"),
+        }
     }
 }
 
@@ -280,17 +341,11 @@ fn check_filter(filter: &str) -> Result<(), &'static str> {
 }
 
 fn log_object(log: &str) -> Result<Object, &'static str> {
-    let (name, prefix) = match log.strip_suffix('*') {
-        Some(prefix) => (prefix, true),
-        None => (log, false),
-    };
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
-    if !name.chars().all(plain) || name.is_empty() && !prefix {
-        return Err(
-            "`log` is the name of a log (letters, digits, `.`, `_`, `-`) or a prefix and `*`",
-        );
+    match NamePattern::parse(log) {
+        Some(pattern) if pattern.text().chars().all(plain) => Ok(Object::Log(pattern)),
+        _ => Err("`log` is the name of a log (letters, digits, `.`, `_`, `-`) or a prefix and `*`"),
     }
-    Ok(if prefix { Object::LogPrefix(name.into()) } else { Object::Log(name.into()) })
 }
 
 #[cfg(test)]

@@ -11,8 +11,11 @@ const EMPTY: RuleSpec<'_> = RuleSpec {
     deny: None,
     publish: true,
     subscribe: true,
+    configure: true,
     filter: None,
     log: None,
+    exchange: None,
+    queue: None,
     vhost: "/",
 };
 

@@ -325,9 +325,13 @@ impl Applier {
             | Record::DeleteExchange { .. }
             | Record::Bind(_)
             | Record::Unbind(_) => self.change_exchanges(&record),
-            Record::DeclareQueue { .. }
-            | Record::DeleteQueue { .. }
-            | Record::SettleRanges { .. } => self.change_declared(&record),
+            Record::DeleteQueue { id } => {
+                self.unbind_queue(id);
+                self.change_declared(&record)
+            }
+            Record::DeclareQueue { .. } | Record::SettleRanges { .. } => {
+                self.change_declared(&record)
+            }
             Record::Barrier => Outcome::Done,
         }
     }

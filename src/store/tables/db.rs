@@ -10,14 +10,16 @@ use bytes::Bytes;
 use parking_lot::RwLock;
 use redb::{
     Builder, Database, DatabaseError, Durability, Error, ReadableDatabase, ReadableTable,
-    TableDefinition, TableError, WriteTransaction,
+    TableDefinition, TableError, TableHandle, WriteTransaction,
 };
 
 use crate::model::ids::ShardId;
 use crate::store::codec::CodecError;
 use crate::store::error::StoreError;
+use crate::store::tables::bindings::Bindings;
 use crate::store::tables::bodies::Bodies;
 use crate::store::tables::declared::Declared;
+use crate::store::tables::exchanges::Exchanges;
 use crate::store::tables::logs::Logs;
 use crate::store::tables::meta::{CHECKPOINT_KEY, CheckpointRow, FORMAT, FORMAT_KEY, NAME};
 use crate::store::tables::partitions::Partitions;
@@ -28,6 +30,20 @@ use crate::store::tables::sets::Sets;
 use crate::store::tables::{Changes, CheckpointWrite, Row, Table};
 
 const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new(NAME);
+
+/// Every table but [`META`].
+const TABLES: [&str; 10] = [
+    Sessions::NAME,
+    Declared::NAME,
+    QueuePages::NAME,
+    Sets::NAME,
+    Bodies::NAME,
+    Logs::NAME,
+    Partitions::NAME,
+    Retained::NAME,
+    Exchanges::NAME,
+    Bindings::NAME,
+];
 
 fn definition<T: Table>() -> TableDefinition<'static, &'static [u8], &'static [u8]> {
     TableDefinition::new(T::NAME)
@@ -78,6 +94,8 @@ impl Db {
         let db = Self { database: RwLock::new(Some(database)), opener, path: path.to_owned() };
         match db.format()? {
             None => db.create_tables()?,
+            // Tables that came with a later build of the same format begin empty.
+            Some(FORMAT) if db.misses_tables()? => db.create_tables()?,
             Some(FORMAT) => {}
             Some(found) => {
                 return Err(StoreError::Version { file: db.path, found, known: FORMAT });
@@ -132,20 +150,19 @@ impl Db {
         self.with("create tables", |database| {
             let transaction = database.begin_write()?;
             transaction.open_table(META)?.insert(FORMAT_KEY, FORMAT.to_le_bytes().as_slice())?;
-            for name in [
-                Sessions::NAME,
-                Declared::NAME,
-                QueuePages::NAME,
-                Sets::NAME,
-                Bodies::NAME,
-                Logs::NAME,
-                Partitions::NAME,
-                Retained::NAME,
-            ] {
+            for name in TABLES {
                 let table: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new(name);
                 transaction.open_table(table)?;
             }
             Ok(transaction.commit()?)
+        })
+    }
+
+    fn misses_tables(&self) -> Result<bool, StoreError> {
+        self.with("list tables", |database| {
+            let known: Vec<_> = database.begin_read()?.list_tables()?.collect();
+            let is_known = |name: &&str| known.iter().any(|table| table.name() == *name);
+            Ok(!TABLES.iter().all(is_known))
         })
     }
 
@@ -269,6 +286,8 @@ impl Db {
             change(&transaction, &write.logs)?;
             change(&transaction, &write.partitions)?;
             change(&transaction, &write.retained)?;
+            change(&transaction, &write.exchanges)?;
+            change(&transaction, &write.bindings)?;
             let mut row = Vec::new();
             write.checkpoint.encode(&mut row);
             transaction.open_table(META)?.insert(CHECKPOINT_KEY, row.as_slice())?;

@@ -9,10 +9,13 @@
 //! - [`sessions`], [`queue_pages`], [`sets`], [`retained`] the broker's own rows
 //! - [`declared`] queues that clients declare
 //! - [`bodies`] body segments, [`logs`], [`partitions`] partition logs
+//! - [`exchanges`], [`bindings`] the durable topology
 
+pub mod bindings;
 pub mod bodies;
 pub mod db;
 pub mod declared;
+pub mod exchanges;
 pub mod logs;
 pub mod meta;
 pub mod partitions;
@@ -116,6 +119,10 @@ pub struct CheckpointWrite {
     pub partitions: Changes<partitions::Partitions>,
     /// Retained messages.
     pub retained: Changes<retained::Retained>,
+    /// Durable exchanges.
+    pub exchanges: Changes<exchanges::Exchanges>,
+    /// Durable bindings.
+    pub bindings: Changes<bindings::Bindings>,
 }
 
 impl CheckpointWrite {
@@ -132,8 +139,20 @@ impl CheckpointWrite {
             logs: Changes::default(),
             partitions: Changes::default(),
             retained: Changes::default(),
+            exchanges: Changes::default(),
+            bindings: Changes::default(),
         }
     }
+}
+
+/// Appends a name behind its length as u16. No protocol has longer ones; of one that is, the rest is left out.
+fn write_name(name: &str, out: &mut Vec<u8>) {
+    let mut length = name.len().min(usize::from(u16::MAX));
+    while !name.is_char_boundary(length) {
+        length -= 1;
+    }
+    out.extend_from_slice(&(length as u16).to_be_bytes());
+    out.extend_from_slice(name.as_bytes().get(..length).unwrap_or_default());
 }
 
 /// Takes big-endian values off a key.
@@ -166,6 +185,12 @@ impl<'a> KeyReader<'a> {
         };
         self.0 = rest;
         std::str::from_utf8(taken).map_err(|_| CodecError::Utf8 { at: 0 })
+    }
+
+    /// A name behind its length.
+    fn name(&mut self) -> Result<&'a str, CodecError> {
+        let length = self.u16()?;
+        self.text(length.into())
     }
 
     fn finish(self) -> Result<(), CodecError> {

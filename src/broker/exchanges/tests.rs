@@ -1,0 +1,1 @@
+//! Topologies at work. Tests of `broker::exchanges`.
