@@ -12,7 +12,7 @@ use crate::broker::Broker;
 use crate::broker::Parts;
 use crate::broker::checkpoint::Checkpointer;
 use crate::broker::consumer::Waiter;
-use crate::broker::engine::{Engine, NowMs, Observer};
+use crate::broker::engine::{Due, Engine, NowMs, Observer};
 use crate::broker::fanout::QueueLimits;
 use crate::broker::limits::Limits;
 use crate::broker::logs::settings::LogSettings;
@@ -30,6 +30,7 @@ use crate::store::error::StoreError;
 use crate::store::journal::embedded::EmbeddedJournal;
 use crate::store::journal::{Durability, Journal, JournalOptions};
 use crate::store::partition::folders::LogFolders;
+use crate::store::scratch::{ScratchOptions, ScratchStore};
 use crate::store::tables::db::Db;
 use crate::store::{DirLock, lock_dir};
 
@@ -41,6 +42,8 @@ const DATABASE_CACHE_BYTES: usize = 16 << 20;
 /// QoS 0 messages that wait behind a session's queue, and their bytes.
 const VOLATILE_MAX: usize = 10_000;
 const VOLATILE_BYTES_MAX: usize = 4 << 20;
+/// Bodies of transient messages in memory.
+const TRANSIENT_BYTES_MAX: usize = 64 << 20;
 /// Between two log lines about a long replay.
 const PROGRESS_BATCHES: u64 = 2_000;
 
@@ -103,6 +106,7 @@ fn limits(config: &Config) -> Limits {
         logs_max: config.logs.logs_max,
         partitions_max: config.logs.partitions_max,
         default_partitions: config.logs.default_partitions,
+        transient_bytes_max: TRANSIENT_BYTES_MAX,
     }
 }
 
@@ -137,6 +141,7 @@ impl Storage {
         let parts = Parts {
             journal: opened.journal.clone(),
             bodies,
+            scratch: ScratchStore::open(folder(&root, "scratch")?, ScratchOptions::default())?,
             metrics: Arc::clone(around.metrics),
             retained: restore::retained(&db)?,
             logs: restore::logs(
@@ -159,7 +164,10 @@ impl Storage {
             Arc::clone(&broker),
             applier,
             checkpointer,
-            config.checkpoint.journal_bytes,
+            Due {
+                journal_bytes: config.checkpoint.journal_bytes,
+                memory_bytes: config.checkpoint.memory_bytes,
+            },
             Arc::clone(&around.now_ms),
             Arc::new(Watch::new(around.metrics, around.readiness)),
         )?;

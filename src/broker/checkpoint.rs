@@ -28,6 +28,8 @@ use crate::store::tables::sets::SetKey;
 
 use super::Broker;
 use super::apply::{AppliedLimits, Applier, Delta};
+use super::declared::frozen::FrozenQueues;
+use super::declared::queue::DeclaredQueue;
 use super::exchanges::applied::FrozenTopology;
 use super::logs::log::LogState;
 use super::logs::partition::Partition;
@@ -44,6 +46,7 @@ pub struct Frozen {
     position: Position,
     sessions: Vec<FrozenSession>,
     ended: Vec<(QueueId, Vec<u64>)>,
+    declared: FrozenQueues,
     sets: AHashMap<SetId, Option<Arc<[SetMember]>>>,
     logs: Vec<Arc<LogState>>,
     partitions: Vec<(Arc<Partition>, PartitionRow)>,
@@ -65,6 +68,7 @@ struct FrozenSession {
 /// Bodies that a checkpoint wrote for entries that were in memory.
 pub struct Written {
     bodies: Vec<(Arc<Session>, Placed)>,
+    declared: Vec<(Arc<DeclaredQueue>, Placed)>,
     retained: Vec<(Arc<Slot>, Option<Value>)>,
 }
 
@@ -87,12 +91,13 @@ impl Frozen {
                 }
             }
         }
-        let Delta { sessions, ended, logs, sets, references, .. } = delta;
+        let Delta { sessions, ended, declared, ended_declared, logs, sets, references, .. } = delta;
         let logs: Vec<_> = logs.iter().filter_map(|id| broker.logs.table.by_id(*id)).collect();
         Some(Self {
             position: applier.next(),
             sessions: sessions.into_iter().filter_map(freeze_session).collect(),
             ended,
+            declared: FrozenQueues::take(declared, ended_declared),
             sets,
             logs,
             partitions,
@@ -184,6 +189,7 @@ impl Checkpointer {
                 write.queue_pages.delete(PageKey { shard: SHARD, queue: *queue, page: *page });
             }
         }
+        let declared = frozen.declared.put(&mut write, &mut bodies, &mut references)?;
         put_sets(&mut write, &frozen.sets);
         put_logs(&mut write, &frozen.logs, &frozen.partitions);
         put_retained(&mut write, &frozen.retained);
@@ -206,7 +212,7 @@ impl Checkpointer {
         if let Err(error) = self.broker.journal.trim(frozen.position.batch) {
             tracing::warn!(%error, "the journal could not be trimmed");
         }
-        Ok(Written { bodies: written, retained: frozen.retained })
+        Ok(Written { bodies: written, declared, retained: frozen.retained })
     }
 
     /// Notes lengths and references; returns segments that nothing refers to.
@@ -257,12 +263,20 @@ impl Checkpointer {
                 }
             }
         }
+        for (queue, placed) in written.declared {
+            let mut inner = queue.inner.lock();
+            for (position, order, body) in placed {
+                if !inner.ledger.queue.on_disk(position, order, body) {
+                    applier.unreference(body.segment);
+                }
+            }
+        }
         broker.retained.checkpointed(&written.retained);
     }
 }
 
 /// Position, order and place of bodies that were written.
-type Placed = Vec<(u64, u64, BodyRef)>;
+pub(super) type Placed = Vec<(u64, u64, BodyRef)>;
 
 /// Writes a session's row and changed pages; returns where bodies that were in memory are now.
 fn put_session(
@@ -274,8 +288,19 @@ fn put_session(
     let queue = frozen.session.id;
     let key = SessionRowKey { shard: SHARD, queue };
     write.sessions.put(key, frozen.row.clone().into());
+    put_pages(write, queue, &frozen.pages, bodies, references)
+}
+
+/// Writes changed pages; returns where bodies that were in memory are now.
+pub(super) fn put_pages(
+    write: &mut CheckpointWrite,
+    queue: QueueId,
+    pages: &[(u64, Option<Arc<Page>>)],
+    bodies: &mut BodyWriter,
+    references: &mut AHashMap<u32, i64>,
+) -> Result<Placed, StoreError> {
     let mut placed = Vec::new();
-    for (number, page) in &frozen.pages {
+    for (number, page) in pages {
         let key = PageKey { shard: SHARD, queue, page: *number };
         let Some(page) = page else {
             write.queue_pages.delete(key);
@@ -297,8 +322,8 @@ fn put_session(
                     placed.push((position, entry.order, body));
                     body
                 }
-                // Only sessions that are not durable have such entries.
-                Body::Sent => continue,
+                // Only queues that are not durable have such entries.
+                Body::Sent | Body::Scratch(_) => continue,
             };
             entries.push((position, entry, body));
         }

@@ -169,7 +169,7 @@ impl Broker {
             let epoch = inner.owner_epoch;
             let filters = std::mem::take(&mut inner.subscriptions);
             if !session.durable {
-                inner.queue = Queue::default();
+                inner.queue = Queue::volatile();
             }
             inner.volatile.clear();
             (filters, will.map(|will| LeftWill { epoch, will }))
@@ -274,7 +274,8 @@ impl Broker {
     pub fn run_job(&self, job: Job, now_ms: u64) {
         let (id, epoch) = match job {
             Job::Will(id, epoch) | Job::Expiry(id, epoch) => (id, epoch),
-            Job::TidyQueue(_) | Job::IdleQueue(_) => return,
+            Job::TidyQueue(id) => return self.tidy_queue(id, now_ms),
+            Job::IdleQueue(id) => return self.look_for_use(id, now_ms),
         };
         let Some(session) = self.sessions.by_id(id) else { return };
         let keys = self.sessions.keys();

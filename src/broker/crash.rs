@@ -16,7 +16,7 @@ use super::apply::Applier;
 use super::checkpoint::Checkpointer;
 use super::connect::{Opening, SessionHandle};
 use super::consumer::{Outcome, Waiter};
-use super::engine::{Engine, Observer};
+use super::engine::{Due, Engine, Observer};
 use super::logs::batch::records::{batches, records};
 use super::logs::settings::LogSettings;
 use super::message::Message;
@@ -44,6 +44,7 @@ use crate::store::disk::simulated::SimulatedDisk;
 use crate::store::journal::embedded::EmbeddedJournal;
 use crate::store::journal::{Durability, JournalOptions};
 use crate::store::partition::folders::LogFolders;
+use crate::store::scratch::{ScratchOptions, ScratchStore};
 use crate::store::tables::simulated;
 
 const NOW_MS: u64 = 1_700_000_000_000;
@@ -120,7 +121,7 @@ fn numbers(broker: &Broker, session: &Session) -> Vec<(u64, u64)> {
     let read = |body: &Body| match body {
         Body::Memory(stored) => stored.bytes.clone(),
         Body::Disk(reference) => broker.bodies.read(*reference).unwrap(),
-        Body::Sent => panic!("a durable session has no entry without a body"),
+        Body::Sent | Body::Scratch(_) => panic!("a durable body is not durable"),
     };
     inner
         .queue
@@ -214,6 +215,8 @@ impl Running {
             journal: opened.journal.clone(),
             bodies: BodyStore::open(folder("bodies")?, bodies, lengths)
                 .map_err(|error| said(&error))?,
+            scratch: ScratchStore::open(folder("scratch")?, ScratchOptions::default())
+                .map_err(|error| said(&error))?,
             metrics: Arc::new(Metrics::new(0.0).unwrap()),
             retained: restore::retained(&db).map_err(|error| said(&error))?,
             logs: restore::logs(&db, logs, settings).map_err(|error| said(&error))?,
@@ -235,7 +238,7 @@ impl Running {
             Arc::clone(&broker),
             applier,
             checkpointer,
-            CHECKPOINT_BYTES,
+            Due { journal_bytes: CHECKPOINT_BYTES, memory_bytes: CHECKPOINT_BYTES },
             Arc::new(|| NOW_MS),
             Arc::new(Silent),
         )
@@ -511,8 +514,9 @@ fn a_stop_does_not_wait_for_a_checkpoint_that_nobody_writes() {
     let bed = Bed::new();
     let (broker, applier, checkpointer) = bed.into_parts();
     let now_ms: super::engine::NowMs = Arc::new(|| NOW_MS);
+    let due = Due { journal_bytes: 1 << 30, memory_bytes: 1 << 30 };
     let engine =
-        Engine::start(broker, applier, checkpointer, 1 << 30, now_ms, Arc::new(Panics)).unwrap();
+        Engine::start(broker, applier, checkpointer, due, now_ms, Arc::new(Panics)).unwrap();
     engine.stop();
     engine.stop();
 }

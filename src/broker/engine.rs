@@ -37,6 +37,15 @@ pub trait Observer: Send + Sync {
     fn stuck(&self, error: &str);
 }
 
+/// When a checkpoint is taken without being asked for: whichever comes first.
+#[derive(Clone, Copy, Debug)]
+pub struct Due {
+    /// Bytes of journal applied since the last one was begun.
+    pub journal_bytes: u64,
+    /// Bytes of bodies in memory that a checkpoint would write down.
+    pub memory_bytes: u64,
+}
+
 enum Work {
     Batch(Batch<Waiter>),
     /// A checkpoint is wanted; the sender is told when one that covers everything applied so far is current.
@@ -61,7 +70,8 @@ struct Loop {
     frozen: Sender<Frozen>,
     written: Receiver<Outcome>,
     observer: Arc<dyn Observer>,
-    checkpoint_bytes: u64,
+    due: Due,
+    /// Bytes of journal applied since the last checkpoint was begun.
     bytes: u64,
     writing: bool,
     failed: bool,
@@ -72,8 +82,7 @@ struct Loop {
 }
 
 impl Engine {
-    /// Starts both threads. A checkpoint is taken when `checkpoint_bytes` of journal were applied since the
-    /// last one, and on request.
+    /// Starts both threads. A checkpoint is taken when it is `due`, and on request.
     ///
     /// # Errors
     /// A thread cannot be made.
@@ -81,7 +90,7 @@ impl Engine {
         broker: Arc<Broker>,
         applier: Applier,
         checkpointer: Checkpointer,
-        checkpoint_bytes: u64,
+        due: Due,
         now_ms: NowMs,
         observer: Arc<dyn Observer>,
     ) -> std::io::Result<Self> {
@@ -100,7 +109,7 @@ impl Engine {
             frozen,
             written,
             observer,
-            checkpoint_bytes,
+            due,
             bytes: 0,
             writing: false,
             failed: false,
@@ -172,7 +181,7 @@ impl Loop {
             return;
         }
         // Both layers are at their budget: the journal fills up behind this, and publishers are not read.
-        while self.writing && self.bytes >= self.checkpoint_bytes {
+        while self.writing && self.is_full() {
             match self.written.recv() {
                 Ok(outcome) => self.settle(outcome),
                 Err(_) => self.fail("the checkpoint's thread is gone"),
@@ -186,9 +195,22 @@ impl Loop {
             self.stuck = true;
             return;
         }
-        if self.bytes >= self.checkpoint_bytes {
+        if self.is_due() {
             self.checkpoint();
         }
+    }
+
+    fn is_due(&self) -> bool {
+        let memory = self.broker.memory.used() as u64;
+        // A checkpoint that found little to write down would give little back.
+        let has_news = self.bytes >= self.due.memory_bytes / 4;
+        self.bytes >= self.due.journal_bytes || (has_news && memory >= self.due.memory_bytes)
+    }
+
+    /// What is being written and what came since are as much as there may be.
+    fn is_full(&self) -> bool {
+        let memory = self.broker.memory.used() as u64;
+        self.bytes >= self.due.journal_bytes || memory >= self.due.memory_bytes.saturating_mul(2)
     }
 
     fn count(&self, batch: &Batch<Waiter>) {
@@ -257,7 +279,7 @@ impl Loop {
                     // Whoever gave up waiting needs no news.
                     told.send(()).ok();
                 }
-                if !self.next_told.is_empty() || self.bytes >= self.checkpoint_bytes {
+                if !self.next_told.is_empty() || self.is_due() {
                     self.checkpoint();
                 }
             }

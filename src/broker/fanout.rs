@@ -47,6 +47,10 @@ pub enum Drop {
     Rejected,
     /// No memory or disk is left for transient messages.
     NoRoom,
+    /// The queue is at its limit, which this message alone exceeds.
+    Overflow,
+    /// The queue was deleted.
+    Gone,
 }
 
 /// One publish on its way to sessions.

@@ -21,4 +21,6 @@ pub struct Limits {
     pub partitions_max: u32,
     /// Partitions of a log that does not say.
     pub default_partitions: u32,
+    /// Memory for bodies of transient messages in declared queues, bytes; beyond it they go to the scratch folder.
+    pub transient_bytes_max: usize,
 }

@@ -57,12 +57,15 @@ use crate::metrics::Metrics;
 use crate::model::ids::{Lsn, QueueId};
 use crate::store::bodies::BodyStore;
 use crate::store::journal::{Journal, SubmitError};
+use crate::store::scratch::ScratchStore;
 
 use self::consumer::{Completer, Waiter};
+use self::declared::keeping::Keeping;
 use self::declared::registry::DeclaredQueues;
 use self::exchanges::Exchanges;
 use self::limits::Limits;
 use self::logs::registry::Logs;
+use self::queues::meter::Meter;
 use self::record::Record;
 use self::retained::Retained;
 use self::router::Router;
@@ -126,6 +129,8 @@ pub struct Broker {
     pub bodies: Arc<BodyStore>,
     /// Counters.
     pub metrics: Arc<Metrics>,
+    /// Memory that durable messages take until a checkpoint writes them.
+    pub(crate) memory: Arc<Meter>,
     sets: Arc<Sets>,
     acl: ArcSwap<Acl>,
     limits: ArcSwap<Limits>,
@@ -142,6 +147,8 @@ pub struct Parts {
     pub journal: Arc<dyn Journal<Waiter>>,
     /// See [`Broker::bodies`].
     pub bodies: Arc<BodyStore>,
+    /// Where transient messages go that no memory is left for.
+    pub scratch: Arc<ScratchStore>,
     /// See [`Broker::metrics`].
     pub metrics: Arc<Metrics>,
     /// Retained messages as the last checkpoint left them.
@@ -160,16 +167,23 @@ impl Broker {
     /// A broker over restored parts; [`restore`] fills in the sessions.
     #[must_use]
     pub fn new(parts: Parts) -> Self {
+        let keeping = Keeping::new(
+            parts.limits.transient_bytes_max,
+            parts.scratch,
+            Arc::clone(&parts.timers),
+            Arc::clone(&parts.metrics),
+        );
         Self {
             journal: parts.journal,
             router: Router::default(),
             sessions: Sessions::default(),
-            declared: DeclaredQueues::default(),
+            declared: DeclaredQueues::new(keeping),
             exchanges: Exchanges::default(),
             retained: parts.retained,
             logs: parts.logs,
             bodies: parts.bodies,
             metrics: parts.metrics,
+            memory: Meter::new(usize::MAX),
             sets: Arc::new(Sets::default()),
             acl: ArcSwap::from_pointee(parts.acl),
             limits: ArcSwap::from_pointee(parts.limits),
@@ -188,6 +202,7 @@ impl Broker {
 
     pub(crate) fn set_applied(&self, lsn: Lsn) {
         self.applied.store(lsn.0, Ordering::Release);
+        self.declared.keeping.set_applied(lsn.0);
     }
 
     /// Has the connection of `session` woken once `lsn` is applied.
@@ -201,6 +216,7 @@ impl Broker {
 
     /// Wakes the connections whose wait is over.
     pub(crate) fn wake_applied(&self) {
+        self.declared.keeping.call_applied();
         let applied = self.applied_lsn();
         let due: Vec<_> = {
             let mut behind = self.behind.lock();

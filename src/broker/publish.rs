@@ -158,6 +158,8 @@ pub fn drop_reason(why: Drop) -> DropReason {
         Drop::TooLarge => DropReason::PacketTooLarge,
         Drop::Expired => DropReason::Expired,
         Drop::Rejected => DropReason::QueueFull,
+        Drop::Overflow => DropReason::Overflow,
+        Drop::Gone => DropReason::NoSubscriber,
         Drop::NoRoom => DropReason::NoRoom,
     }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use ahash::AHashMap;
 
-use crate::model::ids::{LogId, SetId};
+use crate::model::ids::{LogId, QueueId, SetId};
 use crate::model::topic::TopicFilter;
 use crate::store::codec::Reader;
 use crate::store::error::StoreError;
@@ -26,13 +26,14 @@ use crate::store::tables::sets::Sets as SetsTable;
 use super::Broker;
 use super::apply::{AppliedLimits, Applier};
 use super::connect::{Closing, SessionHandle};
+use super::declared::frozen;
+use super::declared::queue::DeclaredQueue;
 use super::exchanges::restore as exchanges;
 use super::logs::log::LogState;
 use super::logs::partition::Partition;
 use super::logs::registry::Logs;
 use super::logs::settings::LogSettings;
 use super::logs::stored;
-use super::queues::entry::Entry;
 use super::record::{Record, SetMember};
 use super::retained::{Retained, row as retained_row};
 use super::sessions::row::{SessionRow, decode_page};
@@ -138,6 +139,7 @@ pub fn broker(
 ) -> Result<(Arc<Broker>, Applier), StoreError> {
     let broker = Arc::new(Broker::new(parts));
     restore_sessions(&broker, db)?;
+    frozen::restore(&broker, db)?;
     restore_pages(&broker, db)?;
     exchanges::read(&broker.exchanges, db)?;
     let sets = restore_sets(db)?;
@@ -152,7 +154,8 @@ pub fn broker(
         broker.logs.raise_next_id(row.next_log_id.0);
         broker.restore_sets(row.next_set_id.0, []);
     }
-    let applier = Applier::new(Arc::clone(&broker), position(checkpoint), sets, limits);
+    let mut applier = Applier::new(Arc::clone(&broker), position(checkpoint), sets, limits);
+    applier.count_refusing(&broker.declared.all());
     Ok((broker, applier))
 }
 
@@ -168,30 +171,47 @@ fn restore_sessions(broker: &Broker, db: &Db) -> Result<(), StoreError> {
     })
 }
 
+/// Whose pages they are.
+enum Owner {
+    Session(Arc<Session>),
+    Declared(Arc<DeclaredQueue>),
+}
+
+fn owner(broker: &Broker, id: QueueId) -> Option<Owner> {
+    let session = broker.sessions.by_id(id).map(Owner::Session);
+    session.or_else(|| broker.declared.by_id(id).map(Owner::Declared))
+}
+
 fn restore_pages(broker: &Broker, db: &Db) -> Result<(), StoreError> {
     let mut queued = 0;
-    let mut last: Option<Arc<Session>> = None;
+    let mut last: Option<(QueueId, Owner)> = None;
     db.for_each::<QueuePages>(|key, bytes| {
-        let session = match last.take().filter(|session| session.id == key.queue) {
-            Some(session) => session,
-            None => broker.sessions.by_id(key.queue).ok_or_else(|| {
-                malformed(format!("queue {}", key.queue))("pages without a session".to_owned())
+        let owner = match last.take().filter(|(id, _)| *id == key.queue) {
+            Some((_, owner)) => owner,
+            None => owner(broker, key.queue).ok_or_else(|| {
+                malformed(format!("queue {}", key.queue))("pages without a queue".to_owned())
             })?,
         };
         let entries = decode_page(key.queue, key.page, &bytes).map_err(|error| {
             malformed(format!("page {} of queue {}", key.page, key.queue))(error.to_string())
         })?;
-        let mut inner = session.inner.lock();
-        inner.persisted.insert(key.page);
-        inner.queue.restore(entries.into_iter().map(|entry| {
+        let entries = entries.into_iter().map(|entry| {
             queued += 1;
-            let (body, flags) = (entry.body, entry.flags);
-            let restored =
-                Entry::restored(entry.order, body, flags, entry.subscription_ids, entry.via);
-            (entry.position, restored)
-        }));
-        drop(inner);
-        last = Some(session);
+            (entry.position, entry.restored())
+        });
+        match &owner {
+            Owner::Session(session) => {
+                let mut inner = session.inner.lock();
+                inner.persisted.insert(key.page);
+                inner.queue.restore(entries);
+            }
+            Owner::Declared(queue) => {
+                let mut inner = queue.inner.lock();
+                inner.persisted.insert(key.page);
+                inner.ledger.restore(entries);
+            }
+        }
+        last = Some((key.queue, owner));
         Ok(())
     })?;
     broker.metrics.state.queued.set(queued);
@@ -218,6 +238,7 @@ fn restore_sets(db: &Db) -> Result<AHashMap<SetId, Arc<[SetMember]>>, StoreError
 /// journal was started.
 pub fn revive(broker: &Broker, applier: &Applier) {
     broker.restore_sets(0, applier.sets().keys().copied());
+    frozen::revive(broker);
     let mut keys = broker.sessions.keys();
     for session in broker.sessions.all() {
         let router = broker.router.vhost(&session.key.vhost);
@@ -262,6 +283,7 @@ pub fn resume(broker: &Broker, applied: AppliedLimits, now_ms: u64) {
         }
     }
     broker.retire_sets();
+    frozen::resume(broker, now_ms);
     for session in broker.sessions.all() {
         resume_session(broker, &session, now_ms);
     }

@@ -2,6 +2,7 @@
 //!
 //! - [`journal`] the write-ahead log of everything durable: one order, one group commit
 //! - [`bodies`] checkpointed message bodies, written once, shared by reference
+//! - [`scratch`] bodies that no memory is left for, forgotten at a restart
 //! - [`partition`] files of the partition logs: record batches byte for byte
 //! - [`tables`] checkpointed metadata in redb, one file a table
 //! - [`codec`] bounded reading and writing of our own formats
@@ -17,6 +18,7 @@ pub mod error;
 pub mod journal;
 pub mod lock;
 pub mod partition;
+pub mod scratch;
 pub mod tables;
 
 pub use crate::store::lock::{DirLock, lock_dir};

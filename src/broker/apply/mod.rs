@@ -27,6 +27,7 @@ use crate::store::journal::batch::Batch;
 
 use super::Broker;
 use super::consumer::{Completer, Outcome, Waiter};
+use super::declared::queue::DeclaredQueue;
 use super::logs::gather::RouteGather;
 use super::logs::waiters::Touched;
 use super::queues::entry::Body;
@@ -57,6 +58,10 @@ pub struct AppliedLimits {
 pub struct Delta {
     /// Sessions.
     pub sessions: Vec<Arc<Session>>,
+    /// Declared queues.
+    pub declared: Vec<Arc<DeclaredQueue>>,
+    /// Declared queues that were deleted, with the pages a checkpoint wrote of them.
+    pub ended_declared: Vec<(QueueId, Vec<u64>)>,
     /// Sessions that ended, with the pages a checkpoint wrote of them.
     pub ended: Vec<(QueueId, Vec<u64>)>,
     /// Partitions that got batches.
@@ -83,6 +88,11 @@ pub struct Applier {
     delta: Delta,
     woken: AHashSet<QueueId>,
     to_wake: Vec<Arc<Session>>,
+    to_call: Vec<Arc<DeclaredQueue>>,
+    /// Declared queues to be tidied up, and when.
+    to_tidy: Vec<(u64, QueueId)>,
+    /// Declared queues that refuse messages when they are at their limit.
+    refusing: usize,
     completers: Vec<Arc<dyn Completer>>,
 }
 
@@ -106,6 +116,9 @@ impl Applier {
             delta: Delta::default(),
             woken: AHashSet::new(),
             to_wake: Vec::new(),
+            to_call: Vec::new(),
+            to_tidy: Vec::new(),
+            refusing: 0,
             completers: Vec::new(),
         }
     }
@@ -132,6 +145,8 @@ impl Applier {
         let newer = std::mem::replace(&mut self.delta, delta);
         self.delta.sessions.extend(newer.sessions);
         self.delta.ended.extend(newer.ended);
+        self.delta.declared.extend(newer.declared);
+        self.delta.ended_declared.extend(newer.ended_declared);
         self.delta.partitions.extend(newer.partitions);
         self.delta.logs.extend(newer.logs);
         self.delta.sets.extend(newer.sets);
@@ -216,6 +231,7 @@ impl Applier {
                 consumer.ready();
             }
         }
+        self.call_consumers();
         self.woken.clear();
         self.broker.wake_applied();
     }

@@ -45,17 +45,22 @@ impl Applier {
             return Outcome::Stale;
         };
         self.time_ms = self.time_ms.max(message.time_ms);
-        let verdict = self.judge(publish.condition);
+        let interned = publish.set.and_then(|set| self.sets.get(&set).map(Arc::clone));
+        let members = || interned.iter().flat_map(|set| set.iter()).chain(publish.members);
+        let refused = self.is_refused(members(), message.payload.len() as u64);
+        let verdict = self.judge(publish.condition, refused);
         if verdict != Outcome::Done {
             if publish.retained {
                 self.broker.retained.withdraw(publish.vhost, message.topic, lsn);
             }
             return verdict;
         }
-        let stored = Stored::new(publish.message);
-        let interned = publish.set.and_then(|set| self.sets.get(&set).map(Arc::clone));
-        let members = interned.iter().flat_map(|members| members.iter());
-        for member in members.chain(publish.members) {
+        let stored = Stored::counted(publish.message.clone(), &self.broker.memory);
+        for member in members() {
+            let via = member.via.as_ref();
+            if self.enqueue_declared(lsn, &stored, &message, member.queue, via) {
+                continue;
+            }
             let place = Place {
                 queue: member.queue,
                 qos: member.qos.min(message.qos),
@@ -74,11 +79,12 @@ impl Applier {
         Outcome::Done
     }
 
-    fn judge(&mut self, condition: Condition) -> Outcome {
+    fn judge(&mut self, condition: Condition, refused: bool) -> Outcome {
+        let verdict = if refused { Outcome::Rejected } else { Outcome::Done };
         let (Condition::Inbound { session: id, epoch, .. }
         | Condition::Will { session: id, epoch }) = condition
         else {
-            return Outcome::Done;
+            return verdict;
         };
         let Some(session) = self.broker.sessions.by_id(id) else { return Outcome::Stale };
         let mut inner = session.inner.lock();
@@ -86,11 +92,18 @@ impl Applier {
             return Outcome::Stale;
         }
         let verdict = match condition {
-            Condition::Inbound { packet_id, .. } if !inner.state.inbound.insert(packet_id) => {
+            Condition::Inbound { packet_id, .. } if inner.state.inbound.contains(&packet_id) => {
                 Outcome::Duplicate
             }
+            Condition::Inbound { packet_id, .. } => {
+                if !refused {
+                    inner.state.inbound.insert(packet_id);
+                }
+                verdict
+            }
+            // A will that is refused is lost: nobody is there to publish it again.
             Condition::Will { .. } if inner.state.will.take().is_none() => Outcome::Stale,
-            Condition::Inbound { .. } | Condition::Will { .. } | Condition::None => Outcome::Done,
+            Condition::Will { .. } | Condition::None => verdict,
         };
         self.mark(&session, &mut inner);
         verdict

@@ -3,13 +3,25 @@
 use std::sync::Arc;
 
 use crate::auth::principal::Principal;
-use crate::metrics::LocalCounters;
+use crate::metrics::{DropReason, LocalCounters};
 use crate::model::ids::ConnectionId;
 
 use super::super::Broker;
 use super::super::consumer::Delivery;
+use super::super::message::Message;
+use super::super::queues::entry::Body;
+use super::super::via::Via;
+use super::ledger::Ready;
 use super::queue::DeclaredQueue;
 use super::verbs::ConsumeError;
+
+/// A message that was taken out.
+struct Fetched {
+    ready: Ready,
+    body: Body,
+    via: Option<Arc<Via>>,
+    left: u64,
+}
 
 impl Broker {
     /// Takes the first ready message out and shows it to `take`, with the number of those that are ready behind
@@ -19,14 +31,71 @@ impl Broker {
     /// [`ConsumeError`]; nothing was taken.
     pub fn fetch<R>(
         &self,
-        _who: &Principal,
-        _queue: &Arc<DeclaredQueue>,
-        _connection: ConnectionId,
-        _no_ack: bool,
-        _counters: &mut LocalCounters,
-        _now_ms: u64,
-        _take: impl FnOnce(&Delivery<'_>, u64) -> R,
+        who: &Principal,
+        queue: &Arc<DeclaredQueue>,
+        connection: ConnectionId,
+        no_ack: bool,
+        counters: &mut LocalCounters,
+        now_ms: u64,
+        take: impl FnOnce(&Delivery<'_>, u64) -> R,
     ) -> Result<Option<R>, ConsumeError> {
-        Ok(None)
+        self.may_consume(who, queue, connection)?;
+        queue.touch(now_ms);
+        loop {
+            let Some(fetched) = self.take_first(queue, now_ms) else { return Ok(None) };
+            let place = fetched.ready.place;
+            let bytes = match fetched.body.read(&self.bodies) {
+                Ok(bytes) => bytes,
+                Err(error) if matches!(fetched.body, Body::Scratch(_)) => {
+                    tracing::error!(%error, queue = &*queue.name, "a transient message is lost");
+                    counters.drop_messages(DropReason::NoRoom, 1);
+                    self.settle_places(queue, &[place]);
+                    continue;
+                }
+                Err(error) => {
+                    self.return_places(queue, &[place]);
+                    return Err(ConsumeError::Storage(error));
+                }
+            };
+            let message = match Message::decode(&bytes) {
+                Ok(message) => message,
+                Err(error) => {
+                    self.return_places(queue, &[place]);
+                    return Err(ConsumeError::Storage(error.to_string()));
+                }
+            };
+            let delivery = Delivery {
+                message: &message,
+                via: fetched.via.as_deref(),
+                queue,
+                place,
+                redelivered: fetched.ready.redelivered,
+                now_ms,
+            };
+            let taken = take(&delivery, fetched.left);
+            counters.delivered[message.qos as usize] += 1;
+            if no_ack {
+                self.settle_places(queue, &[place]);
+                self.submit_settled_places(queue);
+            }
+            return Ok(Some(taken));
+        }
+    }
+
+    fn take_first(&self, queue: &Arc<DeclaredQueue>, now_ms: u64) -> Option<Fetched> {
+        let mut inner = queue.inner.lock();
+        inner.place_held(queue.keeping.applied());
+        let dropped = inner.tidy(queue, now_ms);
+        let fetched = inner.ledger.first_ready().and_then(|ready| {
+            let entry = inner.ledger.get(ready.place)?;
+            let (body, via) = (entry.body.clone(), entry.via.clone());
+            inner.ledger.take(ready.place);
+            Some(Fetched { ready, body, via, left: inner.counts().ready })
+        });
+        let tidy_at_ms = inner.plan_head();
+        let has_settled = !inner.to_settle.is_empty();
+        drop(inner);
+        self.after_tidying(queue, dropped, tidy_at_ms, has_settled);
+        fetched
     }
 }

@@ -6,21 +6,27 @@
 //!
 //! - [`place`] a message's place among durable and transient ones
 //! - [`arguments`], [`settings`] what a declaration says
-//! - [`queue`] one queue, [`registry`] all of them
+//! - [`queue`] one queue, [`ledger`] where each of its messages stands
+//! - [`registry`] all of them, [`keeping`] what they share
 //! - [`consumers`] who takes turns
 //! - [`deliver`] what is published and not journaled
 //! - [`dispatch`] ready messages to consumers, [`fetch`] one to whoever asks
 //! - [`settle`] acknowledged, returned, purged
 //! - [`verbs`] what connections call
+//! - [`frozen`] what a checkpoint keeps, [`row`] its declarations
 
 pub mod arguments;
 pub mod consumers;
 pub mod deliver;
 pub mod dispatch;
 pub mod fetch;
+pub mod frozen;
+pub mod keeping;
+pub mod ledger;
 pub mod place;
 pub mod queue;
 pub mod registry;
+pub mod row;
 pub mod settings;
 pub mod settle;
 pub mod verbs;

@@ -19,4 +19,13 @@ impl Place {
     pub fn at(position: u64) -> Self {
         Self { position, turn: Self::ON }
     }
+
+    /// The first place behind this one.
+    #[must_use]
+    pub fn next(self) -> Self {
+        match self.turn.checked_add(1) {
+            Some(turn) => Self { position: self.position, turn },
+            None => Self { position: self.position.saturating_add(1), turn: 0 },
+        }
+    }
 }

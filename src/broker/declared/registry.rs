@@ -1,22 +1,34 @@
 //! All declared queues, by id. Names are `broker::exchanges`' business. Part of `broker::declared`.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use ahash::AHashMap;
 use parking_lot::RwLock;
 
 use crate::model::ids::QueueId;
 
+use super::keeping::Keeping;
 use super::queue::DeclaredQueue;
 use super::settings::QueueSettings;
 
 /// The declared queues of a broker, those whose deletion is on its way through the journal included.
-#[derive(Default)]
 pub struct DeclaredQueues {
     by_id: RwLock<AHashMap<QueueId, Arc<DeclaredQueue>>>,
+    /// What they share.
+    pub keeping: Arc<Keeping>,
+    pub(super) next_connection: AtomicU64,
+    pub(super) next_consumer: AtomicU64,
 }
 
 impl DeclaredQueues {
+    /// None yet.
+    #[must_use]
+    pub fn new(keeping: Arc<Keeping>) -> Self {
+        let (next_connection, next_consumer) = (AtomicU64::new(1), AtomicU64::new(1));
+        Self { by_id: RwLock::default(), keeping, next_connection, next_consumer }
+    }
+
     /// A queue that nobody finds by name yet. `id` is of the counter that sessions share:
     /// `broker.sessions.new_id()`.
     pub fn create(
@@ -26,7 +38,7 @@ impl DeclaredQueues {
         name: Arc<str>,
         settings: QueueSettings,
     ) -> Arc<DeclaredQueue> {
-        let queue = DeclaredQueue::new(id, vhost, name, settings);
+        let queue = DeclaredQueue::new(id, vhost, name, settings, &self.keeping);
         self.by_id.write().insert(id, Arc::clone(&queue));
         queue
     }
@@ -47,7 +59,7 @@ impl DeclaredQueues {
             return known;
         }
         let (vhost, name, settings) = make();
-        let queue = DeclaredQueue::new(id, vhost, name, settings);
+        let queue = DeclaredQueue::new(id, vhost, name, settings, &self.keeping);
         Arc::clone(self.by_id.write().entry(id).or_insert(queue))
     }
 

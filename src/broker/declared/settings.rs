@@ -34,4 +34,15 @@ impl QueueSettings {
         let durable = durable && exclusive.is_none();
         Ok(Self { durable, exclusive, auto_delete, table: table.into(), arguments })
     }
+
+    /// The settings of a durable queue as journaled. They were checked when it was declared; an argument that this
+    /// build does not take means nothing.
+    #[must_use]
+    pub fn restored(auto_delete: bool, table: &[u8]) -> Self {
+        Self::new(true, None, auto_delete, table).unwrap_or_else(|error| {
+            tracing::warn!(%error, "an argument of a durable queue is ignored");
+            let (table, arguments) = (table.into(), Arguments::default());
+            Self { durable: true, exclusive: None, auto_delete, table, arguments }
+        })
+    }
 }

@@ -1,22 +1,30 @@
 //! What connections ask of declared queues. Part of `broker::declared`.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
+use crate::auth::acl::Action;
 use crate::auth::principal::Principal;
-use crate::model::ids::{ConnectionId, ConsumerId};
+use crate::model::ids::{ConnectionId, ConsumerId, QueueId};
 use crate::store::journal::SubmitError;
 
 use super::super::Broker;
 use super::super::consumer::Waiter;
+use super::super::exchanges::error::Entity;
+use super::super::record::Record;
 use super::consumers::Registration;
 use super::queue::{DeclaredQueue, QueueCounts};
+use super::settle::ranges;
+
+/// Between two attempts to delete an idle queue, ms.
+const RETRY_MS: u64 = 1_000;
 
 /// Why messages of a queue are not to be had.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ConsumeError {
-    /// The access rules say no.
-    #[error("not authorised")]
-    NotAuthorized,
+    /// The access rules say no; a sentence of RabbitMQ's (403).
+    #[error("{0}")]
+    NotAuthorized(String),
     /// It is another connection's own (405).
     #[error("the queue is exclusive to another connection")]
     Locked,
@@ -57,12 +65,29 @@ pub struct Purged {
 impl Broker {
     /// A number for a connection.
     pub fn next_connection_id(&self) -> ConnectionId {
-        ConnectionId(0)
+        ConnectionId(self.declared.next_connection.fetch_add(1, Ordering::Relaxed))
     }
 
     /// A number for a consumer.
     pub fn next_consumer_id(&self) -> ConsumerId {
-        ConsumerId(0)
+        ConsumerId(self.declared.next_consumer.fetch_add(1, Ordering::Relaxed))
+    }
+
+    pub(super) fn may_consume(
+        &self,
+        who: &Principal,
+        queue: &DeclaredQueue,
+        connection: ConnectionId,
+    ) -> Result<(), ConsumeError> {
+        self.check_access(who, Action::Subscribe, Entity::Queue, &queue.name)
+            .map_err(|error| ConsumeError::NotAuthorized(error.to_string()))?;
+        if queue.is_gone() {
+            return Err(ConsumeError::Gone);
+        }
+        if queue.settings.exclusive.is_some_and(|owner| owner != connection) {
+            return Err(ConsumeError::Locked);
+        }
+        Ok(())
     }
 
     /// Registers a consumer; the caller dispatches once its answer is on the way.
@@ -71,36 +96,114 @@ impl Broker {
     /// [`ConsumeError`].
     pub fn consume(
         &self,
-        _who: &Principal,
-        _queue: &Arc<DeclaredQueue>,
-        _registration: Registration,
-        _now_ms: u64,
+        who: &Principal,
+        queue: &Arc<DeclaredQueue>,
+        registration: Registration,
+        now_ms: u64,
     ) -> Result<(), ConsumeError> {
+        self.may_consume(who, queue, registration.connection)?;
+        let mut inner = queue.inner.lock();
+        let consumers = &mut inner.consumers;
+        if consumers.is_exclusive() || (registration.exclusive && !consumers.is_empty()) {
+            return Err(ConsumeError::ExclusiveInUse);
+        }
+        // Looked at again: whoever ends a queue takes the consumers off under this lock.
+        if queue.is_gone() {
+            return Err(ConsumeError::Gone);
+        }
+        consumers.add(registration);
+        inner.used_ms = now_ms;
         Ok(())
     }
 
     /// Takes a consumer off. What is out with it stays with its channel.
-    pub fn cancel(&self, _queue: &Arc<DeclaredQueue>, _id: ConsumerId, _now_ms: u64) -> Cancelled {
-        Cancelled::Unknown
+    pub fn cancel(&self, queue: &Arc<DeclaredQueue>, id: ConsumerId, now_ms: u64) -> Cancelled {
+        let (is_last, whom) = {
+            let mut inner = queue.inner.lock();
+            if !inner.consumers.remove(id) {
+                return Cancelled::Unknown;
+            }
+            inner.used_ms = now_ms;
+            // It may have been called and not have dispatched yet: the turn passes on.
+            (inner.consumers.is_empty(), inner.whom_to_call())
+        };
+        if let Some(consumer) = whom {
+            consumer.ready();
+        }
+        if is_last && queue.settings.auto_delete { Cancelled::Last } else { Cancelled::Left }
     }
 
-    /// What is in the queue, without what expired.
-    pub fn queue_counts(&self, queue: &Arc<DeclaredQueue>, _now_ms: u64) -> QueueCounts {
-        queue.counts()
+    /// What is in the queue, without what expired or is too much.
+    pub fn queue_counts(&self, queue: &Arc<DeclaredQueue>, now_ms: u64) -> QueueCounts {
+        let mut inner = queue.inner.lock();
+        inner.place_held(queue.keeping.applied());
+        let dropped = inner.tidy(queue, now_ms);
+        let counts = inner.counts();
+        let has_settled = !inner.to_settle.is_empty();
+        drop(inner);
+        self.after_tidying(queue, dropped, None, has_settled);
+        counts
     }
 
-    /// Removes all ready messages.
+    /// Removes all ready messages; what expired or is too much by now does not count.
     ///
     /// # Errors
     /// [`ConsumeError`]; nothing was removed.
     pub fn purge(
         &self,
-        _who: &Principal,
-        _queue: &Arc<DeclaredQueue>,
-        _connection: ConnectionId,
-        _waiter: impl FnOnce() -> Waiter,
-        _now_ms: u64,
+        who: &Principal,
+        queue: &Arc<DeclaredQueue>,
+        connection: ConnectionId,
+        waiter: impl FnOnce() -> Waiter,
+        now_ms: u64,
     ) -> Result<Purged, ConsumeError> {
-        Ok(Purged { count: 0, waits: false })
+        self.may_consume(who, queue, connection)?;
+        let mut inner = queue.inner.lock();
+        inner.place_held(queue.keeping.applied());
+        let dropped = inner.tidy(queue, now_ms);
+        let mut count = inner.held.len() as u64;
+        inner.held.clear();
+        let before = inner.to_settle.len();
+        while let Some(ready) = inner.ledger.first_ready()
+            && inner.finish(ready.place)
+        {
+            count += 1;
+        }
+        let mut purged = inner.to_settle.split_off(before);
+        let has_settled = !inner.to_settle.is_empty();
+        drop(inner);
+        self.after_tidying(queue, dropped, None, has_settled);
+        if purged.is_empty() {
+            return Ok(Purged { count, waits: false });
+        }
+        let record = Record::SettleRanges { queue: queue.id, ranges: ranges(&mut purged) };
+        if let Err(error) = self.submit(Some(waiter()), &record) {
+            let mut inner = queue.inner.lock();
+            purged.into_iter().for_each(|position| inner.ledger.unsettle(position));
+            return Err(error.into());
+        }
+        Ok(Purged { count, waits: true })
+    }
+
+    /// Somebody looks whether a queue was used: one that was not for as long as it was declared to wait is deleted.
+    pub(in crate::broker) fn look_for_use(&self, id: QueueId, now_ms: u64) {
+        let Some(queue) = self.declared.by_id(id) else { return };
+        let Some(expires_ms) = queue.settings.arguments.expires_ms else { return };
+        let due_ms = {
+            let mut inner = queue.inner.lock();
+            if !inner.consumers.is_empty() {
+                inner.used_ms = now_ms;
+            }
+            inner.used_ms.saturating_add(expires_ms)
+        };
+        if queue.is_gone() {
+            return;
+        }
+        if due_ms > now_ms {
+            queue.keeping.look_at(due_ms, id);
+        } else if !self.auto_delete_queue(&queue) && !queue.is_gone() {
+            // Somebody came meanwhile, or the journal takes nothing at the moment.
+            queue.keeping.look_at(now_ms.saturating_add(RETRY_MS), id);
+        }
     }
 }

@@ -6,7 +6,10 @@ use bytes::Bytes;
 
 use crate::broker::via::Via;
 use crate::model::qos::QoS;
-use crate::store::bodies::BodyRef;
+use crate::store::bodies::{BodyRef, BodyStore};
+use crate::store::scratch::ScratchBody;
+
+use super::meter::{Charge, Meter};
 
 /// A message's encoded body, shared by every queue that holds it.
 #[derive(Debug)]
@@ -15,13 +18,39 @@ pub struct Stored {
     pub bytes: Bytes,
     /// Where a checkpoint wrote it; set once.
     pub disk: OnceLock<BodyRef>,
+    /// Where it went because no memory was left for it; set once.
+    pub spilled: OnceLock<Arc<ScratchBody>>,
+    charge: OnceLock<Charge>,
 }
 
 impl Stored {
     /// A body that is in memory alone.
     #[must_use]
     pub fn new(bytes: Bytes) -> Arc<Self> {
-        Arc::new(Self { bytes, disk: OnceLock::new() })
+        Arc::new(Self {
+            bytes,
+            disk: OnceLock::new(),
+            spilled: OnceLock::new(),
+            charge: OnceLock::new(),
+        })
+    }
+
+    /// A body that counts in `meter` as long as it is in memory.
+    #[must_use]
+    pub fn counted(bytes: Bytes, meter: &Arc<Meter>) -> Arc<Self> {
+        let charge = OnceLock::from(Charge::forced(meter, bytes.len()));
+        Arc::new(Self { bytes, disk: OnceLock::new(), spilled: OnceLock::new(), charge })
+    }
+
+    /// Has the body count in `meter` unless it does in some. False when that has no room.
+    #[must_use]
+    pub fn charge(&self, meter: &Arc<Meter>) -> bool {
+        if self.charge.get().is_some() {
+            return true;
+        }
+        let charge = Charge::new(meter, self.bytes.len());
+        // Another thread's charge is as good; this one's is then given back.
+        charge.is_some_and(|charge| self.charge.set(charge).is_ok() || self.charge.get().is_some())
     }
 }
 
@@ -34,6 +63,8 @@ pub enum Body {
     Memory(Arc<Stored>),
     /// In a body segment.
     Disk(BodyRef),
+    /// In the scratch folder, until a restart.
+    Scratch(Arc<ScratchBody>),
 }
 
 impl Body {
@@ -44,6 +75,20 @@ impl Body {
             Self::Sent => 0,
             Self::Memory(stored) => stored.bytes.len() as u64,
             Self::Disk(reference) => u64::from(reference.len),
+            Self::Scratch(body) => u64::from(body.len()),
+        }
+    }
+
+    /// The encoded message, from wherever it is.
+    ///
+    /// # Errors
+    /// It cannot be read; says why.
+    pub fn read(&self, bodies: &BodyStore) -> Result<Bytes, String> {
+        match self {
+            Self::Memory(stored) => Ok(stored.bytes.clone()),
+            Self::Disk(reference) => bodies.read(*reference).map_err(|error| error.to_string()),
+            Self::Scratch(body) => body.read().map_err(|error| error.to_string()),
+            Self::Sent => Err("a message without a body is queued".to_owned()),
         }
     }
 
@@ -60,6 +105,14 @@ const RELEASED: u8 = 1 << 3;
 const SETTLED: u8 = 1 << 4;
 /// In a page on disk only: an address follows.
 pub const HAS_VIA: u8 = 1 << 5;
+/// In a page on disk only: payload length and expiry follow.
+pub const HAS_DETAILS: u8 = 1 << 6;
+const OUT: u8 = 1 << 7;
+/// What a checkpoint does not keep, or keeps in another form.
+const VOLATILE: u8 = SETTLED | HAS_VIA | HAS_DETAILS | OUT;
+
+/// [`Entry::expires_ms`] of a message that never expires.
+pub const NEVER_MS: u64 = u64::MAX;
 
 /// A queued message: its body, and how it goes to this destination.
 #[derive(Clone, Debug)]
@@ -72,6 +125,10 @@ pub struct Entry {
     pub subscription_ids: Option<Arc<[u32]>>,
     /// The address it is delivered under, where a route changed it.
     pub via: Option<Arc<Via>>,
+    /// In a declared queue: when it is not worth delivering any more, ms since the epoch; else [`NEVER_MS`].
+    pub expires_ms: u64,
+    /// In a declared queue: bytes of its payload, for the queue's limit.
+    pub payload_bytes: u32,
     flags: u8,
 }
 
@@ -80,7 +137,15 @@ impl Entry {
     #[must_use]
     pub fn new(order: u64, body: Body, qos: QoS, retain: bool) -> Self {
         let flags = qos as u8 | if retain { RETAIN } else { 0 };
-        Self { order, body, subscription_ids: None, via: None, flags }
+        Self {
+            order,
+            body,
+            subscription_ids: None,
+            via: None,
+            expires_ms: NEVER_MS,
+            payload_bytes: 0,
+            flags,
+        }
     }
 
     /// The promise towards this destination.
@@ -122,23 +187,38 @@ impl Entry {
         self.flags &= !SETTLED;
     }
 
+    /// Out with a consumer that must acknowledge it.
+    #[must_use]
+    pub fn is_out(&self) -> bool {
+        self.flags & OUT != 0
+    }
+
+    /// Notes whether it is out.
+    pub fn set_out(&mut self, is_out: bool) {
+        self.flags = if is_out { self.flags | OUT } else { self.flags & !OUT };
+    }
+
+    /// Whether it is not worth delivering any more.
+    #[must_use]
+    pub fn is_expired(&self, now_ms: u64) -> bool {
+        self.expires_ms <= now_ms
+    }
+
     /// The flags that a checkpoint keeps.
     #[must_use]
     pub fn durable_flags(&self) -> u8 {
         let via = if self.via.is_some() { HAS_VIA } else { 0 };
-        self.flags & !SETTLED | via
+        let has_details = self.expires_ms != NEVER_MS || self.payload_bytes != 0;
+        let details = if has_details { HAS_DETAILS } else { 0 };
+        self.flags & !VOLATILE | via | details
     }
 
     /// An entry as a checkpoint kept it.
     #[must_use]
-    pub fn restored(
-        order: u64,
-        body: BodyRef,
-        flags: u8,
-        subscription_ids: Option<Arc<[u32]>>,
-        via: Option<Arc<Via>>,
-    ) -> Self {
-        let flags = flags & !(SETTLED | HAS_VIA);
-        Self { order, body: Body::Disk(body), subscription_ids, via, flags }
+    pub fn restored(order: u64, body: BodyRef, flags: u8) -> Self {
+        Self {
+            flags: flags & !VOLATILE,
+            ..Self::new(order, Body::Disk(body), QoS::AtMostOnce, false)
+        }
     }
 }

@@ -34,6 +34,8 @@ pub struct Queue {
     bytes: u64,
     /// Pages changed since the last checkpoint, the emptied ones included.
     dirty: BTreeSet<u64>,
+    /// No checkpoint ever asks what changed.
+    volatile: bool,
 }
 
 impl Queue {
@@ -41,6 +43,18 @@ impl Queue {
     #[must_use]
     pub fn starting_at(tail: u64) -> Self {
         Self { head: tail, tail, ..Self::default() }
+    }
+
+    /// An empty queue that no checkpoint keeps.
+    #[must_use]
+    pub fn volatile() -> Self {
+        Self { volatile: true, ..Self::default() }
+    }
+
+    fn mark(&mut self, number: u64) {
+        if !self.volatile {
+            self.dirty.insert(number);
+        }
     }
 
     /// Lowest position that may still be live.
@@ -71,6 +85,9 @@ impl Queue {
     pub fn push(&mut self, entry: Entry) -> u64 {
         let position = self.tail;
         self.tail += 1;
+        if position.is_multiple_of(PAGE_POSITIONS) {
+            self.drop_empty_page(Page::number_of(position).wrapping_sub(1));
+        }
         self.put(position, entry);
         position
     }
@@ -84,7 +101,7 @@ impl Queue {
             Some(before) => self.bytes = self.bytes.saturating_sub(before.body.len()),
             None => self.live += 1,
         }
-        self.dirty.insert(number);
+        self.mark(number);
     }
 
     /// The message at `position`, if it is live.
@@ -96,10 +113,9 @@ impl Queue {
     /// The same, to change what a checkpoint keeps of it.
     pub fn get_mut(&mut self, position: u64) -> Option<&mut Entry> {
         let number = Page::number_of(position);
-        let page = self.pages.get_mut(&number)?;
-        page.get(position)?;
-        self.dirty.insert(number);
-        Arc::make_mut(page).get_mut(position)
+        self.get(position)?;
+        self.mark(number);
+        Arc::make_mut(self.pages.get_mut(&number)?).get_mut(position)
     }
 
     /// The same, to change what a checkpoint does not keep (settled).
@@ -132,14 +148,21 @@ impl Queue {
         let emptied = page.live() == 0;
         self.live -= 1;
         self.bytes = self.bytes.saturating_sub(entry.body.len());
-        self.dirty.insert(number);
-        if emptied {
+        self.mark(number);
+        // The page at the tail stays: what comes next would make it again, gaps and all.
+        if emptied && number != Page::number_of(self.tail) {
             self.pages.remove(&number);
         }
         if position == self.head {
             self.advance_head();
         }
         Some(entry)
+    }
+
+    fn drop_empty_page(&mut self, number: u64) {
+        if self.pages.get(&number).is_some_and(|page| page.live() == 0) {
+            self.pages.remove(&number);
+        }
     }
 
     fn advance_head(&mut self) {
@@ -175,8 +198,9 @@ impl Queue {
     /// The newest message.
     #[must_use]
     pub fn newest(&self) -> Option<&Entry> {
-        let (number, page) = self.pages.last_key_value()?;
-        page.iter(*number).next_back().map(|(_, entry)| entry)
+        let pages = self.pages.iter().rev();
+        let mut newest = pages.filter_map(|(number, page)| page.iter(*number).next_back());
+        newest.next().map(|(_, entry)| entry)
     }
 
     /// Live entries in order.
@@ -188,7 +212,10 @@ impl Queue {
     pub fn freeze(&mut self) -> Vec<(u64, Option<Arc<Page>>)> {
         std::mem::take(&mut self.dirty)
             .into_iter()
-            .map(|number| (number, self.pages.get(&number).map(Arc::clone)))
+            .map(|number| {
+                let page = self.pages.get(&number).filter(|page| page.live() > 0);
+                (number, page.map(Arc::clone))
+            })
             .collect()
     }
 

@@ -115,7 +115,9 @@ fn restored(pages: &BTreeMap<u64, Arc<Page>>, tail: u64) -> Queue {
                 let len = u32::try_from(entry.body.len()).unwrap();
                 let body = BodyRef { segment: 1, offset: 2, len };
                 let ids = entry.subscription_ids.clone();
-                (position, Entry::restored(entry.order, body, entry.durable_flags(), ids, None))
+                let mut restored = Entry::restored(entry.order, body, entry.durable_flags());
+                restored.subscription_ids = ids;
+                (position, restored)
             })
             .collect();
         queue.restore(entries.into_iter());
@@ -225,6 +227,6 @@ fn what_the_receiver_settled_is_not_written_but_what_it_released_is() {
     assert_eq!(queue.freeze().len(), 1);
     let kept = queue.get(0).unwrap();
     let body = BodyRef { segment: 0, offset: 0, len: 1 };
-    let again = Entry::restored(kept.order, body, kept.durable_flags(), None, None);
+    let again = Entry::restored(kept.order, body, kept.durable_flags());
     assert!(again.is_released() && !again.is_settled());
 }

@@ -3,8 +3,6 @@
 use std::num::NonZeroU16;
 use std::sync::Arc;
 
-use bytes::Bytes;
-
 use super::super::consumer::{Consumer, Delivered, Encodings, Outgoing};
 use super::super::fanout::Drop;
 use super::super::message::Message;
@@ -119,7 +117,7 @@ impl Session {
             consumer.deliver_release(id.unwrap_or_default());
             return;
         }
-        let bytes = match read(&item.body, bodies) {
+        let bytes = match item.body.read(bodies) {
             Ok(bytes) => bytes,
             Err(error) => {
                 pulled.failed = Some(error);
@@ -223,14 +221,6 @@ impl Session {
     pub fn has_waiting(&self) -> bool {
         let inner = self.inner.lock();
         !inner.volatile.is_empty() || inner.cursor < inner.queue.tail()
-    }
-}
-
-fn read(body: &Body, bodies: &BodyStore) -> Result<Bytes, String> {
-    match body {
-        Body::Memory(stored) => Ok(stored.bytes.clone()),
-        Body::Disk(reference) => bodies.read(*reference).map_err(|error| error.to_string()),
-        Body::Sent => Err("a message without a body is queued".to_owned()),
     }
 }
 

@@ -6,7 +6,7 @@ use crate::model::ids::QueueId;
 use crate::store::bodies::BodyRef;
 use crate::store::codec::{CodecError, Reader, Writer};
 
-use super::super::queues::entry::{Entry, HAS_VIA};
+use super::super::queues::entry::{Entry, HAS_DETAILS, HAS_VIA, NEVER_MS};
 use super::super::queues::page::PAGE_POSITIONS;
 use super::super::via::Via;
 use super::session::{Durable, SessionKey, Will};
@@ -109,6 +109,23 @@ pub struct PageEntry {
     pub subscription_ids: Option<Arc<[u32]>>,
     /// The address it is delivered under, where a route changed it.
     pub via: Option<Arc<Via>>,
+    /// When it expires in a declared queue.
+    pub expires_ms: u64,
+    /// Bytes of its payload in a declared queue.
+    pub payload_bytes: u32,
+}
+
+impl PageEntry {
+    /// The entry, with its body on disk.
+    #[must_use]
+    pub fn restored(self) -> Entry {
+        let mut entry = Entry::restored(self.order, self.body, self.flags);
+        entry.subscription_ids = self.subscription_ids;
+        entry.via = self.via;
+        entry.expires_ms = self.expires_ms;
+        entry.payload_bytes = self.payload_bytes;
+        entry
+    }
 }
 
 /// The bytes of a page: its live entries with the bodies they were given.
@@ -127,12 +144,17 @@ pub fn encode_page<'a>(
         w.u32(body.segment);
         w.u32(body.offset);
         w.u32(body.len);
-        w.u8(entry.durable_flags());
+        let flags = entry.durable_flags();
+        w.u8(flags);
         let ids = entry.subscription_ids.as_deref().unwrap_or_default();
         w.count(ids.len());
         ids.iter().for_each(|id| w.u32(*id));
         if let Some(via) = &entry.via {
             via.encode(&mut w);
+        }
+        if flags & HAS_DETAILS != 0 {
+            w.u32(entry.payload_bytes);
+            w.u64(entry.expires_ms);
         }
     }
     bytes
@@ -171,7 +193,19 @@ pub fn decode_page(
         }
         let subscription_ids = (ids > 0).then(|| subscription_ids.into());
         let via = if flags & HAS_VIA != 0 { Some(Arc::new(Via::decode(&mut r)?)) } else { None };
-        entries.push(PageEntry { position, order, body, flags, subscription_ids, via });
+        let has_details = flags & HAS_DETAILS != 0;
+        let (payload_bytes, expires_ms) =
+            if has_details { (r.u32()?, r.u64()?) } else { (0, NEVER_MS) };
+        entries.push(PageEntry {
+            position,
+            order,
+            body,
+            flags,
+            subscription_ids,
+            via,
+            expires_ms,
+            payload_bytes,
+        });
     }
     r.finish()?;
     Ok(entries)
@@ -236,10 +270,12 @@ mod tests {
         )
     }
 
-    type Flat = (u64, u64, BodyRef, u8, Option<Arc<[u32]>>, Option<Arc<Via>>);
+    type Flat = (u64, u64, BodyRef, u8, Option<Arc<[u32]>>, Option<Arc<Via>>, (u64, u32));
 
     fn flat(entry: PageEntry) -> Flat {
-        (entry.position, entry.order, entry.body, entry.flags, entry.subscription_ids, entry.via)
+        let details = (entry.expires_ms, entry.payload_bytes);
+        let (ids, via) = (entry.subscription_ids, entry.via);
+        (entry.position, entry.order, entry.body, entry.flags, ids, via, details)
     }
 
     proptest! {
@@ -275,7 +311,12 @@ mod tests {
                     if slot % 3 == 0 {
                         entry.release();
                     }
+                    if slot % 4 == 0 {
+                        entry.expires_ms = order;
+                        entry.payload_bytes = segment;
+                    }
                     entry.settle();
+                    entry.set_out(true);
                     (first + slot, entry)
                 })
                 .collect();
@@ -284,7 +325,9 @@ mod tests {
                 .iter()
                 .map(|(at, entry)| {
                     let ids = entry.subscription_ids.clone();
-                    (*at, entry.order, body, entry.durable_flags(), ids, entry.via.clone())
+                    let details = (entry.expires_ms, entry.payload_bytes);
+                    let flags = entry.durable_flags();
+                    (*at, entry.order, body, flags, ids, entry.via.clone(), details)
                 })
                 .collect();
             let page = decode_page(QueueId(1), number, &bytes).unwrap();

@@ -148,7 +148,8 @@ impl Session {
     /// An empty session.
     #[must_use]
     pub fn new(id: QueueId, key: SessionKey, durable: bool) -> Arc<Self> {
-        Arc::new(Self { id, key, durable, inner: Mutex::new(Inner::default()) })
+        let queue = if durable { Queue::default() } else { Queue::volatile() };
+        Arc::new(Self { id, key, durable, inner: Mutex::new(Inner { queue, ..Inner::default() }) })
     }
 
     /// Whether fewer than `ahead_max` messages wait to be sent and the connection's buffer has room. If not,

@@ -29,6 +29,7 @@ use crate::store::error::StoreError;
 use crate::store::journal::batch::Batch;
 use crate::store::journal::{Journal, JournalState, OnRoom, Position, SubmitError};
 use crate::store::partition::folders::LogFolders;
+use crate::store::scratch::{ScratchOptions, ScratchStore};
 use crate::store::tables::db::Db;
 use crate::store::tables::queue_pages::QueuePages;
 
@@ -203,6 +204,7 @@ pub(in crate::broker) fn limits() -> Limits {
         logs_max: 4,
         partitions_max: 4,
         default_partitions: 2,
+        transient_bytes_max: 2_000,
     }
 }
 
@@ -249,10 +251,12 @@ impl Bed {
         check_references(&db);
         let lengths: Vec<_> = segments.iter().map(|(id, row)| (*id, row.valid_len)).collect();
         let options = BodyOptions { segment_bytes: 1024, handles_max: 2 };
+        let scratch = ScratchOptions { segment_bytes: 4096, ..ScratchOptions::default() };
         let timers = Arc::<Deadlines>::default();
         let parts = Parts {
             journal: tape.clone(),
             bodies: BodyStore::open(disk.folder("bodies").unwrap(), options, lengths).unwrap(),
+            scratch: ScratchStore::open(disk.folder("scratch").unwrap(), scratch).unwrap(),
             metrics: Arc::new(Metrics::new(0.0).unwrap()),
             retained: restore::retained(&db).unwrap(),
             logs: restore::logs(

@@ -9,7 +9,7 @@
 //! - [`read`] one entry or value off the front of raw bytes
 //! - [`compare`] when two values are the same: headers exchange, declare arguments
 //! - [`display`] a value in the words of RabbitMQ's error texts
-//! - [`write`] tables built from nothing
+//! - [`mod@write`] tables built from nothing
 
 pub mod compare;
 pub mod display;

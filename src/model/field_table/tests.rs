@@ -14,8 +14,8 @@ pub(crate) enum Sample {
     Scalar(FieldValue<'static>),
     Text(Vec<u8>),
     Bytes(Vec<u8>),
-    Array(Vec<Sample>),
-    Table(Vec<(String, Sample)>),
+    Array(Vec<Self>),
+    Table(Vec<(String, Self)>),
 }
 
 impl Sample {

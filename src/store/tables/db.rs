@@ -18,6 +18,7 @@ use crate::store::codec::CodecError;
 use crate::store::error::StoreError;
 use crate::store::tables::bindings::Bindings;
 use crate::store::tables::bodies::Bodies;
+use crate::store::tables::declared::Declared;
 use crate::store::tables::exchanges::Exchanges;
 use crate::store::tables::logs::Logs;
 use crate::store::tables::meta::{CHECKPOINT_KEY, CheckpointRow, FORMAT, FORMAT_KEY, NAME};
@@ -31,8 +32,9 @@ use crate::store::tables::{Changes, CheckpointWrite, Row, Table};
 const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new(NAME);
 
 /// Every table but [`META`].
-const TABLES: [&str; 9] = [
+const TABLES: [&str; 10] = [
     Sessions::NAME,
+    Declared::NAME,
     QueuePages::NAME,
     Sets::NAME,
     Bodies::NAME,
@@ -277,6 +279,7 @@ impl Db {
             let mut transaction = database.begin_write()?;
             transaction.set_durability(Durability::Immediate)?;
             change(&transaction, &write.sessions)?;
+            change(&transaction, &write.declared)?;
             change(&transaction, &write.queue_pages)?;
             change(&transaction, &write.sets)?;
             change(&transaction, &write.bodies)?;

@@ -7,12 +7,14 @@
 //! - [`db`] the database: start-up reads, one value by key, and the one commit that makes a checkpoint current
 //! - [`meta`] format and checkpoint position
 //! - [`sessions`], [`queue_pages`], [`sets`], [`retained`] the broker's own rows
+//! - [`declared`] queues that clients declare
 //! - [`bodies`] body segments, [`logs`], [`partitions`] partition logs
 //! - [`exchanges`], [`bindings`] the durable topology
 
 pub mod bindings;
 pub mod bodies;
 pub mod db;
+pub mod declared;
 pub mod exchanges;
 pub mod logs;
 pub mod meta;
@@ -101,8 +103,10 @@ impl<T: Table> std::fmt::Debug for Changes<T> {
 pub struct CheckpointWrite {
     /// Where replay begins from now on.
     pub checkpoint: meta::CheckpointRow,
-    /// Sessions and other queues.
+    /// Sessions.
     pub sessions: Changes<sessions::Sessions>,
+    /// Declared queues.
+    pub declared: Changes<declared::Declared>,
     /// Pages of long queues.
     pub queue_pages: Changes<queue_pages::QueuePages>,
     /// Interned destination sets.
@@ -128,6 +132,7 @@ impl CheckpointWrite {
         Self {
             checkpoint,
             sessions: Changes::default(),
+            declared: Changes::default(),
             queue_pages: Changes::default(),
             sets: Changes::default(),
             bodies: Changes::default(),

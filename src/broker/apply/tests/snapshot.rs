@@ -59,7 +59,7 @@ fn body(broker: &Broker, body: &Body) -> Vec<u8> {
     match body {
         Body::Memory(stored) => stored.bytes.to_vec(),
         Body::Disk(reference) => broker.bodies.read(*reference).unwrap().to_vec(),
-        Body::Sent => panic!("a durable session has no entry without a body"),
+        Body::Sent | Body::Scratch(_) => panic!("a durable body is not durable"),
     }
 }
 

@@ -1,0 +1,124 @@
+//! Declared queues in a checkpoint: frozen, written, restored. Part of `broker::declared`.
+
+use std::sync::Arc;
+
+use ahash::AHashMap;
+
+use crate::model::ids::{QueueId, SHARD};
+use crate::store::bodies::BodyWriter;
+use crate::store::error::StoreError;
+use crate::store::tables::CheckpointWrite;
+use crate::store::tables::db::Db;
+use crate::store::tables::declared::{Declared, DeclaredKey};
+use crate::store::tables::queue_pages::PageKey;
+
+use super::super::Broker;
+use super::super::checkpoint::{Placed, put_pages};
+use super::super::queues::page::Page;
+use super::queue::DeclaredQueue;
+use super::row::DeclaredRow;
+use super::settings::QueueSettings;
+
+/// What changed of declared queues since the checkpoint before.
+pub struct FrozenQueues {
+    changed: Vec<FrozenQueue>,
+    ended: Vec<(QueueId, Vec<u64>)>,
+}
+
+struct FrozenQueue {
+    queue: Arc<DeclaredQueue>,
+    row: Vec<u8>,
+    pages: Vec<(u64, Option<Arc<Page>>)>,
+}
+
+impl FrozenQueues {
+    /// Freezes `changed`; of `ended`, pages go.
+    #[must_use]
+    pub fn take(changed: Vec<Arc<DeclaredQueue>>, ended: Vec<(QueueId, Vec<u64>)>) -> Self {
+        Self { changed: changed.into_iter().filter_map(freeze).collect(), ended }
+    }
+
+    /// Writes rows, pages and bodies.
+    ///
+    /// # Errors
+    /// The disk refuses.
+    pub fn put(
+        self,
+        write: &mut CheckpointWrite,
+        bodies: &mut BodyWriter,
+        references: &mut AHashMap<u32, i64>,
+    ) -> Result<Vec<(Arc<DeclaredQueue>, Placed)>, StoreError> {
+        let mut written = Vec::with_capacity(self.changed.len());
+        for FrozenQueue { queue, row, pages } in self.changed {
+            write.declared.put(DeclaredKey { shard: SHARD, queue: queue.id }, row.into());
+            let placed = put_pages(write, queue.id, &pages, bodies, references)?;
+            written.push((queue, placed));
+        }
+        for (queue, pages) in self.ended {
+            write.declared.delete(DeclaredKey { shard: SHARD, queue });
+            for page in pages {
+                write.queue_pages.delete(PageKey { shard: SHARD, queue, page });
+            }
+        }
+        Ok(written)
+    }
+}
+
+fn freeze(queue: Arc<DeclaredQueue>) -> Option<FrozenQueue> {
+    let mut inner = queue.inner.lock();
+    inner.dirty = false;
+    if !inner.exists {
+        return None;
+    }
+    let row = DeclaredRow {
+        vhost: Arc::clone(&queue.vhost),
+        name: Arc::clone(&queue.name),
+        auto_delete: queue.settings.auto_delete,
+        table: queue.settings.table.clone(),
+        tail: inner.ledger.queue.tail(),
+    };
+    let pages = inner.ledger.queue.freeze();
+    for (number, page) in &pages {
+        match page {
+            Some(_) => inner.persisted.insert(*number),
+            None => inner.persisted.remove(number),
+        };
+    }
+    drop(inner);
+    Some(FrozenQueue { queue, row: row.encode(), pages })
+}
+
+/// Queues as the last checkpoint left them, without their messages.
+///
+/// # Errors
+/// The database cannot be read, or a row does not fit.
+pub fn restore(broker: &Broker, db: &Db) -> Result<(), StoreError> {
+    db.for_each::<Declared>(|key, bytes| {
+        let row = DeclaredRow::decode(&bytes).map_err(|error| StoreError::Failed {
+            file: format!("declared queue {}", key.queue).into(),
+            reason: error.to_string(),
+        })?;
+        let settings = QueueSettings::restored(row.auto_delete, &row.table);
+        let make = || (row.vhost, row.name, settings);
+        let queue = broker.declared.by_id_or_new(key.queue, make);
+        let mut inner = queue.inner.lock();
+        inner.exists = true;
+        inner.ledger.queue.set_tail(row.tail);
+        Ok(())
+    })
+}
+
+/// The journal is replayed: all messages there are now count as handed out before.
+pub fn revive(broker: &Broker) {
+    for queue in broker.declared.all() {
+        queue.inner.lock().ledger.revive();
+    }
+}
+
+/// The journal takes records: what is expired or too much is dropped, idle queues are watched.
+pub fn resume(broker: &Broker, now_ms: u64) {
+    for queue in broker.declared.all() {
+        queue.touch(now_ms);
+        broker.tidy_queue(queue.id, now_ms);
+    }
+}

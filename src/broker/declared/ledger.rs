@@ -1,0 +1,295 @@
+//! Where each message of a declared queue stands: ready, out with a consumer, settled. Part of `broker::declared`.
+//!
+//! Messages are handed out by place. Every ready one at or beyond the cursor was never handed out; the ready ones
+//! before it were returned, and are remembered one by one. A durable message that is settled stays until the
+//! record that says so is applied; everything else goes at once.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::super::queues::entry::Entry;
+use super::super::queues::queue::Queue;
+use super::place::Place;
+
+/// A message that may be handed out next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ready {
+    /// Its place.
+    pub place: Place,
+    /// It was handed out before, or may have been before a restart.
+    pub redelivered: bool,
+}
+
+/// What became of a message that is done with.
+#[derive(Debug)]
+pub enum Finished {
+    /// It is gone.
+    Gone(Entry),
+    /// It goes when a record of its position is applied.
+    Settled(u64),
+    /// There is none, or it was done with before.
+    Unknown,
+}
+
+/// The messages of one queue.
+#[derive(Debug)]
+pub struct Ledger {
+    /// In a durable queue the durable messages, whose positions only applied records change; else all.
+    pub queue: Queue,
+    durable: bool,
+    /// Transient messages of a durable queue.
+    between: BTreeMap<Place, Entry>,
+    next_turn: u64,
+    cursor: Place,
+    returned: BTreeSet<Place>,
+    out: u64,
+    settled: u64,
+    ready_bytes: u64,
+    /// Payloads of all durable messages, settled ones included.
+    durable_bytes: u64,
+    /// Positions below were there before the restart.
+    restored_below: u64,
+}
+
+impl Ledger {
+    /// An empty one.
+    #[must_use]
+    pub fn new(durable: bool) -> Self {
+        let start = Place { position: 0, turn: 0 };
+        Self {
+            queue: if durable { Queue::default() } else { Queue::volatile() },
+            durable,
+            between: BTreeMap::new(),
+            next_turn: 0,
+            cursor: start,
+            returned: BTreeSet::new(),
+            out: 0,
+            settled: 0,
+            ready_bytes: 0,
+            durable_bytes: 0,
+            restored_below: 0,
+        }
+    }
+
+    /// Messages that wait to be handed out.
+    #[must_use]
+    pub fn ready(&self) -> u64 {
+        let held = self.queue.live() + self.between.len() as u64;
+        held.saturating_sub(self.out).saturating_sub(self.settled)
+    }
+
+    /// Bytes of their payloads.
+    #[must_use]
+    pub fn ready_bytes(&self) -> u64 {
+        self.ready_bytes
+    }
+
+    /// Messages that are out.
+    #[must_use]
+    pub fn out(&self) -> u64 {
+        self.out
+    }
+
+    /// Bytes of payloads of durable messages.
+    #[must_use]
+    pub fn durable_bytes(&self) -> u64 {
+        self.durable_bytes
+    }
+
+    /// The place that [`Self::push_transient`] would give.
+    #[must_use]
+    pub fn next_place(&self) -> Place {
+        let position = self.queue.tail();
+        if self.durable { Place { position, turn: self.next_turn } } else { Place::at(position) }
+    }
+
+    /// Appends what is not journaled for this queue.
+    pub fn push_transient(&mut self, mut entry: Entry) -> Place {
+        let place = self.next_place();
+        entry.order = place.position;
+        self.ready_bytes += u64::from(entry.payload_bytes);
+        if self.durable {
+            self.next_turn += 1;
+            self.between.insert(place, entry);
+        } else {
+            self.queue.push(entry);
+        }
+        place
+    }
+
+    /// Appends a durable message: the applier's.
+    pub fn push_durable(&mut self, entry: Entry) {
+        self.ready_bytes += u64::from(entry.payload_bytes);
+        self.durable_bytes += u64::from(entry.payload_bytes);
+        self.queue.push(entry);
+    }
+
+    /// Entries that a checkpoint wrote (restart).
+    pub fn restore(&mut self, entries: impl Iterator<Item = (u64, Entry)>) {
+        let mut bytes = 0;
+        self.queue.restore(entries.inspect(|(_, entry)| bytes += u64::from(entry.payload_bytes)));
+        self.ready_bytes += bytes;
+        self.durable_bytes += bytes;
+    }
+
+    /// All that is here now was here before the restart.
+    pub fn revive(&mut self) {
+        self.restored_below = self.queue.tail();
+    }
+
+    /// The message at `place`.
+    #[must_use]
+    pub fn get(&self, place: Place) -> Option<&Entry> {
+        if place.turn == Place::ON {
+            self.queue.get(place.position)
+        } else {
+            self.between.get(&place)
+        }
+    }
+
+    fn get_mut(&mut self, place: Place) -> Option<&mut Entry> {
+        if place.turn == Place::ON {
+            self.queue.get_volatile(place.position)
+        } else {
+            self.between.get_mut(&place)
+        }
+    }
+
+    /// The message to hand out next.
+    #[must_use]
+    pub fn first_ready(&self) -> Option<Ready> {
+        self.returned
+            .first()
+            .map(|place| Ready { place: *place, redelivered: true })
+            .or_else(|| self.ready_from(self.cursor))
+    }
+
+    /// The message to hand out after the one at `place`.
+    #[must_use]
+    pub fn ready_after(&self, place: Place) -> Option<Ready> {
+        let next = place.next();
+        let returned = self.returned.range(next..).next();
+        returned
+            .map(|place| Ready { place: *place, redelivered: true })
+            .or_else(|| self.ready_from(next.max(self.cursor)))
+    }
+
+    fn ready_from(&self, from: Place) -> Option<Ready> {
+        let on = self.queue.next_live(from.position).map(Place::at);
+        let before = self.between.range(from..).next().map(|(place, _)| *place);
+        let place = match (on, before) {
+            (Some(on), Some(before)) => on.min(before),
+            (on, before) => on.or(before)?,
+        };
+        let redelivered = place.turn == Place::ON && place.position < self.restored_below;
+        Some(Ready { place, redelivered })
+    }
+
+    /// The ready message at `place` goes out with a consumer that must acknowledge it. False when it is not ready.
+    pub fn take(&mut self, place: Place) -> bool {
+        let Some(payload) = self.leave_ready(place) else { return false };
+        if let Some(entry) = self.get_mut(place) {
+            entry.set_out(true);
+            self.out += 1;
+        }
+        self.ready_bytes = self.ready_bytes.saturating_sub(payload);
+        true
+    }
+
+    /// Moves the cursor or forgets the return; the payload's length if the message was ready.
+    fn leave_ready(&mut self, place: Place) -> Option<u64> {
+        let entry = self.get(place).filter(|entry| !entry.is_out() && !entry.is_settled())?;
+        let payload = u64::from(entry.payload_bytes);
+        if !self.returned.remove(&place) && place >= self.cursor {
+            self.cursor = place.next();
+        }
+        Some(payload)
+    }
+
+    /// The message at `place` is done with: acknowledged while it was out, or dropped while it was ready.
+    pub fn finish(&mut self, place: Place) -> Finished {
+        let Some(entry) = self.get(place).filter(|entry| !entry.is_settled()) else {
+            return Finished::Unknown;
+        };
+        if entry.is_out() {
+            self.out = self.out.saturating_sub(1);
+        } else if let Some(payload) = self.leave_ready(place) {
+            self.ready_bytes = self.ready_bytes.saturating_sub(payload);
+        }
+        if self.durable && place.turn == Place::ON {
+            if let Some(entry) = self.get_mut(place) {
+                entry.set_out(false);
+                entry.settle();
+                self.settled += 1;
+            }
+            return Finished::Settled(place.position);
+        }
+        let entry = if place.turn == Place::ON {
+            self.queue.remove(place.position)
+        } else {
+            self.between.remove(&place)
+        };
+        entry.map_or(Finished::Unknown, Finished::Gone)
+    }
+
+    /// The message at `place`, which is out, is ready again. False when it is not out.
+    pub fn give_back(&mut self, place: Place) -> bool {
+        let Some(entry) = self.get_mut(place).filter(|entry| entry.is_out()) else { return false };
+        entry.set_out(false);
+        let payload = u64::from(entry.payload_bytes);
+        self.out = self.out.saturating_sub(1);
+        self.ready_bytes += payload;
+        self.returned.insert(place);
+        true
+    }
+
+    /// The message at `position` was settled, and no record of it was taken: it is ready again.
+    pub fn unsettle(&mut self, position: u64) {
+        let place = Place::at(position);
+        let Some(entry) = self.get_mut(place).filter(|entry| entry.is_settled()) else { return };
+        entry.unsettle();
+        let payload = u64::from(entry.payload_bytes);
+        self.settled = self.settled.saturating_sub(1);
+        self.ready_bytes += payload;
+        self.returned.insert(place);
+    }
+
+    /// Takes the durable message at `position` out for good: the applier's.
+    pub fn remove(&mut self, position: u64) -> Option<Entry> {
+        let entry = self.queue.remove(position)?;
+        let payload = u64::from(entry.payload_bytes);
+        self.durable_bytes = self.durable_bytes.saturating_sub(payload);
+        if entry.is_settled() {
+            self.settled = self.settled.saturating_sub(1);
+        } else if entry.is_out() {
+            self.out = self.out.saturating_sub(1);
+        } else {
+            self.returned.remove(&Place::at(position));
+            self.ready_bytes = self.ready_bytes.saturating_sub(payload);
+        }
+        Some(entry)
+    }
+
+    /// Takes all durable messages out: the applier's, when the queue is deleted.
+    pub fn take_durable(&mut self) -> Queue {
+        std::mem::replace(self, Self::new(self.durable)).queue
+    }
+
+    /// Forgets the transient messages of a queue that is deleted; those with positions stay.
+    pub fn clear_transient(&mut self) {
+        self.between.clear();
+        self.returned.retain(|place| place.turn == Place::ON);
+        if !self.durable {
+            *self = Self::new(false);
+        }
+    }
+
+    /// Ready messages in order.
+    pub fn iter_ready(&self) -> impl Iterator<Item = Place> {
+        let mut next = self.first_ready();
+        std::iter::from_fn(move || {
+            let ready = next?;
+            next = self.ready_after(ready.place);
+            Some(ready.place)
+        })
+    }
+}
