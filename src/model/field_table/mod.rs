@@ -7,7 +7,7 @@
 //! travel byte for byte. Names may repeat, the first counts; order is the sender's.
 //!
 //! - [`value`] one value, and what it can be asked
-//! - [`read`] one entry or value off the front of raw bytes
+//! - `read` one entry or value off the front of raw bytes
 //! - [`compare`] when two values are the same: headers exchange, declare arguments
 //! - [`display`] a value in the words of RabbitMQ's error texts
 //! - [`mod@write`] tables built from nothing
