@@ -242,7 +242,7 @@ class Declarer(Party):
             self.doubt.add(name)
             self.channel.call("queue.declare", queue=name, durable=True)
             # Both are answered in order, so the binding's answer speaks for the queue too.
-            self.channel.call("queue.bind", queue=name, exchange=EXCHANGE, routing_key="nobody." + name)
+            self.channel.call("queue.bind", queue=name, exchange="amq.direct", routing_key=name)
             self.there.add(name)
         self.doubt.discard(name)
 
@@ -258,7 +258,7 @@ class Declarer(Party):
                 present = False
             if name in self.there:
                 check(present, f"{name} was declared and is gone")
-                channel.select().confirmed(EXCHANGE, "nobody." + name, "bound?", mandatory=True)
+                channel.select().confirmed("amq.direct", name, "bound?", mandatory=True)
                 check(not channel.kept, f"{name} lost its binding")
                 channel.call("queue.purge", queue=name)
             check(not (present and name in self.gone), f"{name} was deleted and is back")
