@@ -183,6 +183,7 @@ impl Broker {
             journal: parts.journal,
             router: Router::default(),
             sessions: Sessions::default(),
+            declared: DeclaredQueues::new(keeping),
             exchanges: Exchanges::default(),
             declared: DeclaredQueues::new(keeping),
             retained: parts.retained,
