@@ -34,15 +34,12 @@ pub fn topology(error: &TopologyError) -> Fault {
     Fault::new(code, error.to_string())
 }
 
-/// Messages of `queue` are not to be had for `login`.
+/// Messages of `queue` are not to be had.
 #[must_use]
-pub fn consuming(error: &ConsumeError, queue: &DeclaredQueue, login: &str) -> Fault {
+pub fn consuming(error: &ConsumeError, queue: &DeclaredQueue) -> Fault {
     let (name, vhost) = (&queue.name, &queue.vhost);
     match error {
-        ConsumeError::NotAuthorized => Fault::new(
-            ReplyCode::AccessRefused,
-            format!("access to queue '{name}' in vhost '{vhost}' refused for user '{login}'"),
-        ),
+        ConsumeError::NotAuthorized(why) => Fault::new(ReplyCode::AccessRefused, why.clone()),
         ConsumeError::Locked => {
             topology(&TopologyError::Locked { name: name.to_string(), vhost: vhost.to_string() })
         }

@@ -43,7 +43,7 @@ impl Client {
         let Some(channel) = channels.get_mut(&number) else { return Ok(()) };
         let reply_name = channel.replying.as_ref().map(|replying| &*replying.name);
         let author = Author { login: &self.login, reply_name };
-        let prepared = prepare(published.properties, author)
+        let prepared = prepare(&published.properties, author)
             .map_err(|fault| fault.at(MethodId::BASIC_PUBLISH))?;
         let all_keys;
         let keys: &[&str] = if prepared.more_keys.is_empty() {
