@@ -66,9 +66,8 @@ impl ClientTraits {
     pub fn read(properties: &[u8]) -> Result<Self, TableError> {
         let table = FieldTable::check(properties, CLIENT_LIMITS)?;
         let capabilities = table.get("capabilities").and_then(|value| value.as_table());
-        let can = |name| {
-            capabilities.and_then(|table| table.get(name)?.as_bool()).unwrap_or_default()
-        };
+        let can =
+            |name| capabilities.and_then(|table| table.get(name)?.as_bool()).unwrap_or_default();
         let product = table.get("product").and_then(|value| value.as_str());
         Ok(Self {
             consumer_cancel_notify: can("consumer_cancel_notify"),

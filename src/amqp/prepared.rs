@@ -15,12 +15,8 @@ const TRANSIENT: u8 = 1;
 /// Delivery mode of what survives a restart.
 const PERSISTENT: u8 = 2;
 /// Fields that have a meaning for the broker.
-const MEANINGFUL: [ContentField; 4] = [
-    ContentField::Headers,
-    ContentField::ReplyTo,
-    ContentField::Expiration,
-    ContentField::UserId,
-];
+const MEANINGFUL: [ContentField; 4] =
+    [ContentField::Headers, ContentField::ReplyTo, ContentField::Expiration, ContentField::UserId];
 
 /// A publish's properties, understood.
 #[derive(Debug, PartialEq, Eq)]
@@ -49,10 +45,7 @@ pub struct Author<'a> {
 /// # Errors
 /// What closes the channel.
 #[inline]
-pub fn prepare<'a>(
-    properties: &Properties<'a>,
-    author: Author<'_>,
-) -> Result<Prepared<'a>, Fault> {
+pub fn prepare<'a>(properties: &Properties<'a>, author: Author<'_>) -> Result<Prepared<'a>, Fault> {
     let persistent = match properties.delivery_mode() {
         None | Some(TRANSIENT) => false,
         Some(PERSISTENT) => true,
@@ -90,9 +83,7 @@ fn prepare_meaningful<'a>(
         )));
     }
     let expires_in_ms = match properties.expiration() {
-        Some(text) => {
-            Some(expiration_ms(text).map_err(|error| refusal::expiration(error, text))?)
-        }
+        Some(text) => Some(expiration_ms(text).map_err(|error| refusal::expiration(error, text))?),
         None => None,
     };
     let mut more_keys = Vec::new();
