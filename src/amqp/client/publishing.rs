@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::amqp::codec::basic::PublishHead;
 use crate::amqp::codec::content::{Content, Return};
 use crate::amqp::codec::method_id::MethodId;
 use crate::amqp::codec::reply::Reply;
@@ -82,12 +83,8 @@ impl Client {
             }
         };
         if head.mandatory && !outcome.matched() {
-            let back = Return {
-                code: ReplyCode::NoRoute,
-                exchange: head.exchange,
-                routing_key: head.routing_key,
-            };
             let content = Content { properties: &prepared.properties, body: published.body };
+            let back = unroutable(head);
             self.link.outbound.push_reply(|out| back.put(number, &content, *frame_bytes_max, out));
         }
         let Some(confirms) = &mut channel.confirms else { return Ok(()) };
@@ -117,6 +114,12 @@ impl Client {
             }
         }
     }
+}
+
+/// A mandatory message on its way back; before its confirm, if it gets one.
+fn unroutable<'a>(head: &PublishHead<'a>) -> Return<'a> {
+    let PublishHead { exchange, routing_key, .. } = *head;
+    Return { code: ReplyCode::NoRoute, exchange, routing_key }
 }
 
 impl Serving {
