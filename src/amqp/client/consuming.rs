@@ -232,7 +232,9 @@ impl Client {
         }
         // What was written by the way, a drop by expiry for example, is nobody's flood.
         touched::forgive_congested();
-        Ok(Flow::Continue)
+        // Each may be a large message: the next ones wait until this one has left.
+        let overrun = self.link.outbound.is_overrun();
+        Ok(if overrun { Flow::Stop } else { Flow::Continue })
     }
 }
 
