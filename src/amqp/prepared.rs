@@ -8,7 +8,7 @@ use crate::amqp::refusal;
 use crate::broker::replies::REPLY_TO;
 use crate::model::content::edit::Editor;
 use crate::model::content::{ContentField, Properties, delivery_mode, expiration_ms};
-use crate::model::field_table::{FieldArray, FieldTable, FieldValue, Limits};
+use crate::model::field_table::{FieldArray, FieldTable, FieldValue};
 
 /// Delivery mode of what need not survive a restart.
 const TRANSIENT: u8 = 1;
@@ -44,10 +44,11 @@ pub struct Author<'a> {
 /// # Errors
 /// What closes the channel or, for a table that is none, the connection.
 #[inline]
-pub fn prepare<'a>(block: &'a [u8], author: Author<'_>) -> Result<Prepared<'a>, Fault> {
+pub fn prepare<'a>(properties: Properties<'a>, author: Author<'_>) -> Result<Prepared<'a>, Fault> {
+    let block = properties.block();
     let flags = block.first_chunk().map_or(0, |flags| u16::from_be_bytes(*flags));
     if flags & MEANINGFUL != 0 {
-        return prepare_meaningful(block, author);
+        return prepare_meaningful(properties, author);
     }
     Ok(Prepared {
         properties: Cow::Borrowed(block),
@@ -58,13 +59,9 @@ pub fn prepare<'a>(block: &'a [u8], author: Author<'_>) -> Result<Prepared<'a>, 
 }
 
 fn prepare_meaningful<'a>(
-    block: &'a [u8],
+    properties: Properties<'a>,
     author: Author<'_>,
 ) -> Result<Prepared<'a>, Fault> {
-    // A block fits a frame, whatever the operator lets one be.
-    let limits = Limits { bytes: block.len(), ..Limits::default() };
-    let properties = Properties::scan(block, limits)
-        .map_err(|error| Fault::new(ReplyCode::SyntaxError, error.to_string()))?;
     let asks_here = properties.reply_to() == Some(REPLY_TO.as_bytes());
     if asks_here && author.reply_name.is_none() {
         return Err(unmet("fast reply consumer does not exist"));
@@ -90,7 +87,7 @@ fn prepare_meaningful<'a>(
         collect_keys(headers, "CC", &mut more_keys)?;
         blind = collect_keys(headers, "BCC", &mut more_keys)?;
     }
-    let mut block = Cow::Borrowed(block);
+    let mut block = Cow::Borrowed(properties.block());
     if asks_here || blind {
         let mut editor = Editor::new(properties);
         if let Some(name) = author.reply_name.filter(|_| asks_here) {

@@ -185,7 +185,6 @@ impl Broker {
             sessions: Sessions::default(),
             declared: DeclaredQueues::new(keeping),
             exchanges: Exchanges::default(),
-            declared: DeclaredQueues::new(keeping),
             retained: parts.retained,
             logs: parts.logs,
             replies: Replies::default(),

@@ -112,7 +112,7 @@ impl Client {
             }
         });
         if let Some((queue, why)) = failed {
-            let fault = refusal::consuming(&ConsumeError::Storage(why), &queue, &self.login);
+            let fault = refusal::consuming(&ConsumeError::Storage(why), &queue);
             self.link.outbound.push_reply(|out| reply::put_close(&fault, 0, out));
             self.end(CloseReason::Broker);
         }
