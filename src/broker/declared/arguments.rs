@@ -151,7 +151,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::{Arguments, Overflow};
-    use crate::model::field_table::{FieldValue, TableWriter};
+    use crate::model::field_table::FieldValue;
+    use crate::model::field_table::write::TableWriter;
 
     fn parse(entries: &[(&str, FieldValue<'_>)]) -> Result<Arguments, String> {
         let mut table = Vec::new();
