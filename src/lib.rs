@@ -9,13 +9,14 @@
 //! - [`server`] listeners, connection loop, timer wheel; knows no protocol.
 //! - [`store`] what survives a restart: journal, bodies, partition files, redb tables.
 //! - [`broker`] the domain in no protocol's words.
-//! - [`mqtt`], [`kafka`] one folder a protocol, of one shape.
+//! - [`mqtt`], [`amqp`], [`kafka`] one folder a protocol, of one shape.
 //! - [`bridge`] routes between topics, exchanges and logs.
 //! - [`admin`] HTTP: metrics and health.
 //! - [`config`], [`app`] the configuration bundle and the composition root.
 //! - [`cli`] the command line, which starts it.
 
 pub mod admin;
+pub mod amqp;
 pub mod app;
 pub mod auth;
 pub mod bridge;

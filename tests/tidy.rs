@@ -22,13 +22,14 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("broker", &["model", "auth", "metrics", "config", "store"]),
     ("bridge", &["model", "auth", "metrics", "config", "broker"]),
     ("mqtt", &["model", "auth", "metrics", "config", "net", "server", "broker"]),
+    ("amqp", &["model", "auth", "metrics", "config", "net", "server", "broker"]),
     ("kafka", &["model", "auth", "metrics", "config", "net", "server", "broker"]),
     ("admin", &["model", "auth", "metrics", "config", "broker"]),
     (
         "app",
         &[
             "model", "metrics", "auth", "config", "net", "server", "store", "broker", "mqtt",
-            "kafka", "bridge", "admin",
+            "amqp", "kafka", "bridge", "admin",
         ],
     ),
     ("cli", &["app", "config", "auth", "bridge"]),
@@ -37,8 +38,15 @@ const LAYERS: &[(&str, &[&str])] = &[
 ];
 
 /// Modules without sockets, files, tasks or dice.
-const PURE: &[&str] =
-    &["model", "mqtt::codec", "mqtt::connection", "kafka::codec", "kafka::connection"];
+const PURE: &[&str] = &[
+    "model",
+    "mqtt::codec",
+    "mqtt::connection",
+    "amqp::codec",
+    "amqp::connection",
+    "kafka::codec",
+    "kafka::connection",
+];
 const IMPURE_WORDS: &[&str] = &["tokio::", "std::net", "std::fs", "std::thread", "getrandom::"];
 
 /// Words that only these modules may say, and why.

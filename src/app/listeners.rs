@@ -12,11 +12,12 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
+use crate::amqp::service::{Service as AmqpService, Shared as AmqpShared};
 use crate::broker::append::LogFront;
 use crate::config::address::ListenAddress;
 use crate::kafka::service::{KafkaConfig, Shared as KafkaShared, Timer, serve};
 use crate::metrics::{CloseReason, Metrics, Protocol};
-use crate::mqtt::service::{Service, Shared as MqttShared};
+use crate::mqtt::service::{Service as MqttService, Shared as MqttShared};
 use crate::net::outbound::{CLOSE, Outbound};
 use crate::net::stream::Stream;
 use crate::net::tls::Tls;
@@ -57,7 +58,7 @@ pub(super) fn bind_one(
     Err(refuse(last))
 }
 
-/// MQTT connections, those without a session among them, which the broker knows nothing of.
+/// MQTT and AMQP connections, those that have not logged in among them, which the broker knows nothing of.
 #[derive(Default)]
 pub(super) struct Roll(Mutex<(Vec<Weak<Outbound>>, usize)>);
 
@@ -92,6 +93,7 @@ pub(super) struct Connections {
     pub(super) metrics: Arc<Metrics>,
     pub(super) clock: Clock,
     pub(super) mqtt: MqttShared,
+    pub(super) amqp: AmqpShared,
     pub(super) kafka: Arc<KafkaShared<LogFront>>,
     pub(super) shutdown: watch::Receiver<bool>,
     pub(super) roll: Arc<Roll>,
@@ -107,20 +109,31 @@ impl Connections {
         place
     }
 
-    /// Accepts MQTT connections, over TLS if `tls` is given.
-    pub(super) async fn mqtt(self, listener: StdListener, tls: Option<Arc<Tls>>) -> io::Result<()> {
+    /// Accepts connections that speak `protocol`, MQTT or AMQP, over TLS if `tls` is given.
+    pub(super) async fn driven(
+        self,
+        protocol: Protocol,
+        listener: StdListener,
+        tls: Option<Arc<Tls>>,
+    ) -> io::Result<()> {
         accept(listener, move |stream, peer| {
-            let Some(place) = self.enter(Protocol::Mqtt) else { return };
+            let Some(place) = self.enter(protocol) else { return };
             let (connections, tls) = (self.clone(), tls.clone());
             self.workers.spawn(async move {
-                connections.serve_mqtt(stream, peer, tls).await;
+                connections.serve_driven(protocol, stream, peer, tls).await;
                 drop(place);
             });
         })
         .await
     }
 
-    async fn serve_mqtt(self, stream: StdStream, peer: SocketAddr, tls: Option<Arc<Tls>>) {
+    async fn serve_driven(
+        self,
+        protocol: Protocol,
+        stream: StdStream,
+        peer: SocketAddr,
+        tls: Option<Arc<Tls>>,
+    ) {
         let stream = match TcpStream::from_std(stream) {
             Ok(stream) => stream,
             Err(error) => return tracing::warn!(%peer, %error, "cannot serve a connection"),
@@ -136,20 +149,31 @@ impl Connections {
                 };
                 match shaken {
                     Ok(Ok(stream)) => Stream::Tls(Box::new(stream)),
-                    Ok(Err(error)) => return self.refuse_tls(peer, &error.to_string()),
-                    Err(_) => return self.refuse_tls(peer, "handshake timed out"),
+                    Ok(Err(error)) => return self.refuse_tls(protocol, peer, &error.to_string()),
+                    Err(_) => return self.refuse_tls(protocol, peer, "handshake timed out"),
                 }
             }
         };
-        let limit = self.mqtt.config.live().mqtt.outbound_buffer_bytes_max;
+        let live = Arc::clone(&self.mqtt.config.live());
+        let limit = match protocol {
+            Protocol::Amqp => live.amqp.outbound_buffer_bytes_max,
+            Protocol::Mqtt | Protocol::Kafka => live.mqtt.outbound_buffer_bytes_max,
+        };
+        drop(live);
         let outbound = Arc::new(Outbound::new(stream.inline(), limit));
         self.roll.enter(&outbound);
-        let service = Service::new(&self.mqtt, outbound, peer, self.clock.now_ms());
-        drive(stream, service, self.clock).await;
+        let now_ms = self.clock.now_ms();
+        if protocol == Protocol::Amqp {
+            let service = AmqpService::new(&self.amqp, outbound, peer, now_ms);
+            drive(stream, service, self.clock).await;
+        } else {
+            let service = MqttService::new(&self.mqtt, outbound, peer, now_ms);
+            drive(stream, service, self.clock).await;
+        }
     }
 
-    fn refuse_tls(&self, peer: SocketAddr, error: &str) {
-        self.metrics.connections.closed.of(Protocol::Mqtt, CloseReason::Tls).inc();
+    fn refuse_tls(&self, protocol: Protocol, peer: SocketAddr, error: &str) {
+        self.metrics.connections.closed.of(protocol, CloseReason::Tls).inc();
         tracing::debug!(%peer, error, "a TLS handshake failed");
     }
 

@@ -3,11 +3,13 @@
 //!
 //! - [`storage`] the data directory: lock, checkpoint, replay, threads
 //! - [`listeners`] what is listened on, and what each speaks
+//! - [`routes`] the routes of `bridge-config/`
 //! - [`timers`] the broker's deadlines on the server's wheel
 //! - [`logging`] the broker's own log lines
 
 mod listeners;
 mod logging;
+mod routes;
 mod storage;
 mod timers;
 
@@ -21,9 +23,8 @@ use tokio::sync::watch;
 
 use crate::admin::readiness::{Condition, Readiness};
 use crate::admin::{self, AdminState};
+use crate::amqp::service::Shared as AmqpShared;
 use crate::bridge::file;
-use crate::bridge::route::{Route, RouteMetrics};
-use crate::bridge::subscriber::RouteSubscriber;
 use crate::broker::append::LogFront;
 use crate::broker::apply::ApplyError;
 use crate::broker::consumer::CloseReason;
@@ -34,7 +35,7 @@ use crate::config::sections::{ClientCertificate, TlsSection};
 use crate::config::source::ConfigError;
 use crate::config::{Config, Options};
 use crate::kafka::service::Shared as KafkaShared;
-use crate::metrics::{Metrics, MetricsError};
+use crate::metrics::{Metrics, MetricsError, Protocol};
 use crate::mqtt::service::Shared as MqttShared;
 use crate::net::dev_certs::{Provision, provide};
 use crate::net::tls::{ClientAuth, Tls, TlsError, TlsFiles};
@@ -85,6 +86,14 @@ pub enum AppError {
     /// Two metrics have one name.
     #[error(transparent)]
     Metrics(#[from] MetricsError),
+    /// An exchange that a route needs.
+    #[error("route {route}: {reason}")]
+    Route {
+        /// Its name.
+        route: String,
+        /// Why it cannot be had.
+        reason: String,
+    },
     /// Directives for log lines.
     #[error("log.level: {0}")]
     LogLevel(String),
@@ -94,6 +103,8 @@ pub enum AppError {
 struct Sockets {
     mqtt: Option<Bound>,
     mqtts: Option<Bound>,
+    amqp: Option<Bound>,
+    amqps: Option<Bound>,
     kafka: Option<Bound>,
     admin: Option<Bound>,
 }
@@ -103,13 +114,17 @@ impl Sockets {
         Ok(Self {
             mqtt: bind_one("mqtt", &config.listeners.mqtt)?,
             mqtts: bind_one("mqtts", &config.listeners.mqtts)?,
+            amqp: bind_one("amqp", &config.listeners.amqp)?,
+            amqps: bind_one("amqps", &config.listeners.amqps)?,
             kafka: bind_one("kafka", &config.listeners.kafka)?,
             admin: bind_one("admin", &config.listeners.admin)?,
         })
     }
 
     fn announce(&self) {
-        for bound in [&self.mqtt, &self.mqtts, &self.kafka, &self.admin].into_iter().flatten() {
+        let all =
+            [&self.mqtt, &self.mqtts, &self.amqp, &self.amqps, &self.kafka, &self.admin];
+        for bound in all.into_iter().flatten() {
             tracing::info!("listening {} {}", bound.name, bound.address);
         }
     }
@@ -150,7 +165,7 @@ async fn serve(bundle: Arc<Bundle>, begun: Instant) -> Result<(), AppError> {
             now_ms: Arc::clone(&now_ms),
         },
     )?);
-    install_routes(&storage, &routes, &metrics, clock.now_ms())?;
+    routes::install(&storage.broker, &routes, &metrics, clock.now_ms())?;
     let workers = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let workers = Arc::new(Workers::start(workers)?);
     let (stop, shutdown) = watch::channel(false);
@@ -168,6 +183,12 @@ async fn serve(bundle: Arc<Bundle>, begun: Instant) -> Result<(), AppError> {
             broker: Arc::clone(&storage.broker),
             config: Arc::clone(&bundle),
             wheel: Arc::clone(&wheel),
+        },
+        amqp: AmqpShared {
+            broker: Arc::clone(&storage.broker),
+            config: Arc::clone(&bundle),
+            wheel: Arc::clone(&wheel),
+            cluster_name: storage.cluster_id.as_str().into(),
         },
         kafka: Arc::new(kafka),
         shutdown: shutdown.clone(),
@@ -196,26 +217,6 @@ async fn serve(bundle: Arc<Bundle>, begun: Instant) -> Result<(), AppError> {
     Ok(())
 }
 
-/// Makes every route a subscriber, and the logs that always get its messages.
-fn install_routes(
-    storage: &Storage,
-    routes: &[Arc<Route>],
-    metrics: &Metrics,
-    now_ms: u64,
-) -> Result<(), MetricsError> {
-    let route_metrics = Arc::new(RouteMetrics::new(routes, metrics)?);
-    for (index, route) in routes.iter().enumerate() {
-        let metrics = Arc::clone(&route_metrics);
-        let subscriber = RouteSubscriber::new(Arc::clone(route), metrics, index);
-        let router = storage.broker.router.vhost(&route.vhost);
-        router.add_route(&route.filter, Arc::new(subscriber));
-        if let Some(log) = route.fixed_log() {
-            storage.broker.prepare_log(&route.vhost, log, route.partitions, now_ms);
-        }
-    }
-    Ok(())
-}
-
 /// Says goodbye to every connection in its protocol's words and waits until it is read, or long enough.
 async fn farewell(storage: &Storage, connections: &Connections) {
     for session in storage.broker.sessions.all() {
@@ -239,11 +240,16 @@ fn start_accepting(
     tls: Option<Arc<Tls>>,
 ) -> Tasks {
     let mut tasks = Vec::new();
-    if let Some(bound) = sockets.mqtt.take() {
-        tasks.push(spawn_accepting("mqtt", connections.clone().mqtt(bound.listener, None)));
-    }
-    if let Some(bound) = sockets.mqtts.take() {
-        tasks.push(spawn_accepting("mqtts", connections.clone().mqtt(bound.listener, tls)));
+    for (bound, protocol, tls) in [
+        (sockets.mqtt.take(), Protocol::Mqtt, None),
+        (sockets.mqtts.take(), Protocol::Mqtt, tls.clone()),
+        (sockets.amqp.take(), Protocol::Amqp, None),
+        (sockets.amqps.take(), Protocol::Amqp, tls),
+    ] {
+        if let Some(Bound { name, listener, .. }) = bound {
+            let accepting = connections.clone().driven(protocol, listener, tls);
+            tasks.push(spawn_accepting(name, accepting));
+        }
     }
     if let Some(bound) = sockets.kafka.take() {
         tasks.push(spawn_accepting("kafka", connections.clone().kafka(bound.listener)));
@@ -333,7 +339,8 @@ impl Signals {
 }
 
 fn open_tls(config: &Config, now_ms: u64) -> Result<Option<Arc<Tls>>, AppError> {
-    if config.listeners.mqtts == ListenAddress::Off {
+    let listeners = &config.listeners;
+    if listeners.mqtts == ListenAddress::Off && listeners.amqps == ListenAddress::Off {
         return Ok(None);
     }
     let files = tls_files(&config.certs, &config.tls);

@@ -13,6 +13,7 @@ use crate::broker::Parts;
 use crate::broker::checkpoint::Checkpointer;
 use crate::broker::consumer::Waiter;
 use crate::broker::engine::{Due, Engine, NowMs, Observer};
+use crate::broker::exchanges::TopologyLimits;
 use crate::broker::fanout::QueueLimits;
 use crate::broker::limits::Limits;
 use crate::broker::logs::settings::LogSettings;
@@ -42,8 +43,6 @@ const DATABASE_CACHE_BYTES: usize = 16 << 20;
 /// QoS 0 messages that wait behind a session's queue, and their bytes.
 const VOLATILE_MAX: usize = 10_000;
 const VOLATILE_BYTES_MAX: usize = 4 << 20;
-/// Bodies of transient messages in memory.
-const TRANSIENT_BYTES_MAX: usize = 64 << 20;
 /// Between two log lines about a long replay.
 const PROGRESS_BATCHES: u64 = 2_000;
 
@@ -106,8 +105,21 @@ fn limits(config: &Config) -> Limits {
         logs_max: config.logs.logs_max,
         partitions_max: config.logs.partitions_max,
         default_partitions: config.logs.default_partitions,
-        transient_bytes_max: TRANSIENT_BYTES_MAX,
+        transient_bytes_max: config.amqp.memory_bytes_max,
     }
+}
+
+fn topology_limits(config: &Config) -> TopologyLimits {
+    let amqp = &config.amqp;
+    TopologyLimits {
+        queues_max: amqp.queues_max,
+        exchanges_max: amqp.exchanges_max,
+        bindings_max: amqp.bindings_max,
+    }
+}
+
+fn scratch_options(config: &Config) -> ScratchOptions {
+    ScratchOptions { bytes_max: config.amqp.scratch_bytes_max, ..ScratchOptions::default() }
 }
 
 impl Storage {
@@ -141,7 +153,7 @@ impl Storage {
         let parts = Parts {
             journal: opened.journal.clone(),
             bodies,
-            scratch: ScratchStore::open(folder(&root, "scratch")?, ScratchOptions::default())?,
+            scratch: ScratchStore::open(folder(&root, "scratch")?, scratch_options(config))?,
             metrics: Arc::clone(around.metrics),
             retained: restore::retained(&db)?,
             logs: restore::logs(
@@ -154,6 +166,7 @@ impl Storage {
             timers: Arc::new(Handle(Arc::clone(around.timers))),
         };
         let (broker, mut applier) = restore::broker(parts, &db, checkpoint.as_ref())?;
+        broker.exchanges.set_limits(topology_limits(config));
         let is_behind = replay(&mut applier, opened.replay)? > 0 || checkpoint.is_none();
         restore::revive(&broker, &applier);
         around.timers.serve(&broker);

@@ -12,6 +12,9 @@ pub const PASSWORD_BYTES_MAX: usize = 4096;
 /// and every core.
 pub const VERIFICATIONS_MAX: usize = 4;
 
+/// The name and the password that AMQP clients offer when they were given none.
+pub const GUEST: &str = "guest";
+
 /// Hash that no password has, of the same cost as real ones: an unknown user takes as long as a wrong password.
 const NOBODY: &str = "$argon2id$v=19$m=19456,t=2,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
 
@@ -88,6 +91,28 @@ impl Authenticator {
         }
     }
 
+    /// The principal of a peer whose protocol makes it offer something: [`GUEST`] with that as its password stands
+    /// for no credentials, unless a user has that name. Unlike in [`Self::verify`], what nobody can verify is
+    /// refused.
+    ///
+    /// # Errors
+    /// [`AuthError::BadCredentials`].
+    pub fn verify_offered(
+        &self,
+        user: &str,
+        password: &[u8],
+        peer_is_loopback: bool,
+    ) -> Result<Principal, AuthError> {
+        let is_user = self.users.as_ref().is_some_and(|users| users.hash(user).is_some());
+        if !is_user && user == GUEST && password == GUEST.as_bytes() {
+            return self.anonymous(peer_is_loopback).map_err(|_| AuthError::BadCredentials);
+        }
+        if self.users.is_none() {
+            return Err(AuthError::BadCredentials);
+        }
+        self.verify(Some(user), Some(password), peer_is_loopback)
+    }
+
     /// The principal of a peer that offers no credentials. Never slow.
     ///
     /// # Errors
@@ -150,6 +175,29 @@ mod tests {
         assert_eq!((&*principal.name, principal.anonymous), ("anonymous", true));
         assert!(authenticator.verify(Some("root"), Some(b"x"), false).is_err());
         assert!(!authenticator.is_slow(Some("root")));
+    }
+
+    #[test]
+    fn a_guest_is_anonymous_where_anonymous_peers_are_welcome() {
+        let offer = |authenticator: &Authenticator, user, password: &str, loopback| {
+            authenticator
+                .verify_offered(user, password.as_bytes(), loopback)
+                .ok()
+                .map(|principal| principal.anonymous)
+        };
+        let open = Authenticator::new(None, AnonymousPolicy::Loopback);
+        assert_eq!(offer(&open, "guest", "guest", true), Some(true));
+        assert_eq!(offer(&open, "guest", "guest", false), None);
+        assert_eq!(offer(&open, "guest", "wrong", true), None);
+        assert_eq!(offer(&open, "alice", "secret", true), None);
+        let closed = with_alice(AnonymousPolicy::Never);
+        assert_eq!(offer(&closed, "guest", "guest", true), None);
+        assert_eq!(offer(&closed, "alice", "secret", false), Some(false));
+        let mut users = PasswordFile::default();
+        users.set("guest", hash(b"other").unwrap()).unwrap();
+        let named = Authenticator::new(Some(users), AnonymousPolicy::Loopback);
+        assert_eq!(offer(&named, "guest", "guest", true), None);
+        assert_eq!(offer(&named, "guest", "other", true), Some(false));
     }
 
     #[test]

@@ -1,159 +1,50 @@
-//! One compiled route: from a message to log name, key and partition. Part of `bridge`; pure.
+//! One compiled route. Part of `bridge`; pure.
 
 use std::sync::Arc;
 
-use prometheus::core::Collector;
-use prometheus::{IntCounter, IntCounterVec, Opts};
-
-use crate::bridge::template::{RenderError, RouteContext, Template};
-use crate::broker::logs::name;
-use crate::metrics::label::{Label, PerLabel, RouteFailure};
-use crate::metrics::{Metrics, MetricsError};
-use crate::model::topic::TopicFilter;
+use crate::bridge::into_exchange::IntoExchange;
+use crate::bridge::into_log::IntoLog;
+use crate::bridge::into_tree::IntoTree;
 
 /// A route, valid from its load on.
 #[derive(Clone, Debug)]
 pub struct Route {
     /// Unique among all routes; a label of its metrics.
     pub name: Arc<str>,
-    /// Where its topics and logs live.
+    /// Where its addresses live.
     pub vhost: Arc<str>,
-    /// Which topics it carries.
-    pub filter: TopicFilter,
-    /// Partitions of a log that this route creates; `None` is the broker's default.
-    pub partitions: Option<u32>,
-    pub(super) log: Template,
-    /// `None`: records have no key.
-    pub(super) key: Option<Template>,
-    pub(super) partition: Option<Template>,
+    /// From where to where.
+    pub way: Way,
 }
 
-/// Where one message goes. Kept by the caller and filled again and again, so that a route allocates nothing
-/// per message once its buffers have grown.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Target {
-    log: Vec<u8>,
-    key: Vec<u8>,
-    has_key: bool,
-    partition: Option<u32>,
-    scratch: Vec<u8>,
+/// From where to where a route carries.
+#[derive(Clone, Debug)]
+pub enum Way {
+    /// From the topic tree into logs.
+    IntoLog(IntoLog),
+    /// From the topic tree into an exchange.
+    IntoExchange(IntoExchange),
+    /// From an exchange into the topic tree.
+    IntoTree(IntoTree),
 }
 
 impl Route {
-    /// The log's name, if every message goes into the same one.
+    /// The log's name and the partitions asked for, if every message goes into the same log.
     #[must_use]
-    pub fn fixed_log(&self) -> Option<&str> {
-        self.log.fixed()
-    }
-
-    /// Works out where `message`, matched by [`Route::filter`], goes.
-    ///
-    /// # Errors
-    /// The message lacks what a template names, or gives no log name or partition. It is then counted and not
-    /// carried; `target` holds nothing of use.
-    pub fn aim(&self, message: &RouteContext<'_>, target: &mut Target) -> Result<(), RenderError> {
-        target.log.clear();
-        target.key.clear();
-        self.log.render(message, &mut target.log)?;
-        if !std::str::from_utf8(&target.log).is_ok_and(name::is_valid) {
-            return Err(RenderError::BadLogName);
+    pub fn fixed_log(&self) -> Option<(&str, Option<u32>)> {
+        match &self.way {
+            Way::IntoLog(way) => way.fixed_log().map(|log| (log, way.partitions)),
+            Way::IntoExchange(_) | Way::IntoTree(_) => None,
         }
-        target.has_key = self.key.is_some();
-        if let Some(key) = &self.key {
-            key.render(message, &mut target.key)?;
+    }
+
+    /// The exchange that must be there, and the type it is declared with if it is not.
+    #[must_use]
+    pub fn exchange(&self) -> Option<(&str, &str)> {
+        match &self.way {
+            Way::IntoLog(_) => None,
+            Way::IntoExchange(way) => Some((&way.exchange, &way.exchange_type)),
+            Way::IntoTree(way) => Some((&way.exchange, &way.exchange_type)),
         }
-        target.partition = None;
-        if let Some(partition) = &self.partition {
-            target.scratch.clear();
-            partition.render(message, &mut target.scratch)?;
-            let number = parse_partition(&target.scratch).ok_or(RenderError::BadPartition)?;
-            target.partition = Some(number);
-        }
-        Ok(())
     }
-}
-
-impl Target {
-    /// The log's name; valid after [`Route::aim`] succeeded.
-    #[must_use]
-    pub fn log(&self) -> &str {
-        std::str::from_utf8(&self.log).unwrap_or_default()
-    }
-
-    /// The record's key.
-    #[must_use]
-    pub fn key(&self) -> Option<&[u8]> {
-        self.has_key.then_some(&*self.key)
-    }
-
-    /// The partition that the route names, if it names one.
-    #[must_use]
-    pub fn explicit(&self) -> Option<u32> {
-        self.partition
-    }
-}
-
-/// Digits only: what `u32` parses besides (`+1`) is no partition that somebody meant.
-pub(super) fn parse_partition(text: &[u8]) -> Option<u32> {
-    let digits = text.iter().all(u8::is_ascii_digit);
-    std::str::from_utf8(text).ok().filter(|_| digits)?.parse().ok()
-}
-
-/// What the routes have carried and what not; one handle a route, in the order of the routes.
-#[derive(Debug)]
-pub struct RouteMetrics {
-    routes: Vec<RouteCounters>,
-}
-
-/// The counters of one route.
-#[derive(Debug)]
-pub struct RouteCounters {
-    /// Messages put into a log.
-    pub carried: IntCounter,
-    /// Messages not carried, by reason.
-    pub failed: PerLabel<RouteFailure, IntCounter>,
-}
-
-impl RouteMetrics {
-    /// Resolves a handle for each of `routes` and shows them with the rest of `metrics`.
-    ///
-    /// # Errors
-    /// The names are taken: called twice for one registry.
-    pub fn new(routes: &[Arc<Route>], metrics: &Metrics) -> Result<Self, MetricsError> {
-        let carried =
-            family("rialto_route_messages_total", "Messages a route put into a log.", &["route"])?;
-        let failed = family(
-            "rialto_route_failures_total",
-            "Messages a route could not carry, by reason.",
-            &["route", RouteFailure::KEY],
-        )?;
-        let counters = routes.iter().map(|route| {
-            Ok(RouteCounters {
-                carried: carried.get_metric_with_label_values(&[&*route.name])?,
-                failed: PerLabel::new(|why: RouteFailure| {
-                    failed.get_metric_with_label_values(&[&*route.name, why.name()])
-                })?,
-            })
-        });
-        let counters = counters.collect::<Result<_, MetricsError>>()?;
-        register(metrics, [carried, failed])?;
-        Ok(Self { routes: counters })
-    }
-
-    /// The counters of the route at `index` in the slice that this was made of.
-    #[must_use]
-    pub fn of(&self, index: usize) -> Option<&RouteCounters> {
-        self.routes.get(index)
-    }
-}
-
-fn family(name: &str, help: &str, labels: &[&str]) -> Result<IntCounterVec, MetricsError> {
-    IntCounterVec::new(Opts::new(name, help), labels)
-}
-
-fn register(
-    metrics: &Metrics,
-    families: impl IntoIterator<Item = impl Collector + 'static>,
-) -> Result<(), MetricsError> {
-    families.into_iter().try_for_each(|family| metrics.register(family))
 }

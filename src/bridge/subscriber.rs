@@ -1,12 +1,17 @@
-//! A route as the router sees it: one more subscriber. Part of `bridge`.
+//! Routes as the broker sees them: subscribers of the topic tree, bindings of an exchange. Part of `bridge`.
 
 use std::cell::RefCell;
 use std::sync::Arc;
 
+use crate::broker::exchanges::hits::ExchangeRoute;
 use crate::broker::router::{PartitionChoice, Route as Subscriber, RouteInput, RouteTarget};
+use crate::metrics::label::RouteFailure;
 
+use super::counters::RouteMetrics;
+use super::into_exchange::IntoExchange;
+use super::into_log::{IntoLog, Target};
+use super::into_tree::IntoTree;
 use super::partitioner::key_hash;
-use super::route::{Route, RouteMetrics, Target};
 use super::template::RouteContext;
 
 thread_local! {
@@ -14,49 +19,68 @@ thread_local! {
     static TARGET: RefCell<Target> = RefCell::default();
 }
 
-/// A compiled route with its counters.
-pub struct RouteSubscriber {
-    route: Arc<Route>,
+/// A route's name and counters.
+#[derive(Clone)]
+pub struct Identity {
+    name: Arc<str>,
     metrics: Arc<RouteMetrics>,
     /// The route's place among all routes, which its counters go by.
     index: usize,
 }
 
-impl RouteSubscriber {
+impl Identity {
     /// The route at `index` of those that `metrics` was made of.
     #[must_use]
-    pub fn new(route: Arc<Route>, metrics: Arc<RouteMetrics>, index: usize) -> Self {
-        Self { route, metrics, index }
+    pub fn new(name: Arc<str>, metrics: Arc<RouteMetrics>, index: usize) -> Self {
+        Self { name, metrics, index }
+    }
+
+    fn carried(&self) {
+        if let Some(counters) = self.metrics.of(self.index) {
+            counters.carried.inc();
+        }
+    }
+
+    fn failed(&self, why: RouteFailure) {
+        if let Some(counters) = self.metrics.of(self.index) {
+            counters.failed.of(why).inc();
+        }
+    }
+
+    fn count(&self, carried: bool) {
+        if carried { self.carried() } else { self.failed(RouteFailure::Unmapped) }
     }
 }
 
-impl Subscriber for RouteSubscriber {
+fn context<'a>(message: &RouteInput<'a>) -> RouteContext<'a> {
+    RouteContext {
+        topic: message.topic,
+        client_id: message.client_id,
+        username: Some(message.username).filter(|name| !name.is_empty()),
+        properties: message.properties,
+        payload: message.payload,
+    }
+}
+
+/// From the topic tree into logs.
+pub struct LogSubscriber(pub Identity, pub IntoLog);
+
+impl Subscriber for LogSubscriber {
     fn name(&self) -> &str {
-        &self.route.name
+        &self.0.name
     }
 
     fn target(&self, message: &RouteInput<'_>) -> Result<RouteTarget, String> {
-        let context = RouteContext {
-            topic: message.topic,
-            client_id: message.client_id,
-            username: Some(message.username).filter(|name| !name.is_empty()),
-            properties: message.properties,
-            payload: message.payload,
-        };
+        let Self(identity, way) = self;
         TARGET.with_borrow_mut(|target| {
-            let counters = self.metrics.of(self.index);
-            if let Err(error) = self.route.aim(&context, target) {
-                if let Some(counters) = counters {
-                    counters.failed.of(error.failure()).inc();
-                }
+            if let Err(error) = way.aim(&context(message), target) {
+                identity.failed(error.failure());
                 return Err(error.to_string());
             }
-            if let Some(counters) = counters {
-                counters.carried.inc();
-            }
+            identity.carried();
             Ok(RouteTarget {
                 log: target.log().to_owned(),
-                partitions: self.route.partitions,
+                partitions: way.partitions,
                 key: target.key().map(<[u8]>::to_vec),
                 partition: choice(target),
             })
@@ -72,14 +96,58 @@ fn choice(target: &Target) -> PartitionChoice {
     }
 }
 
+/// From the topic tree into an exchange.
+pub struct ExchangeSubscriber(pub Identity, pub IntoExchange);
+
+impl Subscriber for ExchangeSubscriber {
+    fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    fn is_to_log(&self) -> bool {
+        false
+    }
+
+    fn exchange(&self, input: &RouteInput<'_>) -> Result<(String, String), String> {
+        let key = self.1.key(&context(input)).map_err(|error| error.to_string())?;
+        Ok((self.1.exchange.to_string(), key))
+    }
+
+    fn count(&self, carried: bool) {
+        self.0.count(carried);
+    }
+
+    fn target(&self, _: &RouteInput<'_>) -> Result<RouteTarget, String> {
+        Err("this route goes into an exchange".to_owned())
+    }
+}
+
+/// From an exchange into the topic tree.
+pub struct TreeSubscriber(pub Identity, pub IntoTree);
+
+impl ExchangeRoute for TreeSubscriber {
+    fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    fn topic(&self, _exchange: &str, key: &str) -> Result<String, String> {
+        self.1.topic(key).map_err(|error| error.to_string())
+    }
+
+    fn count(&self, carried: bool) {
+        self.0.count(carried);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
 
-    use super::RouteSubscriber;
+    use super::{Identity, LogSubscriber};
+    use crate::bridge::counters::RouteMetrics;
     use crate::bridge::file::parse;
     use crate::bridge::partitioner::key_hash;
-    use crate::bridge::route::RouteMetrics;
+    use crate::bridge::route::Way;
     use crate::broker::router::{PartitionChoice, Route, RouteInput, RouteTarget};
     use crate::config::source::Source;
     use crate::metrics::Metrics;
@@ -88,7 +156,9 @@ mod tests {
         let from = "[[route]]\nname = \"r\"\nfrom = { mqtt = \"f/+\" }\n";
         let routes = parse(Source::named("r.toml", format!("{from}to = {{ {to} }}\n"))).unwrap();
         let metrics = RouteMetrics::new(&routes, &Metrics::new(0.0).unwrap()).unwrap();
-        let route = RouteSubscriber::new(Arc::clone(&routes[0]), Arc::new(metrics), 0);
+        let Way::IntoLog(way) = routes[0].way.clone() else { panic!("not into a log") };
+        let identity = Identity::new(Arc::clone(&routes[0].name), Arc::new(metrics), 0);
+        let route = LogSubscriber(identity, way);
         let (client_id, username) = ("c", "");
         route.target(&RouteInput { topic, payload: b"{}", properties: &[], client_id, username })
     }

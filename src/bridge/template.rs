@@ -58,6 +58,9 @@ pub enum RenderError {
     /// What was rendered cannot be a log's name.
     #[error("the rendered log name is not 1 to 249 letters, digits, `.`, `_`, `-`")]
     BadLogName,
+    /// The address has no counterpart on the other side.
+    #[error("the topic or routing key has no counterpart")]
+    Unmapped,
     /// What was rendered is no partition of the log.
     #[error("the rendered partition is no number below the log's partitions")]
     BadPartition,
@@ -76,6 +79,7 @@ impl RenderError {
             Self::TooLong => RouteFailure::TooLong,
             Self::BadLogName => RouteFailure::BadLogName,
             Self::BadPartition => RouteFailure::BadPartition,
+            Self::Unmapped => RouteFailure::Unmapped,
         }
     }
 }
@@ -145,6 +149,18 @@ impl Template {
         }
     }
 
+    /// Whether it is the same for every message of a topic and a publisher.
+    #[must_use]
+    pub fn is_of_address(&self) -> bool {
+        !self.parts.iter().any(|part| matches!(part, Part::UserProperty(_) | Part::Json(_)))
+    }
+
+    /// Whether it asks who published.
+    #[must_use]
+    pub fn asks_publisher(&self) -> bool {
+        self.parts.iter().any(|part| matches!(part, Part::ClientId | Part::UserName))
+    }
+
     /// The parts that are the same for every message.
     pub(super) fn texts(&self) -> impl Iterator<Item = &str> {
         self.parts
@@ -157,10 +173,29 @@ impl Template {
     /// # Errors
     /// The message lacks a value; what `out` then holds beyond its former end is of no use.
     pub fn render(&self, message: &RouteContext<'_>, out: &mut Vec<u8>) -> Result<(), RenderError> {
+        self.render_with(message, out, |value, out| {
+            out.extend_from_slice(value.as_bytes());
+            Ok(())
+        })
+    }
+
+    /// The same, with what is filled in put through `fill`.
+    ///
+    /// # Errors
+    /// As [`Self::render`], and those of `fill`.
+    pub fn render_with(
+        &self,
+        message: &RouteContext<'_>,
+        out: &mut Vec<u8>,
+        fill: impl Fn(&str, &mut Vec<u8>) -> Result<(), RenderError>,
+    ) -> Result<(), RenderError> {
         let before = out.len();
         for part in &self.parts {
             let text = match part {
-                Part::Text(text) => text.as_str(),
+                Part::Text(text) => {
+                    out.extend_from_slice(text.as_bytes());
+                    continue;
+                }
                 Part::Level(place) => {
                     message.topic.split('/').nth(*place).ok_or(RenderError::NoLevel)?
                 }
@@ -179,7 +214,7 @@ impl Template {
                     ""
                 }
             };
-            out.extend_from_slice(text.as_bytes());
+            fill(text, out)?;
             if out.len() - before > RENDERED_BYTES_MAX {
                 return Err(RenderError::TooLong);
             }

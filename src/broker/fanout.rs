@@ -43,6 +43,8 @@ pub enum Drop {
     TooLarge,
     /// Its time was over.
     Expired,
+    /// Its address has no counterpart in the world of the destination.
+    Unmapped,
     /// The queue is at its limit and refuses: the publisher must be told.
     Rejected,
     /// No memory or disk is left for transient messages.

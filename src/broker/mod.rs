@@ -7,6 +7,7 @@
 //!
 //! - [`message`], [`record`] the bytes of a message and of a journal record; [`via`] an address that replaces its own
 //! - [`consumer`] the seam to a connection: deliver, wake, complete; [`fanout`] a publish on its way
+//! - [`router`] topic filters to destinations; [`crossing`] messages seen from the tree; [`replies`] direct reply-to
 //! - [`router`] topic filters to destinations; [`exchanges`] exchanges, bindings, names of queues
 //! - [`sessions`], [`queues`], [`retained`], [`logs`], [`sets`] the state
 //! - [`publish`], [`routed`], [`connect`], [`wills`], [`subscribe`], [`replay`], [`settle`], [`append`] the verbs
@@ -21,6 +22,7 @@ pub mod connect;
 pub mod consumer;
 #[cfg(test)]
 mod crash;
+pub mod crossing;
 pub mod declared;
 pub mod engine;
 pub mod exchanges;
@@ -32,6 +34,7 @@ pub mod publish;
 pub mod queues;
 pub mod record;
 pub mod replay;
+pub mod replies;
 pub mod restore;
 pub mod retained;
 pub mod routed;
@@ -67,6 +70,7 @@ use self::limits::Limits;
 use self::logs::registry::Logs;
 use self::queues::meter::Meter;
 use self::record::Record;
+use self::replies::Replies;
 use self::retained::Retained;
 use self::router::Router;
 use self::sessions::registry::Sessions;
@@ -125,6 +129,8 @@ pub struct Broker {
     pub retained: Retained,
     /// Partitioned logs.
     pub logs: Logs,
+    /// Channels that wait for direct replies.
+    pub replies: Replies,
     /// Message bodies on disk.
     pub bodies: Arc<BodyStore>,
     /// Counters.
@@ -181,6 +187,7 @@ impl Broker {
             exchanges: Exchanges::default(),
             retained: parts.retained,
             logs: parts.logs,
+            replies: Replies::default(),
             bodies: parts.bodies,
             metrics: parts.metrics,
             memory: Meter::new(usize::MAX),

@@ -218,6 +218,7 @@ impl Broker {
             qos: replay.qos,
             retain_as_published: true,
             subscription_ids: replay.id.into_iter().collect(),
+            via: None,
             since: Lsn(0),
         };
         let limits = self.limits.load().queue;

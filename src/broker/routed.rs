@@ -6,9 +6,12 @@ use crate::metrics::DropReason;
 use crate::model::ids::LogId;
 
 use super::Broker;
+use super::crossing::TopicView;
 use super::message::Message;
 use super::publish::Publisher;
+use super::publish::resolve::LogTarget;
 use super::router::{PartitionChoice, Route, RouteInput};
+use super::via::Via;
 
 /// An append that a route asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,28 +22,34 @@ pub struct Append {
     pub partition: u32,
     /// Record key.
     pub key: Option<Vec<u8>>,
+    /// The topic it is carried under, where that is not the message's own.
+    pub via: Option<Arc<Via>>,
 }
 
 impl Broker {
-    /// The appends that `routes` make of `message`; what a route cannot place is counted and logged.
+    /// The appends that routes make of `message`; what a route cannot place is counted and logged.
     pub(crate) fn routed_appends(
         &self,
         publisher: &mut Publisher,
-        routes: &[Arc<dyn Route>],
+        targets: &[LogTarget],
         message: &Message<'_>,
     ) -> Vec<Append> {
-        let input = RouteInput {
-            topic: message.topic,
-            payload: message.payload,
-            properties: message.properties,
-            client_id: message.client_id,
-            username: message.username,
-        };
-        let mut appends = Vec::with_capacity(routes.len());
-        for route in routes {
-            match self.routed_append(&**route, &publisher.principal.vhost, &input, message.time_ms)
-            {
-                Ok(append) => appends.push(append),
+        let mut appends = Vec::with_capacity(targets.len());
+        for LogTarget { route, via } in targets {
+            let mut view = TopicView::default();
+            let seen = view.of(message, via.as_deref()).map_err(|error| error.to_string());
+            let append = seen.and_then(|seen| {
+                let input = RouteInput {
+                    topic: seen.topic,
+                    payload: seen.payload,
+                    properties: seen.properties,
+                    client_id: seen.client_id,
+                    username: seen.username,
+                };
+                self.routed_append(&**route, &publisher.principal.vhost, &input, message.time_ms)
+            });
+            match append {
+                Ok(append) => appends.push(Append { via: via.clone(), ..append }),
                 Err(why) => {
                     publisher.counters.drop_messages(DropReason::RouteFailed, 1);
                     if self.logs.may_complain(message.time_ms) {
@@ -72,6 +81,6 @@ impl Broker {
             PartitionChoice::Hash(hash) => hash % partitions,
             PartitionChoice::Sticky => self.logs.sticky_partition(log, partitions),
         };
-        Ok(Append { log, partition, key: target.key })
+        Ok(Append { log, partition, key: target.key, via: None })
     }
 }

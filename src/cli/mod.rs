@@ -21,10 +21,10 @@ use crate::config::address::ListenAddress;
 use crate::config::sections::LogFormat;
 use crate::config::{Options, Overrides};
 
-/// A message broker: MQTT and the Kafka protocol over one durable journal.
+/// A message broker: MQTT, AMQP 0-9-1 and the Kafka protocol over one durable journal.
 ///
-/// Without options it listens on loopback only: MQTT 1883, MQTT over TLS 8883, Kafka 9092, admin HTTP 15672,
-/// and keeps its data in ./data. ADDR is host:port, :port (loopback), [IPv6]:port or off; port 0 is any free one.
+/// Without options it listens on loopback only: MQTT 1883, MQTT over TLS 8883, AMQP 5672, AMQP over TLS 5671,
+/// Kafka 9092, admin HTTP 15672, and keeps its data in ./data. ADDR is host:port, :port (loopback), [IPv6]:port or off; port 0 is any free one.
 #[derive(Debug, Parser)]
 #[command(name = "rialto", version, args_conflicts_with_subcommands = true)]
 pub struct CommandLine {
@@ -54,6 +54,12 @@ struct RunArgs {
     /// MQTT over TLS [default: 127.0.0.1:8883]
     #[arg(long, value_name = "ADDR")]
     mqtts: Option<ListenAddress>,
+    /// AMQP 0-9-1 over TCP [default: 127.0.0.1:5672]
+    #[arg(long, value_name = "ADDR")]
+    amqp: Option<ListenAddress>,
+    /// AMQP 0-9-1 over TLS [default: 127.0.0.1:5671]
+    #[arg(long, value_name = "ADDR")]
+    amqps: Option<ListenAddress>,
     /// Kafka protocol [default: 127.0.0.1:9092]
     #[arg(long, value_name = "ADDR")]
     kafka: Option<ListenAddress>,
@@ -148,6 +154,8 @@ impl From<RunArgs> for Options {
                 certs: args.certs,
                 mqtt: args.mqtt,
                 mqtts: args.mqtts,
+                amqp: args.amqp,
+                amqps: args.amqps,
                 kafka: args.kafka,
                 admin: args.admin,
                 log_format,
@@ -176,14 +184,21 @@ mod tests {
     #[test]
     fn every_option_reaches_the_configuration() {
         let args = "--data-dir d --bridge-config b --certs c --mqtt :1 --mqtts [::1]:2 --kafka off \
-                    --admin localhost:0 --log-format json";
+                    --amqp :3 --amqps off --admin localhost:0 --log-format json";
         let args: Vec<&str> = args.split(' ').filter(|arg| !arg.is_empty()).collect();
         let config = options(&args).unwrap().resolve().unwrap();
         let listeners = &config.listeners;
-        let shown = [&listeners.mqtt, &listeners.mqtts, &listeners.kafka, &listeners.admin];
+        let shown = [
+            &listeners.mqtt,
+            &listeners.mqtts,
+            &listeners.amqp,
+            &listeners.amqps,
+            &listeners.kafka,
+            &listeners.admin,
+        ];
         assert_eq!(
             shown.map(ToString::to_string),
-            ["127.0.0.1:1", "[::1]:2", "off", "localhost:0"]
+            ["127.0.0.1:1", "[::1]:2", "127.0.0.1:3", "off", "off", "localhost:0"]
         );
         assert_eq!(
             [config.data_dir, config.bridge_config, config.certs],

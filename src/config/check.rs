@@ -17,6 +17,7 @@ pub fn check(config: &Config) -> Result<(), Vec<Fault>> {
     let mut faults = Vec::new();
     check_reach(config, &mut faults);
     check_ranges(config, &mut faults);
+    config.amqp.check(&mut faults);
     check_advertised(&config.kafka.advertised, &mut faults);
     for (index, rule) in config.acl.iter().enumerate() {
         check_rule(index, rule, &mut faults);
@@ -46,6 +47,8 @@ fn check_reach(config: &Config, faults: &mut Vec<Fault>) {
     for (key, address) in [
         ("listeners.mqtt", &listeners.mqtt),
         ("listeners.mqtts", &listeners.mqtts),
+        ("listeners.amqp", &listeners.amqp),
+        ("listeners.amqps", &listeners.amqps),
         ("listeners.admin", &listeners.admin),
     ] {
         if !address.is_loopback() && !has_users {

@@ -13,6 +13,7 @@ use crate::auth::acl::Acl;
 use crate::auth::authenticator::{AnonymousPolicy, Authenticator};
 use crate::auth::password_file::PasswordFile;
 use crate::config::Config;
+use crate::config::amqp::AmqpSection;
 use crate::config::sections::{Anonymous, KafkaSection, MqttSection};
 use crate::config::source::{ConfigError, Fault, Source};
 
@@ -25,6 +26,8 @@ pub struct Live {
     pub acl: Acl,
     /// Limits of MQTT clients; a connection keeps those it began with.
     pub mqtt: MqttSection,
+    /// Limits of AMQP clients; a connection keeps those it began with.
+    pub amqp: Arc<AmqpSection>,
     /// Limits of Kafka clients; a connection keeps those it began with.
     pub kafka: KafkaSection,
 }
@@ -87,6 +90,7 @@ impl Live {
             authenticator: Authenticator::new(users, policy),
             acl,
             mqtt: config.mqtt.clone(),
+            amqp: Arc::new(config.amqp.clone()),
             kafka: config.kafka.clone(),
         })
     }

@@ -2,7 +2,7 @@
 //! so every layer above those may hold a section of it.
 //!
 //! - [`source`] the text of a file and where in it a key stands; the error every loader reports
-//! - [`sections`] one struct a section, one documented field a key
+//! - [`sections`] one struct a section, one documented field a key; [`amqp`] the longest of them
 //! - [`address`] where a listener binds
 //! - [`byte_size`] numbers of bytes, written `1048576` or `"1MiB"`
 //! - [`check`] what no single key can say: ranges, combinations, who may connect from where
@@ -11,6 +11,7 @@
 //! `rialto.toml` at the root of the repository holds every key with its default; a test keeps the two equal.
 
 pub mod address;
+pub mod amqp;
 pub mod byte_size;
 pub mod check;
 pub mod live;
@@ -22,6 +23,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::config::address::ListenAddress;
+use crate::config::amqp::AmqpSection;
 use crate::config::sections::{
     AclRule, AuthSection, CheckpointSection, JournalSection, KafkaSection, ListenersSection,
     LogSection, LogsSection, MqttSection, RetainedSection, TlsSection,
@@ -50,6 +52,8 @@ pub struct Config {
     pub mqtt: MqttSection,
     /// Limits of retained messages.
     pub retained: RetainedSection,
+    /// Limits of AMQP clients, queues and exchanges.
+    pub amqp: AmqpSection,
     /// The Kafka listener.
     pub kafka: KafkaSection,
     /// Partitioned logs (Kafka topics).
@@ -74,6 +78,7 @@ impl Default for Config {
             acl: Vec::new(),
             mqtt: MqttSection::default(),
             retained: RetainedSection::default(),
+            amqp: AmqpSection::default(),
             kafka: KafkaSection::default(),
             logs: LogsSection::default(),
             journal: JournalSection::default(),
@@ -96,6 +101,10 @@ pub struct Overrides {
     pub mqtt: Option<ListenAddress>,
     /// `--mqtts`
     pub mqtts: Option<ListenAddress>,
+    /// `--amqp`
+    pub amqp: Option<ListenAddress>,
+    /// `--amqps`
+    pub amqps: Option<ListenAddress>,
     /// `--kafka`
     pub kafka: Option<ListenAddress>,
     /// `--admin`
@@ -154,6 +163,8 @@ impl Config {
         set(&mut self.certs, overrides.certs.as_ref());
         set(&mut self.listeners.mqtt, overrides.mqtt.as_ref());
         set(&mut self.listeners.mqtts, overrides.mqtts.as_ref());
+        set(&mut self.listeners.amqp, overrides.amqp.as_ref());
+        set(&mut self.listeners.amqps, overrides.amqps.as_ref());
         set(&mut self.listeners.kafka, overrides.kafka.as_ref());
         set(&mut self.listeners.admin, overrides.admin.as_ref());
         set(&mut self.log.format, overrides.log_format.as_ref());

@@ -19,6 +19,10 @@ pub struct ListenersSection {
     pub mqtt: ListenAddress,
     /// MQTT over TLS. Default `127.0.0.1:8883`.
     pub mqtts: ListenAddress,
+    /// AMQP 0-9-1 over TCP. Default `127.0.0.1:5672`.
+    pub amqp: ListenAddress,
+    /// AMQP 0-9-1 over TLS. Default `127.0.0.1:5671`.
+    pub amqps: ListenAddress,
     /// Kafka protocol. Default `127.0.0.1:9092`.
     pub kafka: ListenAddress,
     /// HTTP: `/metrics`, `/healthz`, `/readyz`. Default `127.0.0.1:15672`.
@@ -32,6 +36,8 @@ impl Default for ListenersSection {
         Self {
             mqtt: ListenAddress::loopback(1883),
             mqtts: ListenAddress::loopback(8883),
+            amqp: ListenAddress::loopback(5672),
+            amqps: ListenAddress::loopback(5671),
             kafka: ListenAddress::loopback(9092),
             admin: ListenAddress::loopback(15672),
             connections_max: 100_000,

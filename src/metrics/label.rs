@@ -46,6 +46,8 @@ label! {
     Protocol, "protocol", {
         /// MQTT, over TCP or TLS.
         Mqtt = "mqtt",
+        /// AMQP 0-9-1, over TCP or TLS.
+        Amqp = "amqp",
         /// The Kafka protocol.
         Kafka = "kafka",
     }
@@ -86,6 +88,8 @@ label! {
         Journal = "journal",
         /// One retained topic more than there may be.
         RetainedFull = "retained_full",
+        /// Its topic or routing key has no counterpart on the other side of a route.
+        Unmapped = "unmapped",
         /// Its session ended before it was delivered.
         SessionEnded = "session_ended",
         /// No memory or scratch space is left for transient messages.
@@ -154,6 +158,8 @@ label! {
         BadLogName = "bad_log_name",
         /// What a template gives is no partition of the log.
         BadPartition = "bad_partition",
+        /// The topic or routing key has no counterpart on the other side, or there is no such exchange.
+        Unmapped = "unmapped",
         /// The log cannot be created or written.
         LogRefused = "log_refused",
     }

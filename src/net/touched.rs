@@ -40,6 +40,14 @@ pub fn note(outbound: &Arc<Outbound>, pushed: Pushed) {
     }
 }
 
+/// Runs `work`, in which connections are written to by no publisher: nobody waits for those that it congests.
+pub fn without_congestion<R>(work: impl FnOnce() -> R) -> R {
+    let before = take_congested();
+    let outcome = work();
+    CONGESTED.set(before);
+    outcome
+}
+
 /// Whether somebody that this thread wrote to since the last [`take_congested`] became congested.
 #[must_use]
 pub fn is_congested() -> bool {

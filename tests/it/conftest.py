@@ -1,7 +1,8 @@
 """Fixtures: a broker per test, or one shared by a module's tests that need nothing of their own.
 
-`pytest --against mosquitto` runs the plain MQTT tests against Debian's mosquitto: not to judge it, but to
-show that what the tests expect is what another broker does too.
+`pytest --against mosquitto` runs the plain MQTT tests against Debian's mosquitto, `--against rabbitmq` the plain
+AMQP tests against Debian's RabbitMQ: not to judge them, but to show that what the tests expect is what another
+broker does too.
 """
 
 import itertools
@@ -16,27 +17,35 @@ _numbers = itertools.count(1)
 
 
 def pytest_addoption(parser):
-    parser.addoption("--against", choices=["rialto", "mosquitto"], default="rialto", help="broker to run against")
+    parser.addoption("--against", choices=["rialto", "mosquitto", "rabbitmq"], default="rialto",
+                     help="broker to run against")
     parser.addoption("--long", action="store_true", help="the long versions of crash and hostile tests")
 
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "rialto: behaviour that is the broker's own, not for --against")
+    config.addinivalue_line("markers", "amqp: plain AMQP 0-9-1, what --against rabbitmq runs")
 
 
 def pytest_collection_modifyitems(config, items):
-    if config.getoption("--against") == "rialto":
+    against = config.getoption("--against")
+    if against == "rialto":
         return
-    skip = pytest.mark.skip(reason="rialto's own behaviour")
+    skip = pytest.mark.skip(reason=f"not for {against}")
     for item in items:
-        if "rialto" in item.keywords or not {"broker", "shared"} & set(item.fixturenames):
+        foreign = ("amqp" in item.keywords) != (against == "rabbitmq")
+        if foreign or "rialto" in item.keywords or not {"broker", "shared"} & set(item.fixturenames):
             item.add_marker(skip)
 
 
 def _broker_class(config):
-    if config.getoption("--against") == "mosquitto":
+    against = config.getoption("--against")
+    if against == "mosquitto":
         from mosquitto import Mosquitto
         return Mosquitto
+    if against == "rabbitmq":
+        from rabbit import Rabbit
+        return Rabbit
     return Broker
 
 
@@ -64,9 +73,22 @@ def broker(make_broker):
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory, request):
     """A broker shared by the tests of one module; they keep apart by topic and client id."""
+    if request.config.getoption("--against") == "rabbitmq":
+        yield request.getfixturevalue("rabbit")
+        return
     broker = _broker_class(request.config)(tmp_path_factory.mktemp("shared")).start()
     yield broker
     broker.close()
+
+
+@pytest.fixture(scope="session")
+def rabbit(tmp_path_factory):
+    """Debian's RabbitMQ, one for all test processes of the run; tests keep apart by names."""
+    from rabbit import Shared
+    base = tmp_path_factory.getbasetemp()
+    node = Shared((base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base) / "rabbit").enter()
+    yield node
+    node.leave()
 
 
 @pytest.fixture

@@ -1,17 +1,19 @@
 """Kills the broker at random moments under load and accounts for every acknowledged message.
 
 Publishers (QoS 1 and QoS 2, pipelined windows) feed a durable session that stays away, one that stays online,
-retained topics and, by a route, a log. Now and then a client comes back on a new connection while the broker
-still has the old one. After each kill -9 and restart, before any publisher is back:
+retained topics and, by a route, a log; AMQP publishers with confirms feed durable queues, and the same session and
+log by way of amq.topic, whose queue gets what MQTT publishes (crash_amqp.py). Now and then a client comes back on a
+new connection while the broker still has the old one. After each kill -9 and restart, before any publisher is back:
 
 - retained: each topic holds its last acknowledged value or one sent later;
 - log: offsets contiguous, what was read before is unchanged, every acknowledged message is there;
-- all or none: at a drain, the absent session and the log hold the same messages;
+- all or none: at a drain, the absent session, the log and the queue at amq.topic hold the same messages;
+- AMQP: every confirmed message is in each of its queues, every declaration that was answered holds;
 - exactly once: no QoS 2 message twice in a session (by the receiver's own state) or in the log;
 - order: first appearances of each publisher's messages are in the order they were sent.
 
-Run alone: `crash_smoke.py --cycles 200 --seed 7`; `--signal TERM --no-log --against mosquitto` tries the
-accounting itself on another broker.
+Run alone: `crash_smoke.py --cycles 200 --seed 7`; `--signal TERM --against mosquitto` and `--against rabbitmq` try
+the accounting itself on other brokers.
 """
 
 import argparse
@@ -24,7 +26,9 @@ import threading
 import time
 from collections import defaultdict
 
+import crash_amqp
 from clients import kcat, log_exists
+from crash_amqp import Amqp, Fault, check, even
 from harness import Broker
 from rawmqtt import (PUBACK, PUBCOMP, PUBLISH, PUBREC, PUBREL, SUBACK, Client, Closed, Timeout, ack_bytes,
                      publish_bytes)
@@ -39,17 +43,9 @@ ENDLESS = {"session_expiry": 0xFFFFFFFF}
 RETAINED_TOPICS = 20
 NOT_FOUND = 0x92
 WAIT = 30.0
+PARTS = ("mqtt", "log", "amqp", "strict")
 # How often a client takes its own session over, by packets received.
 RESTLESS = 1 / 300
-
-
-class Fault(AssertionError):
-    """A promise was broken."""
-
-
-def check(condition, text):
-    if not condition:
-        raise Fault(text)
 
 
 def session(port, name, version, **options):
@@ -70,7 +66,7 @@ class Publisher:
         self.name, self.qos, self.version, self.window, self.kind = name, qos, version, window, kind
         self.sent = 0
         self.acked = set()
-        self.flight, self.resumed = {}, set()
+        self.flight, self.resumed, self.resent = {}, set(), set()
         self.accepted = False
         self.mid = 0
         self.client = None
@@ -98,6 +94,7 @@ class Publisher:
             self.flight = {mid: (number, False) for mid, (number, _) in self.flight.items()}
         self.accepted = True
         self.resumed = {mid for mid, (_, released) in self.flight.items() if released}
+        self.resent.update(number for number, released in self.flight.values() if not released)
         for mid, (number, released) in self.flight.items():
             self.client.send(ack_bytes(PUBREL, mid) if released else self.frame(number, mid, dup=True))
 
@@ -229,13 +226,15 @@ class Receiver:
 class Smoke:
     """The whole run: the broker, its clients, and what has been seen so far."""
 
-    def __init__(self, broker, seed, log=True, signal_=signal.SIGKILL, say=lambda text: None):
-        self.broker, self.seed, self.log, self.signal, self.say = broker, seed, log, signal_, say
+    def __init__(self, broker, seed, parts=PARTS, signal_=signal.SIGKILL, say=lambda text: None):
+        self.broker, self.seed, self.signal, self.say = broker, seed, signal_, say
+        self.mqtt, self.log, amqp = (part in parts for part in ("mqtt", "log", "amqp"))
         self.rng = random.Random(seed)
         kinds = [("one-a", 1, 4, 20, "data"), ("one-b", 1, 5, 60, "data"), ("two-a", 2, 4, 20, "data"),
                  ("two-b", 2, 5, 60, "data"), ("keep-a", 1, 4, 8, "retained"), ("keep-b", 2, 5, 8, "retained")]
-        self.publishers = [Publisher(*kind) for kind in kinds]
+        self.publishers = [Publisher(*kind) for kind in kinds if self.mqtt]
         self.online, self.offline = Receiver("online", 5), Receiver("offline", 4)
+        self.amqp = Amqp(padding, self.publishers, "strict" in parts) if amqp else None
         self.log_seen = defaultdict(list)
         self.history, self.marks, self.errors = [], 0, []
 
@@ -260,14 +259,19 @@ class Smoke:
                 self.errors.append(error)
                 enough.set()
 
-        port = self.broker.mqtt
-
         def dice(party):
             return random.Random(f"{self.seed} {number} {party.name}")
 
-        threads = [threading.Thread(target=guarded, args=(publisher.run, port, stop, dice(publisher), on_ack))
-                   for publisher in self.publishers]
-        threads.append(threading.Thread(target=guarded, args=(self.online.run, port, stop, dice(self.online))))
+        def thread_of(party, port, *arguments):
+            return threading.Thread(target=guarded, args=(party.run, port, stop, dice(party), *arguments))
+
+        threads = []
+        if self.mqtt:
+            threads += [thread_of(publisher, self.broker.mqtt, on_ack) for publisher in self.publishers]
+            threads.append(thread_of(self.online, self.broker.mqtt))
+        if self.amqp:
+            threads += [thread_of(publisher, self.broker.amqp, on_ack) for publisher in self.amqp.publishers]
+            threads += [thread_of(party, self.broker.amqp) for party in self.amqp.online]
         for thread in threads:
             thread.start()
         enough.wait(patience)
@@ -294,12 +298,15 @@ class Smoke:
     # -- accounting -------------------------------------------------------------------------------------------
 
     def account(self, drain):
-        self.check_retained()
+        if self.mqtt:
+            self.check_retained()
         if self.log:
             self.check_log()
+        if self.amqp:
+            self.amqp.declarer.verify(self.broker.amqp)
         if drain:
             # Read again below: marks of earlier drains are in the log as well.
-            self.drain_offline()
+            self.drain()
 
     def check_retained(self):
         publishers = [publisher for publisher in self.publishers if publisher.kind == "retained"]
@@ -347,39 +354,56 @@ class Smoke:
         texts = [text for rows in now.values() for _, text in rows]
         self.check_complete("log", texts)
 
-    def drain_offline(self):
+    def drain(self):
         self.marks += 1
         mark = f"mark:{self.marks}:"
-        client = Client(self.broker.mqtt, "marker", timeout=WAIT)
-        client.connect()
-        client.publish("crash/mark/data", mark, qos=1)
-        client.disconnect()
-        self.offline.drain(self.broker.mqtt, mark)
-        self.check_complete("offline", [text for text, _, _ in self.offline.got])
+        if self.mqtt:
+            client = Client(self.broker.mqtt, "marker", timeout=WAIT)
+            client.connect()
+            client.publish("crash/mark/data", mark, qos=1)
+            client.disconnect()
+            self.offline.drain(self.broker.mqtt, mark)
+            self.check_complete("offline", self.queued())
+        if self.amqp:
+            self.amqp.drain(self.broker.amqp, mark, self.mqtt)
+            self.check_complete("crash.all", self.amqp.all.got, [self.amqp.first])
+            self.check_complete("crash.some", self.amqp.some.got, [self.amqp.first], even, ordered=False)
+            self.check_complete("crash.tree", self.amqp.tree.got, once=False)
         if self.log:
             self.check_log()
-            logged = {text for rows in self.log_seen.values() for _, text in rows}
-            queued = {text for text, _, _ in self.offline.got}
-            check(logged == queued, "not all or none: only in the log "
-                  f"{sorted(brief(logged - queued))}, only in the session {sorted(brief(queued - logged))}")
+            self.check_same("log", {text for rows in self.log_seen.values() for _, text in rows})
+        if self.mqtt and self.amqp:
+            self.check_same("crash.tree", set(self.amqp.tree.got))
 
-    def check_complete(self, place, texts):
-        """Every acknowledged message, whole, in first-appearance order, QoS 2 once."""
+    def queued(self):
+        return [text for text, _, _ in self.offline.got]
+
+    def check_same(self, place, found):
+        """All or none: what one publish put into the absent session and into another place is in both."""
+        queued = set(self.queued())
+        check(found == queued, f"not all or none: only in {place} {sorted(brief(found - queued))}, "
+              f"only in the session {sorted(brief(queued - found))}")
+
+    def check_complete(self, place, texts, publishers=None, wanted=lambda number: True, once=True,
+                       ordered=True):
+        """Every acknowledged message that is wanted there, whole, in first-appearance order, QoS 2 once."""
         numbers = defaultdict(list)
         for text in texts:
             name, number, _ = text.split(":", 2)
             numbers[name].append(int(number))
-        for publisher in self.publishers:
-            if publisher.kind != "data":
-                continue
+        if publishers is None:
+            everybody = self.publishers + (self.amqp.publishers if self.amqp else [])
+            publishers = [publisher for publisher in everybody if publisher.kind == "data"]
+        for publisher in publishers:
             got = numbers.pop(publisher.name, [])
-            lost = publisher.acked - set(got)
+            lost = set(filter(wanted, publisher.acked)) - set(got)
             check(not lost, f"{place}: {len(lost)} acknowledged messages of {publisher.name} lost: {sorted(lost)[:10]}")
             check(not got or max(got) < publisher.sent, f"{place}: {publisher.name} never sent {max(got, default=0)}")
-            if publisher.qos == 2:
+            check(all(map(wanted, got)), f"{place}: {publisher.name} has messages that belong elsewhere")
+            if publisher.qos == 2 and once:
                 check(len(got) == len(set(got)), f"{place}: QoS 2 of {publisher.name} twice: {repeated(got)[:10]}")
             first = list(dict.fromkeys(got))
-            check(first == sorted(first), f"{place}: {publisher.name} out of order near {disorder(first)}")
+            check(not ordered or first == sorted(first), f"{place}: {publisher.name} out of order near {disorder(first)}")
         check(set(numbers) <= {"mark"}, f"{place}: messages of nobody: {set(numbers)}")
         for text in texts:
             name, number, rest = text.split(":", 2)
@@ -390,10 +414,13 @@ class Smoke:
 
     def run(self, cycles):
         self.broker.start()
-        for receiver in (self.offline, self.online):
-            receiver.connect(self.broker.mqtt)
-            receiver.subscribe()
-            receiver.client.disconnect()
+        if self.mqtt:
+            for receiver in (self.offline, self.online):
+                receiver.connect(self.broker.mqtt)
+                receiver.subscribe()
+                receiver.client.disconnect()
+        if self.amqp:
+            crash_amqp.declare(self.broker.amqp)
         try:
             for number in range(cycles):
                 self.cycle(number, last=number == cycles - 1)
@@ -401,18 +428,29 @@ class Smoke:
         except Exception as error:
             told = "\n".join(self.history)
             raise Fault(f"seed {self.seed}: {type(error).__name__}: {error}\n{told}") from error
-        return (f"seed {self.seed}: {cycles} cycles, {sum(len(p.acked) for p in self.publishers)} acknowledged, "
+        publishers = self.publishers + (self.amqp.publishers if self.amqp else [])
+        return (f"seed {self.seed}: {cycles} cycles, {sum(len(p.acked) for p in publishers)} acknowledged, "
                 f"{len(self.offline.got)} in the absent session, {len(self.online.got)} online, "
-                f"{sum(map(len, self.log_seen.values()))} in the log")
+                f"{sum(map(len, self.log_seen.values()))} in the log"
+                + (f"; {self.amqp.summary()}" if self.amqp else ""))
 
     def finish(self):
         """Everything in flight completes; then each place holds exactly what was sent."""
         for publisher in self.publishers:
             publisher.finish(self.broker.mqtt)
+        for publisher in self.amqp.publishers if self.amqp else []:
+            publisher.finish(self.broker.amqp)
+        for publisher in self.publishers + (self.amqp.publishers if self.amqp else []):
             check(publisher.acked == set(range(publisher.sent)), f"{publisher.name}: gaps in what was acknowledged")
         self.account(drain=True)
-        self.online.drain(self.broker.mqtt, f"mark:{self.marks}:")
-        self.check_complete("online", [text for text, _, _ in self.online.got])
+        if self.mqtt:
+            self.online.drain(self.broker.mqtt, f"mark:{self.marks}:")
+            self.check_complete("online", [text for text, _, _ in self.online.got])
+        if self.amqp:
+            # Acknowledged and stopped in peace: nothing of it comes back.
+            self.broker.restart()
+            left = crash_amqp.counts(self.broker.amqp)
+            check(not any(left.values()), f"acknowledged messages are back after a clean stop: {left}")
 
 
 def brief(texts):
@@ -436,16 +474,22 @@ def main():
     parser.add_argument("--seed", type=int, default=time.time_ns() % 1_000_000)
     parser.add_argument("--signal", choices=["KILL", "TERM"], default="KILL")
     parser.add_argument("--no-log", action="store_true")
-    parser.add_argument("--against", choices=["rialto", "mosquitto"], default="rialto")
+    parser.add_argument("--no-amqp", action="store_true")
+    parser.add_argument("--against", choices=["rialto", "mosquitto", "rabbitmq"], default="rialto")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="rialto-crash-") as folder:
         if options.against == "mosquitto":
             from mosquitto import Mosquitto
-            broker = Mosquitto(folder)
+            broker, parts = Mosquitto(folder), {"mqtt"}
+        elif options.against == "rabbitmq":
+            from rabbit import Rabbit
+            # Its declarations and acks are not on disk when it answers: a deleted queue may be back after kill -9.
+            broker, parts = Rabbit(folder), {"amqp"}
         else:
-            broker = Broker(folder, routes={"crash.toml": ROUTE})
+            broker, parts = Broker(folder, routes={"crash.toml": ROUTE}), set(PARTS)
+        parts -= {part for part in ("log", "amqp") if getattr(options, f"no_{part}")}
         try:
-            smoke = Smoke(broker, options.seed, not options.no_log, getattr(signal, "SIG" + options.signal), print)
+            smoke = Smoke(broker, options.seed, parts, getattr(signal, "SIG" + options.signal), print)
             print(smoke.run(options.cycles))
         finally:
             broker.close()

@@ -19,7 +19,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 LISTENING = re.compile(r"listening (\w+) (\S+):(\d+)")
 READY = re.compile(r"ready in (\d+(?:\.\d+)?) ?ms")
-OFF = ("--mqtt", "--mqtts", "--kafka", "--admin")
+OFF = ("--mqtt", "--mqtts", "--amqp", "--amqps", "--kafka", "--admin")
 DEADLINE = float(os.environ.get("RIALTO_TEST_DEADLINE", "20"))
 
 
@@ -181,6 +181,10 @@ class Broker:
     @property
     def mqtt(self):
         return self.ports["mqtt"]
+
+    @property
+    def amqp(self):
+        return self.ports["amqp"]
 
     @property
     def kafka(self):

@@ -2,6 +2,9 @@
 //!
 //! Every `*.toml` in the folder is read, in the order of their names; other files, and names that begin with a
 //! dot, are not. One fault anywhere and no route is loaded: half a set of routes would lose messages silently.
+//! [`compile`] turns one written route into a compiled one.
+
+mod compile;
 
 use std::collections::HashMap;
 use std::fs;
@@ -11,12 +14,9 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
-use crate::bridge::route::{Route, parse_partition};
-use crate::bridge::template::Template;
-use crate::broker::logs::name;
+use crate::bridge::route::Route;
 use crate::config::source::{ConfigError, Fault, Source};
 use crate::model::ids::DEFAULT_VHOST;
-use crate::model::topic::TopicFilter;
 
 /// Most routes in a folder.
 pub const ROUTES_MAX: usize = 10_000;
@@ -37,6 +37,8 @@ struct RouteSpec {
     name: String,
     #[serde(default = "default_vhost")]
     vhost: String,
+    /// Type of the exchange, should it have to be declared.
+    exchange_type: Option<String>,
     from: FromSpec,
     to: ToSpec,
 }
@@ -44,26 +46,26 @@ struct RouteSpec {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct FromSpec {
-    mqtt: String,
+    mqtt: Option<String>,
+    exchange: Option<String>,
+    binding: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ToSpec {
-    log: String,
-    #[serde(default = "default_key")]
-    key: String,
+    log: Option<String>,
+    key: Option<String>,
     partition: Option<String>,
     partitions: Option<u32>,
+    exchange: Option<String>,
+    routing_key: Option<String>,
+    mqtt: Option<String>,
+    escape: Option<bool>,
 }
 
 fn default_vhost() -> String {
     DEFAULT_VHOST.to_owned()
-}
-
-/// One topic stays in order.
-fn default_key() -> String {
-    "{topic}".to_owned()
 }
 
 /// Reads the routes of `folder`; a folder that does not exist has none.
@@ -149,14 +151,14 @@ impl Loader {
     }
 
     fn add(&mut self, spec: &RouteSpec, file: &str) -> Result<(), Fault> {
-        let route = Arc::new(compile(spec)?);
+        let route = Arc::new(compile::route(spec)?);
         if let Some(first) = self.names.insert(spec.name.clone(), file.to_owned()) {
             return Err(Fault::new(
                 "name",
                 format!("`{}` is taken by a route in {first}", spec.name),
             ));
         }
-        if let (Some(log), Some(partitions)) = (route.fixed_log(), route.partitions) {
+        if let Some((log, Some(partitions))) = route.fixed_log() {
             let key = (Arc::clone(&route.vhost), log.to_owned());
             let (known, by) = self.logs.entry(key).or_insert((partitions, Arc::clone(&route.name)));
             if *known != partitions {
@@ -169,73 +171,6 @@ impl Loader {
         self.routes.push(route);
         Ok(())
     }
-}
-
-fn compile(spec: &RouteSpec) -> Result<Route, Fault> {
-    check_name(&spec.name)?;
-    if spec.vhost != DEFAULT_VHOST {
-        return Err(Fault::new("vhost", format!("there is no vhost but `{DEFAULT_VHOST}`")));
-    }
-    let filter = TopicFilter::parse(&spec.from.mqtt)
-        .map_err(|error| Fault::new("from.mqtt", format!("`{}`: {error}", spec.from.mqtt)))?;
-    if filter.share_group().is_some() {
-        return Err(Fault::new("from.mqtt", "a route is no member of a `$share` group"));
-    }
-    let template = |key: &str, text: &str| {
-        Template::parse(text, &filter).map_err(|text| Fault::new(format!("to.{key}"), text))
-    };
-    let log = template("log", &spec.to.log)?;
-    check_log(&log)?;
-    let key = match spec.to.key.as_str() {
-        "" => None,
-        text => Some(template("key", text)?),
-    };
-    let partitions = spec.to.partitions;
-    if partitions.is_some_and(|count| !(1..=PARTITIONS_MAX).contains(&count)) {
-        return Err(Fault::new("to.partitions", format!("expected 1 to {PARTITIONS_MAX}")));
-    }
-    let partition =
-        spec.to.partition.as_deref().map(|text| template("partition", text)).transpose()?;
-    if let Some(fixed) = partition.as_ref().and_then(Template::fixed) {
-        let number = parse_partition(fixed.as_bytes());
-        if number.is_none_or(|number| partitions.is_some_and(|count| number >= count)) {
-            let text = format!("`{fixed}` is no partition: they are numbered from 0");
-            return Err(Fault::new("to.partition", text));
-        }
-    }
-    Ok(Route {
-        name: spec.name.as_str().into(),
-        vhost: spec.vhost.as_str().into(),
-        filter,
-        partitions,
-        log,
-        key,
-        partition,
-    })
-}
-
-/// A route's name is a label of its metrics.
-fn check_name(name: &str) -> Result<(), Fault> {
-    let plain =
-        name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-'));
-    if plain && (1..=128).contains(&name.len()) {
-        return Ok(());
-    }
-    Err(Fault::new("name", format!("`{name}`: expected 1 to 128 letters, digits, `.`, `_`, `-`")))
-}
-
-/// What is fixed of a log's name is checked now, the rest with each message.
-fn check_log(log: &Template) -> Result<(), Fault> {
-    let text = match log.fixed() {
-        Some(name) if name::is_valid(name) => return Ok(()),
-        Some(name) => name,
-        None => match log.texts().find(|text| !name::is_valid(&format!("x{text}"))) {
-            Some(text) => text,
-            None => return Ok(()),
-        },
-    };
-    let text = format!("`{text}`: a log's name is 1 to 249 letters, digits, `.`, `_`, `-`");
-    Err(Fault::new("to.log", text))
 }
 
 #[cfg(test)]

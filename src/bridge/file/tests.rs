@@ -6,7 +6,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::{load, parse};
-use crate::bridge::route::{Route, RouteMetrics, Target};
+use crate::bridge::counters::RouteMetrics;
+use crate::bridge::into_log::{IntoLog, Target};
+use crate::bridge::route::{Route, Way};
 use crate::bridge::template::{RenderError, RouteContext};
 use crate::config::source::Source;
 use crate::metrics::Metrics;
@@ -15,9 +17,20 @@ use crate::metrics::label::RouteFailure;
 const TELEMETRY: &str = "[[route]]\nname = \"t\"\nfrom = { mqtt = \"factory/+/telemetry/#\" }\n\
                          to = { log = \"telemetry\", key = \"{1}\", partitions = 12 }\n";
 
-fn route(to: &str) -> Arc<Route> {
+fn one(text: &str) -> Arc<Route> {
+    parse(Source::named("r.toml", text.to_owned())).unwrap().remove(0)
+}
+
+fn into_log(route: &Route) -> IntoLog {
+    match &route.way {
+        Way::IntoLog(way) => way.clone(),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn route(to: &str) -> IntoLog {
     let text = format!("[[route]]\nname = \"r\"\nfrom = {{ mqtt = \"f/+/#\" }}\nto = {{ {to} }}\n");
-    parse(Source::named("r.toml", text)).unwrap().remove(0)
+    into_log(&one(&text))
 }
 
 fn fault(text: &str) -> String {
@@ -30,11 +43,9 @@ fn at(topic: &str) -> RouteContext<'_> {
 
 #[test]
 fn a_message_goes_where_the_route_aims() {
-    let route = parse(Source::named("r.toml", TELEMETRY)).unwrap().remove(0);
-    assert_eq!(
-        (&*route.name, route.fixed_log(), route.partitions),
-        ("t", Some("telemetry"), Some(12))
-    );
+    let route = one(TELEMETRY);
+    assert_eq!((&*route.name, route.fixed_log()), ("t", Some(("telemetry", Some(12)))));
+    let route = into_log(&route);
     assert!(route.filter.matches("factory/7/telemetry"));
     let mut target = Target::default();
     route.aim(&at("factory/7/telemetry/x"), &mut target).unwrap();
@@ -99,7 +110,7 @@ fn faults_name_file_line_and_key() {
             with("a", "log = \"l\", topic = \"x\""),
             "r.toml:5: route[0].to.topic: unknown field `topic`",
         ),
-        (with("a", "key = \"l\""), "r.toml:5: route[0].to: missing field `log`"),
+        (with("a", "key = \"l\""), "r.toml:5: route[0].to: expected `log` or `exchange`"),
         (
             format!(
                 "{TELEMETRY}[[route]]\nname = \"x y\"\nfrom = {{ mqtt = \"a\" }}\nto = {{ log = \"l\" }}"
@@ -115,6 +126,71 @@ fn faults_name_file_line_and_key() {
         let found = fault(&text);
         assert!(found.starts_with(start), "{text}\n{found}");
     }
+}
+
+fn between(from: &str, to: &str) -> Arc<Route> {
+    one(&format!("[[route]]\nname = \"r\"\nfrom = {{ {from} }}\nto = {{ {to} }}\n"))
+}
+
+#[test]
+fn a_topic_becomes_a_routing_key() {
+    let key = |filter: &str, to: &str, topic: &str| {
+        let route = between(&format!("mqtt = \"{filter}\""), &format!("exchange = \"x\"{to}"));
+        assert_eq!(route.exchange(), Some(("x", "topic")));
+        let Way::IntoExchange(way) = &route.way else { panic!("{route:?}") };
+        way.key(&at(topic))
+    };
+    assert_eq!(key("f/#", "", "f/a.b/c").as_deref(), Ok("f.a/b.c"));
+    assert_eq!(
+        key("f/+/#", ", routing_key = \"in.{1}.x.{#}\"", "f/a.b/c/d").as_deref(),
+        Ok("in.a/b.x.c.d")
+    );
+    assert_eq!(key("f/+", ", routing_key = \"{clientid}\"", "f/1").as_deref(), Ok("c"));
+    assert_eq!(key("f/+", ", routing_key = \"{username}\"", "f/1"), Err(RenderError::NoUserName));
+    let long = format!("f/{}", "x".repeat(254));
+    assert_eq!(key("f/+", "", &long), Err(RenderError::Unmapped));
+}
+
+#[test]
+fn a_routing_key_becomes_a_topic() {
+    let topic = |from: &str, to: &str, key: &str| {
+        let route = between(&format!("exchange = \"x\"{from}"), to);
+        let Way::IntoTree(way) = &route.way else { panic!("{route:?}") };
+        way.topic(key)
+    };
+    assert_eq!(topic("", "", "a.b/c").as_deref(), Ok("a/b.c"));
+    let captured = topic(", binding = \"a.*.#\"", "mqtt = \"t/{1}/x/{#}\"", "a.b.c.d");
+    assert_eq!(captured.as_deref(), Ok("t/b/x/c/d"));
+    assert_eq!(topic("", "", "50%"), Err(RenderError::Unmapped));
+    assert_eq!(topic("", "", "a.*"), Err(RenderError::Unmapped));
+    assert!(topic("", "escape = true", "a.*").is_ok_and(|topic| !topic.contains('*')));
+    assert_eq!(topic(", binding = \"a.#\"", "mqtt = \"{#}\"", "a"), Err(RenderError::Unmapped));
+}
+
+#[test]
+fn faults_of_routes_between_the_worlds_name_their_key() {
+    for (from, to, key) in [
+        ("mqtt = \"a\", exchange = \"x\"", "log = \"l\"", "from: expected"),
+        ("binding = \"#\"", "mqtt = \"a\"", "from: expected"),
+        ("mqtt = \"a\", binding = \"#\"", "log = \"l\"", "from.binding: "),
+        ("mqtt = \"a\"", "log = \"l\", exchange = \"x\"", "to: expected"),
+        ("mqtt = \"a\"", "log = \"l\", routing_key = \"x\"", "to.routing_key: "),
+        ("mqtt = \"a\"", "exchange = \"x\", partitions = 3", "to.partitions: "),
+        ("mqtt = \"a\"", "exchange = \"x\", mqtt = \"b\"", "to.mqtt: "),
+        ("mqtt = \"a\"", "exchange = \"\"", "to.exchange: "),
+        ("mqtt = \"a\"", "exchange = \"x\", routing_key = \"{json:/a}\"", "to.routing_key: "),
+        ("mqtt = \"a\"", "exchange = \"x\", routing_key = \"{1}\"", "to.routing_key: "),
+        ("exchange = \"x\", binding = \"a.#.b\"", "mqtt = \"t\"", "from.binding: "),
+        ("exchange = \"x\"", "mqtt = \"{clientid}\"", "to.mqtt: "),
+        ("exchange = \"x\"", "mqtt = \"{1}\"", "to.mqtt: "),
+        ("exchange = \"x\"", "log = \"l\"", "to.log: "),
+    ] {
+        let text = format!("[[route]]\nname = \"r\"\nfrom = {{ {from} }}\nto = {{ {to} }}\n");
+        let found = fault(&text);
+        assert!(found.contains(&format!("route[0].{key}")), "{text}\n{found}");
+    }
+    let odd = "[[route]]\nname = \"r\"\nexchange_type = \"tropic\"\nfrom = { exchange = \"x\" }\nto = {}\n";
+    assert!(fault(odd).starts_with("r.toml:3: route[0].exchange_type: `tropic`"));
 }
 
 #[test]

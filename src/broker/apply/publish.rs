@@ -10,11 +10,13 @@ use crate::model::message::Publication;
 use crate::model::qos::QoS;
 
 use super::super::consumer::Outcome;
+use super::super::crossing::TopicView;
 use super::super::logs::batch::build::NewRecord;
 use super::super::logs::carried;
 use super::super::message::Message;
 use super::super::queues::entry::{Body, Entry, Stored};
 use super::super::record::{Condition, ReplayItem, RoutedAppend, SetMember};
+use super::super::via::Via;
 use super::Applier;
 
 /// The fields of a publish record.
@@ -34,6 +36,7 @@ struct Place<'a> {
     qos: QoS,
     retain: bool,
     subscription_ids: &'a [u32],
+    via: Option<&'a Arc<Via>>,
 }
 
 impl Applier {
@@ -66,6 +69,7 @@ impl Applier {
                 qos: member.qos.min(message.qos),
                 retain: member.retain_as_published && message.retain,
                 subscription_ids: &member.subscription_ids,
+                via: member.via.as_ref(),
             };
             self.enqueue(lsn, &stored, &place);
         }
@@ -127,6 +131,7 @@ impl Applier {
         if !place.subscription_ids.is_empty() {
             entry.subscription_ids = Some(place.subscription_ids.into());
         }
+        entry.via = place.via.cloned();
         inner.queue.push(entry);
         self.mark(&session, &mut inner);
         let linked = inner.link.is_some();
@@ -167,8 +172,13 @@ impl Applier {
         for item in items {
             let stored = Stored::new(bytes.slice_ref(item.message));
             let ids: Vec<u32> = item.subscription_id.into_iter().collect();
-            let place =
-                Place { queue: session, qos: item.qos, retain: true, subscription_ids: &ids };
+            let place = Place {
+                queue: session,
+                qos: item.qos,
+                retain: true,
+                subscription_ids: &ids,
+                via: None,
+            };
             self.enqueue(lsn, &stored, &place);
         }
     }
@@ -177,6 +187,12 @@ impl Applier {
     fn carry(&mut self, append: &RoutedAppend<'_>, message: &Message<'_>) {
         let log = self.broker.logs.table.by_id(append.log);
         let Some(partition) = log.as_ref().and_then(|log| log.partition(append.partition)) else {
+            return;
+        };
+        let mut view = TopicView::default();
+        let Ok(message) = view.of(message, append.via.as_deref()) else {
+            // The route saw it under a topic when it was published.
+            tracing::error!(key = message.topic, "a routed message has no topic");
             return;
         };
         let publication = Publication {

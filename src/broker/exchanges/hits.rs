@@ -13,6 +13,8 @@ pub trait ExchangeRoute: Send + Sync {
     /// # Errors
     /// A sentence when the key has no counterpart among topics; it is counted, never silent.
     fn topic(&self, exchange: &str, key: &str) -> Result<String, String>;
+    /// Counts a message that went, or could not go, into the tree.
+    fn count(&self, _carried: bool) {}
 }
 
 /// Where a message goes. May be filled by several calls; the answers add up.

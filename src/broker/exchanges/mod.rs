@@ -85,6 +85,12 @@ impl Exchanges {
         self.vhosts.get(vhost).cloned()
     }
 
+    /// The exchanges of `vhost`; of one that is not configured, what is there from the beginning.
+    #[must_use]
+    pub fn of(&self, vhost: &str) -> Arc<VhostExchanges> {
+        self.vhost(vhost).unwrap_or_else(|| Arc::new(VhostExchanges::new(vhost)))
+    }
+
     /// The limits in force.
     #[must_use]
     pub fn limits(&self) -> TopologyLimits {

@@ -128,15 +128,21 @@ fn publish(mut r: Reader<'_>) -> Result<Record<'_>, CodecError> {
         set: r.option(|r| r.varint().map(SetId))?,
         members: many(&mut r, 4, SetMember::decode)?,
         retained: r.bool()?,
-        appends: many(&mut r, 9, |r| {
-            Ok(RoutedAppend {
-                log: LogId(r.u32()?),
-                partition: r.u32()?,
-                key: r.option(Reader::bytes)?,
-            })
-        })?,
+        appends: many(&mut r, 9, routed_append)?,
         message: r.rest(),
     })
+}
+
+fn routed_append<'a>(r: &mut Reader<'a>) -> Result<RoutedAppend<'a>, CodecError> {
+    let (log, partition) = (LogId(r.u32()?), r.u32()?);
+    let at = r.position();
+    let flags = r.u8()?;
+    if flags > 0b11 {
+        return Err(CodecError::Value { what: "flags of an append", found: flags.into(), at });
+    }
+    let key = if flags & 1 != 0 { Some(r.bytes()?) } else { None };
+    let via = if flags & 0b10 != 0 { Some(Arc::new(Via::decode(r)?)) } else { None };
+    Ok(RoutedAppend { log, partition, key, via })
 }
 
 fn append_batch(mut r: Reader<'_>) -> Result<Record<'_>, CodecError> {

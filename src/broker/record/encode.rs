@@ -206,7 +206,14 @@ fn encode_condition(w: &mut Writer<'_>, condition: &Condition) {
 fn encode_append(w: &mut Writer<'_>, append: &RoutedAppend<'_>) {
     w.u32(append.log.0);
     w.u32(append.partition);
-    w.option(append.key, Writer::bytes);
+    // Bit 0: a key follows; bit 1: an address.
+    w.u8(u8::from(append.key.is_some()) | u8::from(append.via.is_some()) << 1);
+    if let Some(key) = append.key {
+        w.bytes(key);
+    }
+    if let Some(via) = &append.via {
+        via.encode(w);
+    }
 }
 
 fn encode_item(w: &mut Writer<'_>, item: &ReplayItem<'_>) {

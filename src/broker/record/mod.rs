@@ -61,6 +61,8 @@ pub struct RoutedAppend<'a> {
     pub partition: u32,
     /// Record key.
     pub key: Option<&'a [u8]>,
+    /// The topic it is carried under, where that is not the message's own.
+    pub via: Option<Arc<Via>>,
 }
 
 /// A retained message for a durable subscription that just came.

@@ -34,7 +34,7 @@ fn qos() -> impl Strategy<Value = QoS> {
     (0u8..3).prop_map(|bits| QoS::from_bits(bits).unwrap())
 }
 
-fn member() -> impl Strategy<Value = SetMember> {
+fn via() -> impl Strategy<Value = Option<Arc<Via>>> {
     let via = prop_oneof![
         (text(), text()).prop_map(|(exchange, key)| Via::Exchange {
             exchange: exchange.into(),
@@ -42,8 +42,11 @@ fn member() -> impl Strategy<Value = SetMember> {
         }),
         text().prop_map(|topic| Via::Topic(topic.into())),
     ];
-    let via = option::weighted(0.2, via.prop_map(Arc::new));
-    (number(), qos(), any::<bool>(), vec(any::<u32>(), 0..3), via).prop_map(
+    option::weighted(0.2, via.prop_map(Arc::new))
+}
+
+fn member() -> impl Strategy<Value = SetMember> {
+    (number(), qos(), any::<bool>(), vec(any::<u32>(), 0..3), via()).prop_map(
         |(queue, qos, retain_as_published, subscription_ids, via)| SetMember {
             queue: QueueId(queue),
             qos,
@@ -78,8 +81,10 @@ fn condition() -> impl Strategy<Value = Condition> {
 }
 
 fn publish() -> impl Strategy<Value = Record<'static>> {
-    let append = (short(), short(), option::of(bytes()))
-        .prop_map(|(log, partition, key)| RoutedAppend { log: LogId(log), partition, key });
+    let append =
+        (short(), short(), option::of(bytes()), via()).prop_map(|(log, partition, key, via)| {
+            RoutedAppend { log: LogId(log), partition, key, via }
+        });
     (
         (text(), condition(), option::of(number().prop_map(SetId))),
         (vec(member(), 0..3), any::<bool>(), vec(append, 0..3), bytes()),
@@ -231,10 +236,10 @@ fn of_topology() -> impl Strategy<Value = Record<'static>> {
 /// Any record of any kind.
 pub(in crate::broker) fn record() -> impl Strategy<Value = Record<'static>> {
     prop_oneof![
-        2 => publish(),
-        5 => of_sessions(),
-        4 => of_logs_and_the_rest(),
-        3 => of_topology(),
+        2 => publish().boxed(),
+        5 => of_sessions().boxed(),
+        4 => of_logs_and_the_rest().boxed(),
+        3 => of_topology().boxed(),
     ]
 }
 

@@ -23,11 +23,27 @@ use self::generations::{Generations, Stamp};
 use self::tree::{Matches, Tree};
 use super::sessions::session::Session;
 use super::sessions::subscription::Subscription;
+use super::via::Via;
 
-/// A bridge route as the router sees it: one more subscriber.
+/// A bridge route as the router sees it: one more subscriber. It goes into logs, message by message, or into an
+/// exchange, address by address.
 pub trait Route: Send + Sync {
     /// Its name, unique, from the configuration.
     fn name(&self) -> &str;
+    /// Whether it goes into logs.
+    fn is_to_log(&self) -> bool {
+        true
+    }
+    /// The exchange and routing key that messages of a topic and publisher go to; `input` has neither payload nor
+    /// properties.
+    ///
+    /// # Errors
+    /// A sentence when the topic cannot be a key; every message is then counted, never silent.
+    fn exchange(&self, input: &RouteInput<'_>) -> Result<(String, String), String> {
+        Err(format!("route {} does not carry {} to an exchange", self.name(), input.topic))
+    }
+    /// Counts a message that went, or could not go, into an exchange.
+    fn count(&self, _carried: bool) {}
     /// The log, key and partition that a message goes to.
     ///
     /// # Errors
@@ -87,6 +103,8 @@ pub struct Destination {
     pub subscription_ids: Vec<u32>,
     /// The latest subscription's place against retained messages.
     pub since: Lsn,
+    /// The topic it is delivered under, where that is not the message's own.
+    pub via: Option<Arc<Via>>,
 }
 
 /// A share group that a message goes to one member of (MQTT5-4.8.2).

@@ -221,6 +221,7 @@ impl Destination {
             retain_as_published: subscription.retain_as_published,
             subscription_ids: subscription.id.into_iter().collect(),
             since: subscription.since,
+            via: None,
         }
     }
 

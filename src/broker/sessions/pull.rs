@@ -4,10 +4,12 @@ use std::num::NonZeroU16;
 use std::sync::Arc;
 
 use super::super::consumer::{Consumer, Delivered, Encodings, Outgoing};
+use super::super::crossing::TopicView;
 use super::super::fanout::Drop;
 use super::super::message::Message;
 use super::super::queues::entry::Body;
 use super::super::queues::queue::packet_id;
+use super::super::via::Via;
 use super::session::{Inner, Session};
 use crate::model::ids::Lsn;
 use crate::model::qos::QoS;
@@ -50,6 +52,7 @@ struct Item {
     dup: bool,
     release: bool,
     subscription_ids: Vec<u32>,
+    via: Option<Arc<Via>>,
     body: Body,
 }
 
@@ -130,6 +133,11 @@ impl Session {
                 pulled.failed = Some(format!("queued message does not decode: {error}"));
                 return;
             }
+        };
+        let mut view = TopicView::default();
+        let Ok(message) = view.of(&message, item.via.as_deref()) else {
+            self.drop_unsent(epoch, item.position, Drop::Unmapped, pulled);
+            return;
         };
         // What was sent before is in the middle of its handshake and must go on [MQTT-4.4.0-1].
         if message.is_expired(now_ms) && !item.dup {
@@ -289,6 +297,7 @@ impl Inner {
             dup: false,
             release: false,
             subscription_ids: first.subscription_ids,
+            via: None,
             body: Body::Memory(first.stored),
         })
     }
@@ -315,6 +324,7 @@ impl Inner {
             dup: position < self.sent,
             release: entry.is_released(),
             subscription_ids: entry.subscription_ids.as_deref().unwrap_or_default().to_vec(),
+            via: entry.via.clone(),
             body: entry.body.clone(),
         };
         self.cursor = position + 1;

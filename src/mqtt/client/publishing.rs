@@ -71,9 +71,13 @@ impl Client {
                 let reply = acknowledgement(publish.qos, id, reason_of(matched));
                 self.reply(reply);
             }
-            Ok(Published::Waiting) => {
+            Ok(Published::Waiting { .. }) => {
                 let reply = acknowledgement(publish.qos, id, ReasonCode::Success);
                 self.replies.owe(reply);
+            }
+            Ok(Published::Refused) => {
+                let error = BrokerError::Limit("messages in a queue");
+                self.refuse_publish(publish.qos, id, &error);
             }
             Err(error) => self.refuse_publish(publish.qos, id, &error),
         }

@@ -60,6 +60,20 @@ impl Broker {
             drop(verbs);
             return Ok(Changed { waits: self.wait_for(lsn, waiter)? });
         }
+        let waits = settings.durable;
+        self.create_exchange(&vhost, name, settings, Some(Box::new(waiter)))?;
+        drop(verbs);
+        Ok(Changed { waits })
+    }
+
+    /// Makes an exchange that is not there; the caller holds the verbs' lock if others may ask for it.
+    fn create_exchange(
+        &self,
+        vhost: &VhostExchanges,
+        name: &str,
+        settings: ExchangeSettings,
+        waiter: Option<Box<dyn FnOnce() -> Waiter + '_>>,
+    ) -> Result<(), TopologyError> {
         let limit = self.exchanges.limits().exchanges_max;
         if vhost.look(|live| live.exchanges.len()) >= limit {
             let vhost = &vhost.name;
@@ -67,25 +81,51 @@ impl Broker {
                 "cannot declare exchange '{name}': exchange limit in vhost '{vhost}' ({limit}) is reached"
             )));
         }
-        let durable = settings.durable;
-        let lsn = if durable {
+        let lsn = if settings.durable {
             let record = Record::DeclareExchange {
                 vhost: &vhost.name,
                 name,
-                kind: kind.name(),
+                kind: settings.kind.name(),
                 auto_delete: settings.auto_delete,
                 internal: settings.internal,
-                arguments: declaration.arguments,
+                arguments: &settings.arguments,
             };
-            self.submit(Some(waiter()), &record)?
+            self.submit(waiter.map(|waiter| waiter()), &record)?
         } else {
             Lsn(0)
         };
-        // It may be the alternate one of another.
-        let stale = vhost.look(|live| live.has_alternates());
-        vhost.change(|live| live.add_exchange(&Arc::from(name), settings, lsn), stale);
-        drop(verbs);
-        Ok(Changed { waits: durable })
+        // It may be the alternate one of another, or what a route goes into.
+        vhost.change(|live| live.add_exchange(&Arc::from(name), settings, lsn), true);
+        Ok(())
+    }
+
+    /// Sees to it that the exchange that a route names is there, declared durable with this type if it is not. The
+    /// operator's word: no access rule is asked.
+    ///
+    /// # Errors
+    /// See [`TopologyError`].
+    pub fn prepare_exchange(
+        &self,
+        vhost: &str,
+        name: &str,
+        kind: &str,
+    ) -> Result<(), TopologyError> {
+        let vhost =
+            self.exchanges.vhost(vhost).ok_or_else(|| TopologyError::NoVhost(vhost.to_owned()))?;
+        if vhost.has_exchange(name) {
+            return Ok(());
+        }
+        check_reserved(Entity::Exchange, name)?;
+        let settings = ExchangeSettings {
+            kind: ExchangeKind::named(kind)
+                .ok_or_else(|| TopologyError::UnknownType(kind.to_owned()))?,
+            durable: true,
+            auto_delete: false,
+            internal: false,
+            arguments: Box::default(),
+            alternate: None,
+        };
+        self.create_exchange(&vhost, name, settings, None).map(|_| ())
     }
 
     fn find_exchange(

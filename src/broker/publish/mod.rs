@@ -1,8 +1,16 @@
 //! Publishing: authorise, route, submit what is durable, deliver the rest at once. Part of `broker`.
+//!
+//! - [`route`] what a publisher remembers of an address
+//! - [`resolve`] everyone an address reaches, across both worlds
+//! - [`direct`] delivery to everyone who does not wait for the journal
+//! - [`exchange`] publishing to an exchange
 
-use std::sync::{Arc, OnceLock};
+mod direct;
+pub mod exchange;
+pub(crate) mod resolve;
+mod route;
 
-use ahash::AHashMap;
+use std::sync::Arc;
 
 use crate::auth::acl::Action;
 use crate::auth::principal::Principal;
@@ -10,22 +18,21 @@ use crate::metrics::{DropReason, LocalCounters};
 use crate::model::ids::{Lsn, QueueId};
 use crate::model::message::Publication;
 use crate::model::qos::QoS;
-use crate::store::journal::SubmitError;
 
 use super::consumer::{Encodings, Waiter};
-use super::fanout::{Drop, Fanout, Fate};
+use super::exchanges::vhost::VhostExchanges;
 use super::message::{Message, Publisher as Author};
 use super::queues::entry::Stored;
-use super::record::{Condition, Record, RoutedAppend, SetMember};
+use super::record::{Condition, Record, RoutedAppend};
 use super::retained::slot::Slot;
 use super::routed::Append;
-use super::router::generations::Stamp;
-use super::router::{Answer, Destination, VhostRouter};
-use super::sets::SetHandle;
+use super::router::VhostRouter;
 use super::{Broker, BrokerError};
 
-/// Topics whose route a publisher remembers.
-const CACHED_ROUTES_MAX: usize = 512;
+pub use self::direct::drop_reason;
+
+use self::resolve::Resolver;
+use self::route::{CachedRoute, RouteCache};
 
 /// One that publishes: a connection, or a will.
 pub struct Publisher {
@@ -38,21 +45,10 @@ pub struct Publisher {
     /// Counters that the owner flushes.
     pub counters: LocalCounters,
     router: Arc<VhostRouter>,
-    last: Option<Arc<CachedRoute>>,
-    routes: AHashMap<Arc<str>, Arc<CachedRoute>>,
+    exchanges: Arc<VhostExchanges>,
+    routes: RouteCache,
     encodings: Encodings,
     last_lsn: Lsn,
-}
-
-/// The router's answer for a topic, with the verdict of the access rules.
-struct CachedRoute {
-    topic: Arc<str>,
-    stamp: Stamp,
-    allowed: bool,
-    answer: Answer,
-    /// Some destination is a durable session that was granted QoS 1 or 2.
-    durable: bool,
-    set: OnceLock<Arc<SetHandle>>,
 }
 
 /// What a publish came to.
@@ -64,20 +60,22 @@ pub enum Published {
         matched: bool,
     },
     /// Acknowledge when the waiter is told.
-    Waiting,
+    Waiting {
+        /// Whether anybody wanted it.
+        matched: bool,
+    },
+    /// A queue is full and refuses what comes (`reject-publish`): tell the publisher.
+    Refused,
 }
 
-fn is_durable(destination: &Destination) -> bool {
-    destination.session.durable && destination.qos > QoS::AtMostOnce
-}
-
-fn member(destination: &Destination) -> SetMember {
-    SetMember {
-        queue: destination.session.id,
-        qos: destination.qos,
-        retain_as_published: destination.retain_as_published,
-        subscription_ids: destination.subscription_ids.clone(),
-        via: None,
+impl Published {
+    /// Whether anybody wanted it.
+    #[must_use]
+    pub fn matched(self) -> bool {
+        match self {
+            Self::Done { matched } | Self::Waiting { matched } => matched,
+            Self::Refused => true,
+        }
     }
 }
 
@@ -93,92 +91,63 @@ impl Publisher {
     ) -> Self {
         Self {
             router: broker.router.vhost(&principal.vhost),
+            exchanges: broker.exchanges.of(&principal.vhost),
             principal,
             client_id,
             session,
             counters,
-            last: None,
-            routes: AHashMap::new(),
+            routes: RouteCache::default(),
             encodings: Encodings::default(),
             last_lsn: Lsn(0),
         }
     }
 
+    /// Name under which messages are published; empty for somebody who has not logged in.
+    fn username(&self) -> &str {
+        if self.principal.anonymous { "" } else { &self.principal.name }
+    }
+
+    fn resolver(&self) -> Resolver<'_> {
+        Resolver::new(&self.router, &self.exchanges, self.session, &self.client_id, self.username())
+    }
+
     fn route(&mut self, broker: &Broker, topic: &str) -> Arc<CachedRoute> {
-        if let Some(route) = &self.last
-            && *route.topic == *topic
-            && self.router.is_current(route.stamp)
-        {
-            return Arc::clone(route);
+        if let Some(route) = self.routes.get(None, topic, &self.router, &self.exchanges) {
+            return route;
         }
-        let known = self.routes.get(topic).filter(|route| self.router.is_current(route.stamp));
-        let route = match known {
-            Some(route) => Arc::clone(route),
-            None => {
-                let route = Arc::new(self.resolve(broker, topic));
-                if self.routes.len() >= CACHED_ROUTES_MAX {
-                    self.routes.clear();
-                }
-                self.routes.insert(Arc::clone(&route.topic), Arc::clone(&route));
-                route
-            }
-        };
-        self.last = Some(Arc::clone(&route));
+        let route = Arc::new(self.resolve(broker, topic));
+        self.routes.put(&route);
         route
     }
 
     fn resolve(&self, broker: &Broker, topic: &str) -> CachedRoute {
-        let stamp = self.router.stamp(topic);
+        let generation = self.exchanges.generation();
+        let allowed = self.may_publish(broker, topic);
+        let reach = self.resolver().topic(topic);
+        CachedRoute::new(None, topic, generation, allowed, reach)
+    }
+
+    /// Whether the rules let it publish in the topic tree.
+    fn may_publish(&self, broker: &Broker, topic: &str) -> bool {
         let vhost = &self.principal.vhost;
-        let acl = broker.acl.load();
         let levels_max = broker.limits.load().topic_levels_max;
-        let allowed = topic.split('/').count() <= levels_max
-            && acl.allows(&self.principal, &self.client_id, Action::Publish, vhost, topic).allowed;
-        let answer = self.router.resolve(topic, self.session);
-        let durable = answer.destinations.iter().any(is_durable);
-        CachedRoute { topic: topic.into(), stamp, allowed, answer, durable, set: OnceLock::new() }
+        let acl = broker.acl.load();
+        topic.split('/').count() <= levels_max
+            && acl.allows(&self.principal, &self.client_id, Action::Publish, vhost, topic).allowed
     }
 
-    fn count(&mut self, fate: Fate, qos: QoS) {
-        match fate {
-            Fate::Delivered => self.counters.delivered[qos as usize] += 1,
-            Fate::Queued => {}
-            Fate::Dropped(why) => self.counters.drop_messages(drop_reason(why), 1),
+    /// Counts what takes a route into the other world, or finds no way there.
+    fn count_crossings(&mut self, route: &CachedRoute) {
+        let reach = &route.reach;
+        reach.carriers.iter().for_each(|carrier| carrier.count(true));
+        reach.failed.iter().for_each(|(carrier, _)| carrier.count(false));
+        if !reach.failed.is_empty() {
+            let failed = reach.failed.len() as u64;
+            self.counters.drop_messages(DropReason::RouteFailed, failed);
         }
-    }
-}
-
-/// The label of a drop.
-#[must_use]
-pub fn drop_reason(why: Drop) -> DropReason {
-    match why {
-        Drop::Offline => DropReason::Qos0Offline,
-        Drop::QueueFull => DropReason::QueueFull,
-        Drop::SlowConsumer => DropReason::OutboundFull,
-        Drop::TooLarge => DropReason::PacketTooLarge,
-        Drop::Expired => DropReason::Expired,
-        Drop::Rejected => DropReason::QueueFull,
-        Drop::Overflow => DropReason::Overflow,
-        Drop::Gone => DropReason::NoSubscriber,
-        Drop::NoRoom => DropReason::NoRoom,
-    }
-}
-
-impl CachedRoute {
-    /// The set of durable destinations that a message of `qos` has, if it has any.
-    fn set_for(&self, broker: &Broker, qos: QoS) -> Result<Option<Arc<SetHandle>>, SubmitError> {
-        let wanted = self.durable && qos > QoS::AtMostOnce;
-        if wanted { self.set(broker).map(Some) } else { Ok(None) }
-    }
-
-    fn set(&self, broker: &Broker) -> Result<Arc<SetHandle>, SubmitError> {
-        if let Some(set) = self.set.get() {
-            return Ok(Arc::clone(set));
+        if reach.unmapped > 0 {
+            self.counters.drop_messages(DropReason::Unmapped, reach.unmapped);
         }
-        let members =
-            self.answer.destinations.iter().filter(|to| is_durable(to)).map(member).collect();
-        let set = broker.intern(members)?;
-        Ok(Arc::clone(self.set.get_or_init(|| set)))
     }
 }
 
@@ -231,12 +200,13 @@ impl Broker {
             }
             return published;
         }
-        let answer = &route.answer;
+        let reach = &route.reach;
         let set = route.set_for(self, message.qos)?;
-        let mut published = Published::Done { matched: !answer.is_unroutable() };
+        let matched = !reach.is_unroutable();
+        let mut published = Published::Done { matched };
         let behind = self.unapplied(publisher);
-        if set.is_some() || condition != Condition::None || !answer.routes.is_empty() {
-            let appends = self.routed_appends(publisher, &answer.routes, &message);
+        if set.is_some() || condition != Condition::None || !reach.logs.is_empty() {
+            let appends = self.routed_appends(publisher, &reach.logs, &message);
             if set.is_some() || condition != Condition::None || !appends.is_empty() {
                 let record = Record::Publish {
                     vhost: &publisher.principal.vhost,
@@ -252,56 +222,20 @@ impl Broker {
                     message.encode(out);
                 })?;
                 publisher.last_lsn = lsn;
-                published = Published::Waiting;
+                published = Published::Waiting { matched };
             }
         }
-        self.deliver_direct(publisher, answer, message, None, behind, now_ms);
+        let refused = self.deliver_direct(publisher, reach, message, None, behind, now_ms);
+        publisher.count_crossings(route);
+        if refused && matches!(published, Published::Done { .. }) {
+            return Ok(Published::Refused);
+        }
         Ok(published)
     }
 
     /// The publisher's newest record while it is not applied.
     fn unapplied(&self, publisher: &Publisher) -> Option<Lsn> {
         Some(publisher.last_lsn).filter(|last| *last > self.applied_lsn())
-    }
-
-    /// Delivers to everyone who does not wait for the journal, in durable sessions behind the record `behind`.
-    /// A retained message's `lsn` decides who gets it by replay instead.
-    fn deliver_direct(
-        &self,
-        publisher: &mut Publisher,
-        answer: &Answer,
-        message: Message<'_>,
-        lsn: Option<Lsn>,
-        behind: Option<Lsn>,
-        now_ms: u64,
-    ) {
-        if answer.destinations.is_empty() {
-            if answer.is_unroutable() {
-                publisher.counters.drop_messages(DropReason::NoSubscriber, 1);
-            }
-            return;
-        }
-        let mut encodings = std::mem::take(&mut publisher.encodings);
-        encodings.reset(answer.destinations.len() > 1);
-        let limits = self.limits.load().queue;
-        let mut fanout = Fanout {
-            message,
-            now_ms,
-            behind: behind.unwrap_or_default().0,
-            limits,
-            encodings: &mut encodings,
-            stored: None,
-        };
-        for to in &answer.destinations {
-            let by_record = message.qos > QoS::AtMostOnce && is_durable(to);
-            let by_replay = lsn.is_some_and(|lsn| to.since >= lsn);
-            if by_record || by_replay {
-                continue;
-            }
-            let fate = to.session.deliver(to, &mut fanout);
-            publisher.count(fate, message.qos.min(to.qos));
-        }
-        publisher.encodings = encodings;
     }
 
     /// A retained publish: the topic's slot is held from taking the LSN to the last direct delivery, and the
@@ -328,23 +262,22 @@ impl Broker {
             message.encode(&mut bytes);
             Stored::new(bytes.into())
         });
-        let appends = self.routed_appends(publisher, &route.answer.routes, &message);
+        let appends = self.routed_appends(publisher, &route.reach.logs, &message);
         let set = route.set_for(self, message.qos)?;
         let mut current = Arc::clone(route);
         let mut taken = Lsn(0);
         let submitted = self.journal.submit_with(waiter(), &mut |lsn, out| {
             taken = lsn;
             contents.put(lsn, stored.clone());
-            if !publisher.router.is_current(route.stamp) {
+            if !route.is_current(&publisher.router, &publisher.exchanges) {
                 current = Arc::new(publisher.resolve(self, message.topic));
             }
-            let by_record = |to: &&Destination| is_durable(to) && to.since < lsn;
             let same = Arc::ptr_eq(&current, route)
-                && route.answer.destinations.iter().all(|to| to.since < lsn);
+                && route.reach.sessions.iter().all(|to| to.since < lsn);
             let members = if same || message.qos == QoS::AtMostOnce {
                 Vec::new()
             } else {
-                current.answer.destinations.iter().filter(by_record).map(member).collect()
+                current.members(|to| to.since < lsn)
             };
             let record = Record::Publish {
                 vhost: &vhost,
@@ -363,8 +296,9 @@ impl Broker {
                 publisher.last_lsn = lsn;
                 // Behind its own record too: an older value may be on its way to a subscriber by replay.
                 let behind = self.unapplied(publisher);
-                self.deliver_direct(publisher, &current.answer, message, Some(lsn), behind, now_ms);
-                Ok(Published::Waiting)
+                self.deliver_direct(publisher, &current.reach, message, Some(lsn), behind, now_ms);
+                publisher.count_crossings(&current);
+                Ok(Published::Waiting { matched: !current.reach.is_unroutable() })
             }
             Err(error) => {
                 contents.take_back(taken);
@@ -401,6 +335,7 @@ fn borrow(appends: &[Append]) -> Vec<RoutedAppend<'_>> {
             log: append.log,
             partition: append.partition,
             key: append.key.as_deref(),
+            via: append.via.clone(),
         })
         .collect()
 }

@@ -1,0 +1,139 @@
+//! From the protocol header to the open vhost: identity, limits, rights. Part of `amqp::client`.
+
+use std::sync::Arc;
+
+use ahash::AHashMap;
+
+use crate::amqp::codec::handshake::{StartOk, TuneOk};
+use crate::amqp::codec::method_id::MethodId;
+use crate::amqp::codec::reply::{self, Reply};
+use crate::amqp::connection::Flow;
+use crate::amqp::error::{Fault, ReplyCode};
+use crate::amqp::greeting::{ClientTraits, server_properties};
+use crate::amqp::heart::Heart;
+use crate::amqp::login::{self, Credentials, MECHANISMS};
+use crate::amqp::owing::Owing;
+use crate::auth::Principal;
+use crate::auth::authenticator::AuthError;
+use crate::broker::consumer::Encodings;
+use crate::broker::publish::Publisher;
+use crate::broker::sessions::registry::NOBODY;
+use crate::model::field_table::FieldTable;
+use crate::metrics::{CloseReason, ErrorKind, LocalCounters, Protocol};
+
+use super::{Client, Serving, Stage};
+
+impl Client {
+    pub(super) fn greet(&self) {
+        let properties = server_properties(&self.limits, &self.shared.cluster_name);
+        let server_properties = FieldTable::stored(&properties);
+        self.send(0, Reply::Start { server_properties, mechanisms: MECHANISMS });
+    }
+
+    pub(super) fn log_in(&mut self, start_ok: &StartOk<'_>, now_ms: u64) {
+        self.traits = ClientTraits::read(start_ok.client_properties);
+        let offered = login::credentials(start_ok.mechanism, start_ok.response.0);
+        let Credentials { user, password } = match offered {
+            Ok(credentials) => credentials,
+            Err(error) => {
+                tracing::debug!(peer = %self.peer, %error, "an AMQP login was not understood");
+                self.count_error(ErrorKind::Protocol);
+                self.fall_silent(CloseReason::ProtocolError, now_ms);
+                return;
+            }
+        };
+        self.mechanism = if start_ok.mechanism == "AMQPLAIN" { "AMQPLAIN" } else { "PLAIN" };
+        self.login = user.as_str().into();
+        self.stage = Stage::Authenticating;
+        let live = Arc::clone(&self.shared.config.live());
+        let loopback = self.peer.ip().is_loopback();
+        if !live.authenticator.is_slow(Some(&user)) {
+            let verdict = live.authenticator.verify_offered(&user, &password, loopback);
+            self.authenticated(verdict, now_ms);
+            return;
+        }
+        let link = Arc::clone(&self.link);
+        // The hash takes tens of milliseconds by intent: not on this worker.
+        drop(tokio::task::spawn_blocking(move || {
+            link.login(live.authenticator.verify_offered(&user, &password, loopback));
+        }));
+    }
+
+    pub(super) fn authenticated(&mut self, verdict: Result<Principal, AuthError>, now_ms: u64) {
+        if self.stage != Stage::Authenticating {
+            return;
+        }
+        match verdict {
+            Ok(principal) => {
+                self.principal = Some(principal);
+                self.stage = Stage::Tuning;
+                let reply = Reply::Tune {
+                    channels_max: self.limits.channels_max,
+                    frame_bytes_max: self.limits.frame_bytes_max,
+                    heartbeat_s: self.limits.heartbeat_s,
+                };
+                self.send(0, reply);
+            }
+            Err(error) => self.refuse_login(error, now_ms),
+        }
+    }
+
+    /// A client that can take it is told; others get silence, so that guessing costs time.
+    fn refuse_login(&mut self, error: AuthError, now_ms: u64) {
+        self.shared.broker.metrics.connections.auth_failures.of(Protocol::Amqp).inc();
+        tracing::info!(peer = %self.peer, login = &*self.login, %error, "an AMQP login was refused");
+        if self.traits.authentication_failure_close {
+            let text = format!(
+                "Login was refused using authentication mechanism {}. For details see the broker logfile.",
+                self.mechanism
+            );
+            let fault = Fault::new(ReplyCode::AccessRefused, text);
+            self.link.outbound.push_reply(|out| reply::put_close(&fault, 0, out));
+            self.end(CloseReason::NotAuthorized);
+        } else {
+            self.fall_silent(CloseReason::NotAuthorized, now_ms);
+        }
+    }
+
+    pub(super) fn tune(&mut self, tune_ok: &TuneOk, now_ms: u64) {
+        self.frame_bytes_max = tune_ok.frame_bytes_max;
+        self.heart = Heart::new(tune_ok.heartbeat_s, now_ms);
+        if let Some(next_ms) = self.heart.next_ms() {
+            self.schedule(next_ms);
+        }
+    }
+
+    pub(super) fn open(&mut self, vhost: &str) -> Flow {
+        let Some(principal) = &self.principal else { return Flow::Stop };
+        // A user lives in one vhost, and only those that are configured exist.
+        if *principal.vhost != *vhost {
+            let fault = Fault::new(ReplyCode::NotAllowed, format!("vhost {vhost} not found"))
+                .at(MethodId::CONNECTION_OPEN);
+            tracing::debug!(peer = %self.peer, login = &*self.login, %fault, "refused");
+            self.link.outbound.push_reply(|out| reply::put_close(&fault, 0, out));
+            self.end(CloseReason::NotAuthorized);
+            return Flow::CloseConnection;
+        }
+        let broker = &self.shared.broker;
+        let counters = LocalCounters::new(Protocol::Amqp);
+        let publisher = Publisher::new(broker, principal.clone(), "".into(), NOBODY, counters);
+        self.serving = Some(Box::new(Serving {
+            id: broker.next_connection_id(),
+            publisher,
+            frame_bytes_max: self.frame_bytes_max,
+            channels: AHashMap::new(),
+            openings: 0,
+            owing: Owing::default(),
+            answer: None,
+            encodings: Encodings::default(),
+            settled: Vec::new(),
+            relieved: Vec::new(),
+            due: Vec::new(),
+            telling: Vec::new(),
+        }));
+        self.stage = Stage::Running;
+        self.send(0, Reply::OpenOk);
+        tracing::debug!(peer = %self.peer, login = &*self.login, "an AMQP client came");
+        Flow::Stop
+    }
+}

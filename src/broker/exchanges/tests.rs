@@ -1,1 +1,0 @@
-//! Topologies at work. Tests of `broker::exchanges`.

@@ -1,0 +1,203 @@
+"""A private RabbitMQ with the harness's face: the other broker of `--against rabbitmq`, of the comparison in
+test_amqp_side_by_side.py and of tests/gate.
+
+Debian's package is used, never its service: the server runs from its own script with its own home (and cookie),
+database, log, node name and ports, all on the loopback. Its name service, epmd, is started here as well, in the
+foreground, so that nothing is left behind; everything is ended by process id.
+"""
+
+import fcntl
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+from harness import Broker, free_port, wait_until
+
+SCRIPT = "/usr/lib/rabbitmq/bin/rabbitmq-server"
+EPMD = "epmd"
+# Mnesia and the Erlang VM need seven seconds on an idle machine, and tests run beside it.
+START = 90.0
+
+
+def accepts(port):
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def end(pid, sign=signal.SIGKILL, timeout=30.0):
+    """Ends one process that we started and waits until it is gone (or a zombie of another parent's)."""
+
+    def gone():
+        try:
+            os.waitpid(pid, os.WNOHANG)
+        except ChildProcessError:
+            pass
+        try:
+            return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+        except (FileNotFoundError, ProcessLookupError):
+            return True
+
+    try:
+        os.kill(pid, sign)
+    except ProcessLookupError:
+        return
+    wait_until(gone, f"process {pid} ends", timeout)
+
+
+class Rabbit(Broker):
+    """One RabbitMQ node with its epmd, on free ports; `pid` is the Erlang VM's."""
+
+    def __init__(self, folder, config=None, routes=None, args=(), env=None):
+        assert not routes and not args and config is None, "what is rialto's own has no counterpart here"
+        super().__init__(folder, env=env)
+        self.epmd = None
+        self.node = f"rialto-test-{os.getpid()}-{free_port()}"
+        # What a restart must find again.
+        self.dist_port, self.epmd_port = free_port(), free_port()
+
+    def command(self):
+        return [SCRIPT]
+
+    def environment(self):
+        home = self.folder / "home"
+        home.mkdir(exist_ok=True)
+        port = self.ports["amqp"]
+        (self.folder / "rabbitmq.conf").write_text(
+            f"listeners.tcp.1 = 127.0.0.1:{port}\nlog.console = true\nlog.console.level = info\nlog.file = false\n"
+            # The memory and disk alarms look at the whole machine, which is not this test's subject.
+            "disk_free_limit.absolute = 1MB\n")
+        (self.folder / "enabled_plugins").write_text("[].\n")
+        nothing = str(self.folder / "absent")
+        return {
+            "HOME": str(home),
+            "RABBITMQ_NODENAME": f"{self.node}@localhost",
+            "RABBITMQ_MNESIA_BASE": str(self.folder / "mnesia"),
+            "RABBITMQ_LOG_BASE": str(self.folder / "log"),
+            "RABBITMQ_CONFIG_FILE": str(self.folder / "rabbitmq.conf"),
+            "RABBITMQ_ADVANCED_CONFIG_FILE": nothing + ".config",
+            "RABBITMQ_CONF_ENV_FILE": nothing,
+            "RABBITMQ_ENABLED_PLUGINS_FILE": str(self.folder / "enabled_plugins"),
+            "RABBITMQ_PID_FILE": str(self.folder / "pid"),
+            "RABBITMQ_DIST_PORT": str(self.dist_port),
+            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "-kernel inet_dist_use_interface {127,0,0,1}",
+            "ERL_EPMD_PORT": str(self.epmd_port),
+            "ERL_EPMD_ADDRESS": "127.0.0.1",
+            # As under systemd the script becomes the server instead of watching it, so its pid is the server's.
+            "RUNNING_UNDER_SYSTEMD": "true",
+            "RABBITMQ_SERVER_START_ARGS": "-noinput",
+        }
+
+    def start(self, timeout=START):
+        """Starts epmd and the node; returns when the log says that start-up is complete."""
+        self.ports = {"amqp": self.ports.get("amqp") or free_port()}
+        environment = {**os.environ, **self.environment(), **self.env}
+        log = (self.folder / "broker.log").open("ab")
+        said = log.tell()
+        if self.epmd is None:
+            self.epmd = subprocess.Popen([EPMD, "-port", str(self.epmd_port), "-address", "127.0.0.1"],
+                                         stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+                                         env={**environment, "HOME": "/"}, cwd="/")
+            wait_until(lambda: accepts(self.epmd_port), "epmd listens", timeout)
+        began = time.monotonic()
+        # The log goes to the file itself: the shared node outlives the test process that started it.
+        self.process = subprocess.Popen(self.command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                                        env=environment, cwd=self.folder, start_new_session=True)
+        log.close()
+
+        def complete():
+            text = (self.folder / "broker.log").read_bytes()[said:].decode(errors="replace")
+            assert self.alive, "RabbitMQ did not start:\n" + text[-6000:]
+            return "Server startup complete" in text
+
+        wait_until(complete, "RabbitMQ is ready", timeout, pause=0.05)
+        self.ready_ms = (time.monotonic() - began) * 1000
+        return self
+
+    @property
+    def pid(self):
+        return self.process.pid
+
+    def kill9(self):
+        end(self.process.pid)
+        self.process.wait(30)
+
+    def wait_exit(self, timeout=60.0):
+        return self.process.wait(timeout), (self.folder / "broker.log").read_text(errors="replace")
+
+    def stop(self, expect=0):
+        self.process.send_signal(signal.SIGTERM)
+        code, said = self.wait_exit()
+        assert code == expect, said[-6000:]
+
+    def close(self):
+        for process in (self.process, self.epmd):
+            if process is not None and process.poll() is None:
+                end(process.pid)
+        self.process = self.epmd = None
+
+    def wait_log(self, pattern, timeout=30.0):
+        log = self.folder / "broker.log"
+
+        def found():
+            return next((line for line in log.read_text(errors="replace").splitlines() if re.search(pattern, line)),
+                        None)
+
+        return wait_until(found, f"a log line like {pattern!r}", timeout)
+
+
+class Shared:
+    """One RabbitMQ for all test processes of a run: the first who asks starts it, the last who leaves ends it.
+
+    A file under the run's common folder holds the port, the process ids and how many use it; a lock on it makes
+    each change one step.
+    """
+
+    def __init__(self, folder):
+        self.folder = Path(folder)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.ports, self.pid = {}, None
+
+    def _change(self, change):
+        with (self.folder / "shared.json").open("a+") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            file.seek(0)
+            text = file.read()
+            state = change(json.loads(text) if text else {"users": 0})
+            file.seek(0)
+            file.truncate()
+            file.write(json.dumps(state))
+        return state
+
+    def enter(self):
+        def join(state):
+            if state["users"] == 0:
+                number = state.get("number", 0) + 1
+                rabbit = Rabbit(self.folder / str(number))
+                try:
+                    rabbit.start()
+                except BaseException:
+                    rabbit.close()
+                    raise
+                state = {"users": 0, "number": number, "port": rabbit.ports["amqp"], "pid": rabbit.pid,
+                         "epmd": rabbit.epmd.pid}
+            state["users"] += 1
+            return state
+
+        state = self._change(join)
+        self.ports, self.pid = {"amqp": state["port"]}, state["pid"]
+        return self
+
+    def leave(self):
+        def part(state):
+            state["users"] -= 1
+            if state["users"] == 0:
+                end(state["pid"])
+                end(state["epmd"])
+            return state
+
+        self._change(part)
