@@ -65,9 +65,8 @@ impl ClientTraits {
     /// They are no table within bounds.
     pub fn read(table: FieldTable<'_>) -> Self {
         let capabilities = table.get("capabilities").and_then(|value| value.as_table());
-        let can = |name| {
-            capabilities.and_then(|table| table.get(name)?.as_bool()).unwrap_or_default()
-        };
+        let can =
+            |name| capabilities.and_then(|table| table.get(name)?.as_bool()).unwrap_or_default();
         let product = table.get("product").and_then(|value| value.as_str());
         Self {
             consumer_cancel_notify: can("consumer_cancel_notify"),

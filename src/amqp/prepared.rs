@@ -76,9 +76,7 @@ fn prepare_meaningful<'a>(
         )));
     }
     let expires_in_ms = match properties.expiration() {
-        Some(text) => {
-            Some(expiration_ms(text).map_err(|error| refusal::expiration(error, text))?)
-        }
+        Some(text) => Some(expiration_ms(text).map_err(|error| refusal::expiration(error, text))?),
         None => None,
     };
     let mut more_keys = Vec::new();

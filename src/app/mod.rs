@@ -122,8 +122,7 @@ impl Sockets {
     }
 
     fn announce(&self) {
-        let all =
-            [&self.mqtt, &self.mqtts, &self.amqp, &self.amqps, &self.kafka, &self.admin];
+        let all = [&self.mqtt, &self.mqtts, &self.amqp, &self.amqps, &self.kafka, &self.admin];
         for bound in all.into_iter().flatten() {
             tracing::info!("listening {} {}", bound.name, bound.address);
         }

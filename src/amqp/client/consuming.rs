@@ -224,8 +224,7 @@ impl Client {
                 book.hold(delivery.queue, delivery.place, None);
             }
         };
-        let taken =
-            self.shared.broker.fetch(&who, &queue, *id, no_ack, counters, now_ms, take);
+        let taken = self.shared.broker.fetch(&who, &queue, *id, no_ack, counters, now_ms, take);
         match taken {
             Ok(Some(())) => {}
             Ok(None) => self.send(number, Reply::GetEmpty),
@@ -245,11 +244,9 @@ fn priority_of(consume: &Consume<'_>, queue: &DeclaredQueue) -> Result<i32, Faul
         _ => None,
     });
     match whole {
-        Some(priority) => Ok(i32::try_from(priority).unwrap_or(if priority < 0 {
-            i32::MIN
-        } else {
-            i32::MAX
-        })),
+        Some(priority) => {
+            Ok(i32::try_from(priority).unwrap_or(if priority < 0 { i32::MIN } else { i32::MAX }))
+        }
         None => Err(unmet(format!(
             "invalid arg 'x-priority' for queue '{}' in vhost '{}': \"expected integer, got {}\"",
             queue.name,

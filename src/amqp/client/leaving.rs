@@ -16,8 +16,7 @@ impl Client {
     pub(super) fn close_channel(&mut self, number: u16, now_ms: u64) {
         self.settle_gathered();
         self.tell_confirms();
-        let removed =
-            self.serving.as_mut().and_then(|serving| serving.channels.remove(&number));
+        let removed = self.serving.as_mut().and_then(|serving| serving.channels.remove(&number));
         if let Some(channel) = removed {
             self.clear(channel, now_ms);
         }

@@ -197,9 +197,9 @@ impl Client {
                 }
             }
             Event::Method(number, method) => {
-                return self.work(number, method, now_ms).unwrap_or_else(|fault| {
-                    self.fail(number, fault.at(method.id()), now_ms)
-                });
+                return self
+                    .work(number, method, now_ms)
+                    .unwrap_or_else(|fault| self.fail(number, fault.at(method.id()), now_ms));
             }
             Event::Heartbeat | Event::ChannelCloseOk(_) => {}
             Event::ProtocolHeader => self.greet(),

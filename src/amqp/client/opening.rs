@@ -18,8 +18,8 @@ use crate::auth::authenticator::AuthError;
 use crate::broker::consumer::Encodings;
 use crate::broker::publish::Publisher;
 use crate::broker::sessions::registry::NOBODY;
-use crate::model::field_table::FieldTable;
 use crate::metrics::{CloseReason, ErrorKind, LocalCounters, Protocol};
+use crate::model::field_table::FieldTable;
 
 use super::{Client, Serving, Stage};
 

@@ -88,9 +88,7 @@ impl Client {
                 routing_key: head.routing_key,
             };
             let content = Content { properties: &prepared.properties, body: published.body };
-            self.link
-                .outbound
-                .push_reply(|out| back.put(number, &content, *frame_bytes_max, out));
+            self.link.outbound.push_reply(|out| back.put(number, &content, *frame_bytes_max, out));
         }
         let Some(confirms) = &mut channel.confirms else { return Ok(()) };
         let publish = confirms.begin();

@@ -299,3 +299,55 @@ fn a_thousand_consumers_without_credit_are_in_nobodys_way() {
         assert_eq!(takers.drain(), [(at, 1_000 + u32::try_from(number).unwrap())]);
     }
 }
+
+/// With threads for publishers and consumers nothing is lost, doubled, or left lying while somebody could take it.
+#[test]
+fn threads_hand_every_message_to_exactly_one_consumer() {
+    const PUBLISHERS: u32 = 3;
+    const EACH: u32 = 2_000;
+    let bed = Bed::new();
+    for durable in [false, true] {
+        let queue = declare(&bed, durable, &[]);
+        let mut takers = Takers::new();
+        let all: Vec<_> = [Some(1), Some(3), Some(50), None]
+            .into_iter()
+            .map(|credit| takers.add(&bed.broker, &queue, credit))
+            .collect();
+        let total = (PUBLISHERS * EACH) as usize;
+        let done = || takers.tape.lock().len() >= total;
+        std::thread::scope(|scope| {
+            for publisher in 0..PUBLISHERS {
+                let queue = &queue;
+                scope.spawn(move || {
+                    for number in 0..EACH {
+                        let number = publisher * EACH + number;
+                        Post { length: 60, ..Post::new(number) }.transient(&[queue]);
+                    }
+                });
+            }
+            for taker in &all {
+                let (broker, queue) = (&bed.broker, &queue);
+                scope.spawn(move || {
+                    while !done() || !taker.held().is_empty() {
+                        let mut busy = taker.answer_call(broker, queue, NOW_MS);
+                        while !taker.held().is_empty() {
+                            acknowledge(broker, queue, taker, 0);
+                            busy = true;
+                        }
+                        if !busy {
+                            std::thread::yield_now();
+                        }
+                    }
+                });
+            }
+        });
+        let tape = takers.tape.lock();
+        assert_eq!(tape.len(), total);
+        assert!(tape.iter().all(|got| !got.redelivered));
+        for publisher in 0..PUBLISHERS {
+            let own = tape.iter().map(|got| got.number).filter(|n| n / EACH == publisher);
+            assert!(own.eq(publisher * EACH..(publisher + 1) * EACH), "in order and once");
+        }
+        assert_eq!(queue.counts(), QueueCounts { ready: 0, unacked: 0, consumers: 4 });
+    }
+}
