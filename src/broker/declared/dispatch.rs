@@ -45,7 +45,7 @@ struct Round<'a> {
 }
 
 enum Step {
-    /// Nothing is ready, or nobody can take it.
+    /// Nothing is ready, nobody can take it, or enough was done for once.
     Done,
     /// Enough for this hold of the lock.
     Breathe,
@@ -131,7 +131,6 @@ impl Round<'_> {
         loop {
             match self.hand_out(inner)? {
                 Step::Done => return Ok(()),
-                Step::Breathe if self.count >= MESSAGES_MAX => return Ok(()),
                 Step::Breathe => MutexGuard::bump(inner),
                 Step::Read(bodies) => {
                     inner.dispatching = true;
@@ -155,7 +154,7 @@ impl Round<'_> {
     fn hand_out(&mut self, inner: &mut Inner) -> Result<Step, String> {
         for _ in 0..HOLD_MESSAGES {
             let Some(ready) = inner.ledger.first_ready() else { return Ok(Step::Done) };
-            if !inner.consumers.can_take() {
+            if !inner.consumers.can_take() || self.count >= MESSAGES_MAX {
                 return Ok(Step::Done);
             }
             let Some(entry) = inner.ledger.get(ready.place) else { return Ok(Step::Done) };

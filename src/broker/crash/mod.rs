@@ -4,37 +4,35 @@
 //! Whatever was acknowledged is there after the restart, in order, once, and in all its destinations or in none;
 //! a cut may also fall into the restart itself.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod promise;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use proptest::collection::vec;
 use proptest::prelude::{Just, ProptestConfig, Strategy, any, prop_oneof, proptest};
-use tokio::sync::oneshot::Receiver;
 
-use super::apply::Applier;
-use super::checkpoint::Checkpointer;
-use super::connect::{Opening, SessionHandle};
-use super::consumer::{Outcome, Waiter};
-use super::engine::{Due, Engine, Observer};
-use super::logs::batch::records::{batches, records};
-use super::logs::settings::LogSettings;
-use super::message::Message;
-use super::publish::Publisher;
-use super::queues::entry::Body;
-use super::record::{Condition, OpenSession, Record};
-use super::router::{PartitionChoice, Route, RouteInput, RouteTarget};
-use super::sessions::registry::NOBODY;
-use super::sessions::session::Session;
-use super::sessions::subscription::Subscription;
-use super::subscribe::{RetainedWanted, Wish};
-use super::testbed::client::waiter;
-use super::testbed::{Bed, Deadlines, check_references, limits};
-use super::{Broker, Parts, restore};
 use crate::auth::acl::Acl;
 use crate::auth::principal::Principal;
+use crate::broker::apply::Applier;
+use crate::broker::checkpoint::Checkpointer;
+use crate::broker::connect::{Opening, SessionHandle};
+use crate::broker::consumer::{Delivery, Waiter};
+use crate::broker::engine::{Due, Engine, Observer};
+use crate::broker::exchanges::verbs::{BindingSpec, QueueDeclaration};
+use crate::broker::logs::settings::LogSettings;
+use crate::broker::publish::Publisher;
+use crate::broker::publish::exchange::ExchangePublication;
+use crate::broker::record::{Condition, OpenSession, Record};
+use crate::broker::router::{PartitionChoice, Route, RouteInput, RouteTarget};
+use crate::broker::sessions::registry::NOBODY;
+use crate::broker::sessions::subscription::Subscription;
+use crate::broker::subscribe::{RetainedWanted, Wish};
+use crate::broker::testbed::client::waiter;
+use crate::broker::testbed::{Bed, Deadlines, check_references, limits};
+use crate::broker::{Broker, Parts, restore};
 use crate::metrics::{LocalCounters, Metrics, Protocol};
-use crate::model::ids::{Lsn, QueueId, SetId};
+use crate::model::ids::{ConnectionId, Lsn, QueueId, SetId};
 use crate::model::message::Publication;
 use crate::model::qos::QoS;
 use crate::model::topic::TopicFilter;
@@ -47,6 +45,8 @@ use crate::store::partition::folders::LogFolders;
 use crate::store::scratch::{ScratchOptions, ScratchStore};
 use crate::store::tables::simulated;
 
+use self::promise::{Awaited, Promised, found, number, numbers, queue, session};
+
 const NOW_MS: u64 = 1_700_000_000_000;
 /// Journal bytes between two checkpoints: a few publishes.
 const CHECKPOINT_BYTES: u64 = 3_000;
@@ -55,6 +55,9 @@ const OUTSTANDING_MAX: usize = 12;
 const TOPICS: [&str; 3] = ["t/0", "t/1", "t/2"];
 /// Everything goes to both; of one nothing is taken.
 const SESSIONS: [&str; 2] = ["keeps", "takes"];
+/// Everything goes there as well.
+const QUEUE: &str = "queue";
+const CONNECTION: ConnectionId = ConnectionId(1);
 
 struct Silent;
 
@@ -80,106 +83,10 @@ impl Route for IntoLog {
     }
 }
 
-/// What a restart finds, by the messages' numbers.
-#[derive(Debug, Default)]
-struct Found {
-    kept: Vec<u64>,
-    left: Vec<u64>,
-    logged: Vec<u64>,
-    retained: BTreeMap<String, u64>,
-}
-
-/// What was promised before the cut.
-#[derive(Debug, Default)]
-struct Promised {
-    published: BTreeSet<u64>,
-    retained: BTreeMap<String, u64>,
-    /// Taken by the receiver, whether the record was synced or not.
-    taken: BTreeSet<u64>,
-    taken_for_good: BTreeSet<u64>,
-    next: u64,
-}
-
-enum Awaited {
-    Publish { number: u64, retained: Option<&'static str>, told: Receiver<Outcome> },
-    Taken { numbers: Vec<u64>, told: Receiver<Outcome> },
-}
-
 struct Running {
     broker: Arc<Broker>,
     engine: Engine,
     journal: Arc<EmbeddedJournal<Waiter>>,
-}
-
-fn number(payload: &[u8]) -> u64 {
-    let text = std::str::from_utf8(payload).unwrap();
-    text.split('.').next().unwrap().parse().unwrap()
-}
-
-fn numbers(broker: &Broker, session: &Session) -> Vec<(u64, u64)> {
-    let inner = session.inner.lock();
-    let read = |body: &Body| match body {
-        Body::Memory(stored) => stored.bytes.clone(),
-        Body::Disk(reference) => broker.bodies.read(*reference).unwrap(),
-        Body::Sent | Body::Scratch(_) => panic!("a durable body is not durable"),
-    };
-    inner
-        .queue
-        .iter()
-        .filter(|(_, entry)| !entry.is_settled())
-        .map(|(position, entry)| {
-            (position, number(Message::decode(&read(&entry.body)).unwrap().payload))
-        })
-        .collect()
-}
-
-fn session(broker: &Broker, name: &str) -> Option<Arc<Session>> {
-    broker.sessions.all().into_iter().find(|session| &*session.key.client_id == name)
-}
-
-fn found(broker: &Broker) -> Found {
-    let queued = |name: &str| -> Vec<u64> {
-        let session = session(broker, name).expect("the session is there");
-        numbers(broker, &session).into_iter().map(|(_, number)| number).collect()
-    };
-    let mut logged = Vec::new();
-    if let Some(log) = broker.logs.table.by_name("/", "all") {
-        let partition = &log.partitions[0];
-        while (logged.len() as i64) < partition.end() {
-            let slice = partition.read(logged.len() as i64, 1 << 20).unwrap();
-            for record in batches(&slice.records).flat_map(|batch| records(batch).unwrap()) {
-                let record = record.unwrap();
-                assert_eq!(record.offset, logged.len() as i64);
-                logged.push(number(record.value.unwrap()));
-            }
-        }
-    }
-    let all = TopicFilter::parse("#").unwrap();
-    let retained = broker.retained.matching("/", &all).into_iter().filter_map(|slot| {
-        let bytes = broker.retained.read(&slot, &slot.applied()?).unwrap().unwrap();
-        Some((slot.topic.to_string(), number(Message::decode(&bytes).unwrap().payload)))
-    });
-    let retained = retained.collect();
-    Found { kept: queued(SESSIONS[0]), left: queued(SESSIONS[1]), logged, retained }
-}
-
-impl Found {
-    fn check(&self, promised: &Promised) {
-        assert!(self.kept.is_sorted_by(|a, b| a < b), "in order and once: {self:?}");
-        assert!(self.left.is_sorted_by(|a, b| a < b), "in order and once: {self:?}");
-        let kept: BTreeSet<u64> = self.kept.iter().copied().collect();
-        let left: BTreeSet<u64> = self.left.iter().copied().collect();
-        let lost: Vec<_> = promised.published.difference(&kept).collect();
-        assert!(lost.is_empty(), "acknowledged and lost: {lost:?}");
-        assert_eq!(self.logged, self.kept, "all or none");
-        assert!(left.is_subset(&kept), "all or none");
-        assert!(kept.difference(&left).all(|number| promised.taken.contains(number)));
-        assert!(left.is_disjoint(&promised.taken_for_good));
-        for (topic, number) in &promised.retained {
-            assert!(self.retained.get(topic) >= Some(number), "{topic}: {self:?} {promised:?}");
-        }
-        assert!(self.retained.values().all(|number| kept.contains(number)), "all or none");
-    }
 }
 
 impl Running {
@@ -284,6 +191,48 @@ impl Running {
         }
     }
 
+    /// A durable queue that all messages go to, and that nobody consumes.
+    fn prepare_queue(&self) {
+        let (who, broker) = (Principal::anonymous(), &self.broker);
+        let declaration = QueueDeclaration {
+            name: QUEUE,
+            passive: false,
+            durable: true,
+            exclusive: false,
+            auto_delete: false,
+            arguments: &[],
+        };
+        let (told, declared) = waiter();
+        broker.declare_queue(&who, CONNECTION, &declaration, || told, NOW_MS).unwrap();
+        declared.blocking_recv().unwrap();
+        let spec =
+            BindingSpec { source: "amq.topic", destination: QUEUE, key: "t.*", arguments: &[] };
+        let (told, bound) = waiter();
+        broker.bind_queue(&who, CONNECTION, &spec, || told).unwrap();
+        bound.blocking_recv().unwrap();
+    }
+
+    /// Takes `count` messages out of the declared queue, of which every other one goes back.
+    fn fetch(&self, count: usize, told: Waiter) -> (Vec<u64>, bool) {
+        let (who, broker, queue) = (Principal::anonymous(), &self.broker, queue(&self.broker));
+        let mut counters = LocalCounters::new(Protocol::Amqp);
+        let mut fetch = || {
+            let show = |got: &Delivery<'_>, _| (got.place, number(got.message.payload));
+            broker.fetch(&who, &queue, CONNECTION, false, &mut counters, NOW_MS, show)
+        };
+        // Without power nothing can be read.
+        let got: Vec<_> = (0..count).map_while(|_| fetch().ok().flatten()).collect();
+        let places = |rest: usize| -> Vec<_> {
+            let chosen = got.iter().enumerate().filter(|(at, _)| at % 2 == rest);
+            chosen.map(|(_, (place, _))| *place).collect()
+        };
+        broker.settle_places(&queue, &places(0));
+        broker.return_places(&queue, &places(1));
+        broker.submit_settled_places(&queue);
+        let numbers = got.iter().step_by(2).map(|(_, number)| *number).collect();
+        (numbers, broker.submit(Some(told), &Record::Barrier).is_ok())
+    }
+
     /// Publishes and takes until the plan or the power ends.
     fn work(&self, disk: &SimulatedDisk, plan: &[Step], promised: &mut Promised) -> Vec<Awaited> {
         let broker = &self.broker;
@@ -299,7 +248,12 @@ impl Running {
                 }
             }
             let (told, outcome) = waiter();
-            let accepted = if step.take > 0 {
+            let accepted = if step.take > 0 && step.retain {
+                let (numbers, accepted) = self.fetch(step.take, told);
+                promised.fetched.extend(&numbers);
+                awaited.push(Awaited::Fetched { numbers, told: outcome });
+                accepted
+            } else if step.take > 0 {
                 let waiting = numbers(broker, &takes).into_iter();
                 let chosen: Vec<(u64, u64)> = waiting
                     .filter(|(_, number)| !promised.taken.contains(number))
@@ -327,39 +281,29 @@ impl Running {
                 };
                 let retained = step.retain.then_some(topic);
                 awaited.push(Awaited::Publish { number, retained, told: outcome });
-                let condition = Condition::None;
                 let told = || Some(told);
-                broker.publish(&mut publisher, &publication, condition, told, NOW_MS).is_ok()
+                if step.retain || step.length.is_multiple_of(2) {
+                    let condition = Condition::None;
+                    broker.publish(&mut publisher, &publication, condition, told, NOW_MS).is_ok()
+                } else {
+                    // The same through the other world.
+                    let key = topic.replace('/', ".");
+                    let publication = ExchangePublication {
+                        exchange: "amq.topic",
+                        keys: &[&key],
+                        properties: &[0, 0],
+                        payload: &payload,
+                        persistent: true,
+                        expires_in_ms: None,
+                    };
+                    broker.publish_to_exchange(&mut publisher, &publication, told, NOW_MS).is_ok()
+                }
             };
             if !accepted {
                 break;
             }
         }
         awaited
-    }
-}
-
-impl Awaited {
-    fn is_open(&self) -> bool {
-        match self {
-            Self::Publish { told, .. } | Self::Taken { told, .. } => told.is_empty(),
-        }
-    }
-
-    fn collect(self, promised: &mut Promised) {
-        match self {
-            Self::Publish { number, retained, mut told } => {
-                if told.try_recv().is_ok() {
-                    promised.published.insert(number);
-                    promised.retained.extend(retained.map(|topic| (topic.to_owned(), number)));
-                }
-            }
-            Self::Taken { numbers, mut told } => {
-                if told.try_recv().is_ok() {
-                    promised.taken_for_good.extend(numbers);
-                }
-            }
-        }
     }
 }
 
@@ -400,6 +344,7 @@ proptest! {
         let mut disk = SimulatedDisk::default();
         let running = Running::start(&disk, |_| {}).unwrap();
         running.prepare();
+        running.prepare_queue();
         let mut promised = Promised::default();
         let mut running = Some(running);
         for (operations, plan, quarters) in lives {
@@ -457,7 +402,7 @@ fn whether_a_log_exists_does_not_depend_on_the_disk() {
     };
     let live = view(&bed.broker);
     assert_eq!(live.2, 2);
-    assert!(super::checkpoint::Frozen::take(&bed.broker, &mut bed.applier).is_none());
+    assert!(crate::broker::checkpoint::Frozen::take(&bed.broker, &mut bed.applier).is_none());
     assert_eq!(view(&Bed::over(bed.tape.copy()).broker), live);
 }
 
@@ -513,7 +458,7 @@ fn a_stop_does_not_wait_for_a_checkpoint_that_nobody_writes() {
     }
     let bed = Bed::new();
     let (broker, applier, checkpointer) = bed.into_parts();
-    let now_ms: super::engine::NowMs = Arc::new(|| NOW_MS);
+    let now_ms: crate::broker::engine::NowMs = Arc::new(|| NOW_MS);
     let due = Due { journal_bytes: 1 << 30, memory_bytes: 1 << 30 };
     let engine =
         Engine::start(broker, applier, checkpointer, due, now_ms, Arc::new(Panics)).unwrap();
