@@ -9,6 +9,8 @@ mod direct;
 pub mod exchange;
 pub(crate) mod resolve;
 mod route;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
