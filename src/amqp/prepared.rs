@@ -8,8 +8,10 @@ use crate::amqp::refusal;
 use crate::broker::replies::REPLY_TO;
 use crate::model::content::edit::Editor;
 use crate::model::content::{ContentField, Properties, delivery_mode, expiration_ms};
-use crate::model::field_table::{FieldArray, FieldTable, FieldValue, Limits};
+use crate::model::field_table::{FieldArray, FieldTable, FieldValue};
 
+/// Delivery mode of what need not survive a restart.
+const TRANSIENT: u8 = 1;
 /// Delivery mode of what survives a restart.
 const PERSISTENT: u8 = 2;
 /// Flags of the fields that have a meaning for the broker: headers, reply-to, expiration, user-id.
@@ -42,27 +44,24 @@ pub struct Author<'a> {
 /// # Errors
 /// What closes the channel or, for a table that is none, the connection.
 #[inline]
-pub fn prepare<'a>(block: &'a [u8], author: Author<'_>) -> Result<Prepared<'a>, Fault> {
+pub fn prepare<'a>(properties: Properties<'a>, author: Author<'_>) -> Result<Prepared<'a>, Fault> {
+    let block = properties.block();
     let flags = block.first_chunk().map_or(0, |flags| u16::from_be_bytes(*flags));
     if flags & MEANINGFUL != 0 {
-        return prepare_meaningful(block, author);
+        return prepare_meaningful(properties, author);
     }
     Ok(Prepared {
         properties: Cow::Borrowed(block),
-        persistent: delivery_mode(block) == Some(PERSISTENT),
+        persistent: is_persistent(delivery_mode(block))?,
         expires_in_ms: None,
         more_keys: Vec::new(),
     })
 }
 
 fn prepare_meaningful<'a>(
-    block: &'a [u8],
+    properties: Properties<'a>,
     author: Author<'_>,
 ) -> Result<Prepared<'a>, Fault> {
-    // A block fits a frame, whatever the operator lets one be.
-    let limits = Limits { bytes: block.len(), ..Limits::default() };
-    let properties = Properties::scan(block, limits)
-        .map_err(|error| Fault::new(ReplyCode::SyntaxError, error.to_string()))?;
     let asks_here = properties.reply_to() == Some(REPLY_TO.as_bytes());
     if asks_here && author.reply_name.is_none() {
         return Err(unmet("fast reply consumer does not exist"));
@@ -88,7 +87,7 @@ fn prepare_meaningful<'a>(
         collect_keys(headers, "CC", &mut more_keys)?;
         blind = collect_keys(headers, "BCC", &mut more_keys)?;
     }
-    let mut block = Cow::Borrowed(block);
+    let mut block = Cow::Borrowed(properties.block());
     if asks_here || blind {
         let mut editor = Editor::new(properties);
         if let Some(name) = author.reply_name.filter(|_| asks_here) {
@@ -102,8 +101,17 @@ fn prepare_meaningful<'a>(
         editor.write(&mut edited);
         block = Cow::Owned(edited);
     }
-    let persistent = properties.delivery_mode() == Some(PERSISTENT);
+    let persistent = is_persistent(properties.delivery_mode())?;
     Ok(Prepared { properties: block, persistent, expires_in_ms, more_keys })
+}
+
+#[inline]
+fn is_persistent(delivery_mode: Option<u8>) -> Result<bool, Fault> {
+    match delivery_mode {
+        None | Some(TRANSIENT) => Ok(false),
+        Some(PERSISTENT) => Ok(true),
+        Some(other) => Err(unmet(format!("invalid message: {{delivery_mode_unknown,{other}}}"))),
+    }
 }
 
 /// Appends the keys of a header that holds an array of strings; false when it is absent.
@@ -226,6 +234,11 @@ mod tests {
             editor.headers(table);
         });
         let expected = "invalid message: {unacceptable_type_in_header,\"CC\",longstr}";
+        assert_eq!(wrong, format!("PRECONDITION_FAILED - {expected}"));
+        let wrong = text(|editor| {
+            editor.delivery_mode(3);
+        });
+        let expected = "invalid message: {delivery_mode_unknown,3}";
         assert_eq!(wrong, format!("PRECONDITION_FAILED - {expected}"));
         let broken = prepare(&[0x20, 0, 0, 0, 0, 2, 1, b'x'], GUEST).unwrap_err().reply_text();
         assert!(broken.starts_with("SYNTAX_ERROR - headers: "), "{broken}");

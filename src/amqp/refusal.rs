@@ -36,13 +36,10 @@ pub fn topology(error: &TopologyError) -> Fault {
 
 /// Messages of `queue` are not to be had for `login`.
 #[must_use]
-pub fn consuming(error: &ConsumeError, queue: &DeclaredQueue, login: &str) -> Fault {
+pub fn consuming(error: &ConsumeError, queue: &DeclaredQueue) -> Fault {
     let (name, vhost) = (&queue.name, &queue.vhost);
     match error {
-        ConsumeError::NotAuthorized => Fault::new(
-            ReplyCode::AccessRefused,
-            format!("access to queue '{name}' in vhost '{vhost}' refused for user '{login}'"),
-        ),
+        ConsumeError::NotAuthorized(text) => Fault::new(ReplyCode::AccessRefused, text.clone()),
         ConsumeError::Locked => {
             topology(&TopologyError::Locked { name: name.to_string(), vhost: vhost.to_string() })
         }

@@ -473,7 +473,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(1_024))]
+        #![proptest_config(ProptestConfig::with_cases(512))]
 
         #[test]
         fn topics_come_back_from_their_keys(topic in topic()) {

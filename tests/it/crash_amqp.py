@@ -9,7 +9,8 @@ All queues are durable, all messages persistent. Promises, over any number of ki
 
 - a confirmed message is in every queue it was routed to, whole; each publisher's messages come in their order, to one
   consumer alone all of them, to a connection among several what is delivered for the first time;
-- what was acknowledged may come again only while its ack was not durable, and then says that it is redelivered;
+- what was acknowledged may come again only while its ack was not durable, and then says that it is redelivered; once
+  something later was answered, it never comes again;
 - what one publish put into several places is in all of them or in none;
 - a queue whose declare-ok came is there, one whose delete-ok came is not.
 """
@@ -65,6 +66,14 @@ def mark(port, text):
     """A message behind everything that am-a published."""
     connection, channel = connect(port)
     channel.select().confirmed(EXCHANGE, "mark.even", text, PERSISTENT)
+    connection.close()
+
+
+def barrier(port):
+    """Has something durable answered: what was sent to the broker before is on disk then."""
+    connection, channel = connect(port)
+    channel.call("queue.declare", queue="crash.barrier", durable=True)
+    channel.call("queue.delete", queue="crash.barrier")
     connection.close()
 
 
@@ -154,7 +163,7 @@ class AmqpConsumer(Party):
         self.name, self.queue = name, queue
         # Who may have put a message in twice: by publisher's name.
         self.publishers = {publisher.name: publisher for publisher in publishers}
-        self.got, self.seen, self.settled = [], set(), set()
+        self.got, self.seen, self.settled, self.done = [], set(), set(), set()
         self.again = 0
         self.connection = self.channel = None
         self.held = []
@@ -178,7 +187,8 @@ class AmqpConsumer(Party):
             before = self.latest.get(name, -1)
             check(before < place[1], f"{self.name}: {name} out of order: {place[1]} after {before}")
             self.latest[name] = place[1]
-        self.again += place in self.settled
+        check(place not in self.done or doubled, f"{self.name}: {place} comes again, long after its ack")
+        self.again += place in self.settled and not doubled
         self.seen.add(place)
         self.got.append(text)
         self.held.append((event.delivery_tag, place))
@@ -242,7 +252,7 @@ class Declarer(Party):
             self.doubt.add(name)
             self.channel.call("queue.declare", queue=name, durable=True)
             # Both are answered in order, so the binding's answer speaks for the queue too.
-            self.channel.call("queue.bind", queue=name, exchange=EXCHANGE, routing_key="nobody." + name)
+            self.channel.call("queue.bind", queue=name, exchange="amq.direct", routing_key=name)
             self.there.add(name)
         self.doubt.discard(name)
 
@@ -258,7 +268,7 @@ class Declarer(Party):
                 present = False
             if name in self.there:
                 check(present, f"{name} was declared and is gone")
-                channel.select().confirmed(EXCHANGE, "nobody." + name, "bound?", mandatory=True)
+                channel.select().confirmed("amq.direct", name, "bound?", mandatory=True)
                 check(not channel.kept, f"{name} lost its binding")
                 channel.call("queue.purge", queue=name)
             check(not (present and name in self.gone), f"{name} was deleted and is back")
@@ -274,16 +284,18 @@ class Declarer(Party):
 class Amqp:
     """All of them, for the smoke."""
 
-    def __init__(self, padding, mqtt_publishers, declarations):
+    def __init__(self, padding, mqtt_publishers, strict):
+        """`strict`: answers to declarations, and acks behind a confirm, are on disk; not so with RabbitMQ."""
         self.first = AmqpPublisher("am-a", EXCHANGE, lambda number: f"am-a.{'even' if even(number) else 'odd'}", 50,
                                    "exchange", padding)
         self.second = AmqpPublisher("am-b", "amq.topic", lambda number: "crash.am-b.data", 20, "data", padding)
         self.publishers = [self.first, self.second]
         everybody = [*self.publishers, *mqtt_publishers]
+        self.strict = strict
         self.all, self.some, self.tree = (AmqpConsumer(name, f"crash.{name}", everybody)
                                           for name in ("all", "some", "tree"))
         self.declarer = Declarer("declarer")
-        self.online = [self.some] + [self.declarer] * declarations
+        self.online = [self.some] + [self.declarer] * strict
 
     def drain(self, port, text, tree):
         """Empties all queues up to their marks; `tree` says whether the mark came over MQTT already."""
@@ -292,8 +304,12 @@ class Amqp:
             connection, channel = connect(port)
             channel.select().confirmed("amq.topic", "crash.mark.data", text, PERSISTENT)
             connection.close()
-        for consumer in (self.all, self.some, self.tree):
+        consumers = (self.all, self.some, self.tree)
+        for consumer in consumers:
             consumer.drain(port, text)
+        barrier(port)
+        for consumer in consumers if self.strict else ():
+            consumer.done |= consumer.settled
         evens = {text for text in self.all.got if even(int(text.split(":")[1])) or text.startswith("mark:")}
         check(evens == set(self.some.got), "not all or none: in crash.all only "
               f"{sorted(evens - set(self.some.got))[:3]}, in crash.some only {sorted(set(self.some.got) - evens)[:3]}")

@@ -43,7 +43,7 @@ ENDLESS = {"session_expiry": 0xFFFFFFFF}
 RETAINED_TOPICS = 20
 NOT_FOUND = 0x92
 WAIT = 30.0
-PARTS = ("mqtt", "log", "amqp", "declarations")
+PARTS = ("mqtt", "log", "amqp", "strict")
 # How often a client takes its own session over, by packets received.
 RESTLESS = 1 / 300
 
@@ -234,7 +234,7 @@ class Smoke:
                  ("two-b", 2, 5, 60, "data"), ("keep-a", 1, 4, 8, "retained"), ("keep-b", 2, 5, 8, "retained")]
         self.publishers = [Publisher(*kind) for kind in kinds if self.mqtt]
         self.online, self.offline = Receiver("online", 5), Receiver("offline", 4)
-        self.amqp = Amqp(padding, self.publishers, "declarations" in parts) if amqp else None
+        self.amqp = Amqp(padding, self.publishers, "strict" in parts) if amqp else None
         self.log_seen = defaultdict(list)
         self.history, self.marks, self.errors = [], 0, []
 
@@ -483,7 +483,7 @@ def main():
             broker, parts = Mosquitto(folder), {"mqtt"}
         elif options.against == "rabbitmq":
             from rabbit import Rabbit
-            # Its declarations are not on disk when it answers: a deleted queue may be back after kill -9.
+            # Its declarations and acks are not on disk when it answers: a deleted queue may be back after kill -9.
             broker, parts = Rabbit(folder), {"amqp"}
         else:
             broker, parts = Broker(folder, routes={"crash.toml": ROUTE}), set(PARTS)

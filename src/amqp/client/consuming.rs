@@ -15,7 +15,7 @@ use crate::broker::declared::consumers::Registration;
 use crate::broker::declared::queue::DeclaredQueue;
 use crate::broker::declared::verbs::Cancelled;
 use crate::broker::replies::REPLY_TO;
-use crate::model::field_table::{FieldTable, FieldValue, Limits};
+use crate::model::field_table::FieldValue;
 use crate::model::ids::ConsumerId;
 use crate::net::touched;
 
@@ -118,7 +118,7 @@ impl Client {
         let who = &serving.publisher.principal;
         if let Err(error) = broker.consume(who, &queue, registration, now_ms) {
             channel.lane.ledger.book().remove(id);
-            return Err(refusal::consuming(&error, &queue, &self.login));
+            return Err(refusal::consuming(&error, &queue));
         }
         // Whoever dispatches is refused until the answer is in the buffer.
         let flow = self.answer(number, consume.no_wait, false, Reply::ConsumeOk(&taker.tag));
@@ -229,7 +229,7 @@ impl Client {
         match taken {
             Ok(Some(())) => {}
             Ok(None) => self.send(number, Reply::GetEmpty),
-            Err(error) => return Err(refusal::consuming(&error, &queue, &self.login)),
+            Err(error) => return Err(refusal::consuming(&error, &queue)),
         }
         // What was written by the way, a drop by expiry for example, is nobody's flood.
         touched::forgive_congested();
@@ -239,9 +239,7 @@ impl Client {
 
 /// `x-priority` of a consumer.
 fn priority_of(consume: &Consume<'_>, queue: &DeclaredQueue) -> Result<i32, Fault> {
-    let table = FieldTable::check(consume.arguments.0, Limits::default())
-        .map_err(|error| Fault::new(ReplyCode::SyntaxError, error.to_string()))?;
-    let Some(value) = table.get("x-priority") else { return Ok(0) };
+    let Some(value) = consume.arguments.get("x-priority") else { return Ok(0) };
     let whole = value.as_i64().or_else(|| match value {
         FieldValue::Timestamp(seconds) => i64::try_from(seconds).ok(),
         _ => None,
@@ -253,7 +251,7 @@ fn priority_of(consume: &Consume<'_>, queue: &DeclaredQueue) -> Result<i32, Faul
             i32::MAX
         })),
         None => Err(unmet(format!(
-            "invalid arg 'x-priority' for queue '{}' in vhost '{}': {{unacceptable_type,{}}}",
+            "invalid arg 'x-priority' for queue '{}' in vhost '{}': \"expected integer, got {}\"",
             queue.name,
             queue.vhost,
             value.type_name()

@@ -38,7 +38,7 @@ impl Client {
         for taker in channel.takers.values() {
             self.withdraw(taker, now_ms);
         }
-        self.give_back(held);
+        self.give_back(&mut held);
     }
 
     /// The connection is over for the broker: channels, then the queues that are its own.

@@ -28,12 +28,12 @@ use crate::amqp::connection::{Event, Flow, Violation};
 use crate::amqp::error::{Fault, Scope};
 use crate::amqp::greeting::ClientTraits;
 use crate::amqp::heart::Heart;
+use crate::amqp::ledger::Held;
 use crate::amqp::link::Link;
 use crate::amqp::owing::{Owed, Owing};
 use crate::amqp::service::Shared;
 use crate::auth::Principal;
 use crate::broker::consumer::{Encodings, Outcome};
-use crate::broker::declared::place::Place;
 use crate::broker::declared::queue::DeclaredQueue;
 use crate::broker::publish::Publisher;
 use crate::config::amqp::AmqpSection;
@@ -72,8 +72,8 @@ struct Serving {
     /// The frame that leaves when what is owed is paid; nothing is parsed before.
     answer: Option<Vec<u8>>,
     encodings: Encodings,
-    /// Places settled in this read batch.
-    settled: Vec<(Arc<DeclaredQueue>, Vec<Place>)>,
+    /// Deliveries settled in this read batch.
+    settled: Vec<Held>,
     /// Channels that acknowledged something in it.
     relieved: Vec<u16>,
     /// Queues to be dispatched at its end.

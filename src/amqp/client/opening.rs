@@ -7,7 +7,6 @@ use ahash::AHashMap;
 use crate::amqp::codec::handshake::{StartOk, TuneOk};
 use crate::amqp::codec::method_id::MethodId;
 use crate::amqp::codec::reply::{self, Reply};
-use crate::amqp::codec::wire::RawTable;
 use crate::amqp::connection::Flow;
 use crate::amqp::error::{Fault, ReplyCode};
 use crate::amqp::greeting::{ClientTraits, server_properties};
@@ -19,6 +18,7 @@ use crate::auth::authenticator::AuthError;
 use crate::broker::consumer::Encodings;
 use crate::broker::publish::Publisher;
 use crate::broker::sessions::registry::NOBODY;
+use crate::model::field_table::FieldTable;
 use crate::metrics::{CloseReason, ErrorKind, LocalCounters, Protocol};
 
 use super::{Client, Serving, Stage};
@@ -26,22 +26,17 @@ use super::{Client, Serving, Stage};
 impl Client {
     pub(super) fn greet(&self) {
         let properties = server_properties(&self.limits, &self.shared.cluster_name);
-        let server_properties = RawTable(&properties);
+        let server_properties = FieldTable::stored(&properties);
         self.send(0, Reply::Start { server_properties, mechanisms: MECHANISMS });
     }
 
     pub(super) fn log_in(&mut self, start_ok: &StartOk<'_>, now_ms: u64) {
-        let offered = ClientTraits::read(start_ok.client_properties.0)
-            .map_err(|error| error.to_string())
-            .and_then(|traits| {
-                self.traits = traits;
-                login::credentials(start_ok.mechanism, start_ok.response)
-                    .map_err(|error| error.to_string())
-            });
+        self.traits = ClientTraits::read(start_ok.client_properties);
+        let offered = login::credentials(start_ok.mechanism, start_ok.response.0);
         let Credentials { user, password } = match offered {
             Ok(credentials) => credentials,
             Err(error) => {
-                tracing::debug!(peer = %self.peer, error, "an AMQP login was not understood");
+                tracing::debug!(peer = %self.peer, %error, "an AMQP login was not understood");
                 self.count_error(ErrorKind::Protocol);
                 self.fall_silent(CloseReason::ProtocolError, now_ms);
                 return;

@@ -18,12 +18,8 @@ use super::{Client, Serving};
 
 impl Client {
     pub(super) fn acknowledge(&mut self, number: u16, settle: Settle) -> Result<(), Fault> {
-        let mut held = Vec::new();
-        self.take(number, settle, &mut held)?;
-        if let Some(serving) = &mut self.serving {
-            gather(&mut serving.settled, held);
-        }
-        Ok(())
+        let Some(serving) = &mut self.serving else { return Ok(()) };
+        serving.take(number, settle, None)
     }
 
     /// `basic.reject` and `basic.nack`: back into the queue, or gone.
@@ -31,9 +27,10 @@ impl Client {
         if !settle.requeue {
             return self.acknowledge(number, settle);
         }
+        let Some(serving) = &mut self.serving else { return Ok(()) };
         let mut held = Vec::new();
-        self.take(number, settle, &mut held)?;
-        self.give_back(held);
+        serving.take(number, settle, Some(&mut held))?;
+        self.give_back(&mut held);
         Ok(())
     }
 
@@ -46,41 +43,28 @@ impl Client {
         self.reject(number, all)
     }
 
-    fn take(&mut self, number: u16, settle: Settle, held: &mut Vec<Held>) -> Result<(), Fault> {
-        let Some(serving) = &mut self.serving else { return Ok(()) };
-        let Some(channel) = serving.channels.get_mut(&number) else { return Ok(()) };
-        let (tag, multiple) = (settle.delivery_tag, settle.multiple);
-        channel
-            .lane
-            .ledger
-            .book()
-            .take(tag, multiple, held)
-            .map_err(|UnknownTag| unmet(format!("unknown delivery tag {tag}")))?;
-        if !std::mem::replace(&mut channel.settled, true) {
-            serving.relieved.push(number);
-        }
-        Ok(())
-    }
-
     /// Puts deliveries back to where they were; their queues are dispatched at the end of the batch.
-    pub(super) fn give_back(&mut self, held: Vec<Held>) {
+    pub(super) fn give_back(&mut self, held: &mut Vec<Held>) {
         let Some(serving) = &mut self.serving else { return };
-        let mut returned = Vec::new();
-        gather(&mut returned, held);
-        for (queue, places) in returned {
-            self.shared.broker.return_places(&queue, &places);
-            serving.due.push(queue);
-        }
+        let broker = &self.shared.broker;
+        by_queue(held, |queue, places, is_last| {
+            broker.return_places(queue, places);
+            if is_last {
+                serving.due.push(Arc::clone(queue));
+            }
+        });
     }
 
     /// Hands in what was acknowledged in this batch.
     pub(super) fn settle_gathered(&mut self) {
         let Some(serving) = &mut self.serving else { return };
         let broker = &self.shared.broker;
-        for (queue, places) in serving.settled.drain(..) {
-            broker.settle_places(&queue, &places);
-            broker.submit_settled_places(&queue);
-        }
+        by_queue(&mut serving.settled, |queue, places, is_last| {
+            broker.settle_places(queue, places);
+            if is_last {
+                broker.submit_settled_places(queue);
+            }
+        });
     }
 
     /// Notes the queues whose consumers on this connection can take something again.
@@ -128,20 +112,65 @@ impl Client {
             }
         });
         if let Some((queue, why)) = failed {
-            let fault = refusal::consuming(&ConsumeError::Storage(why), &queue, &self.login);
+            let fault = refusal::consuming(&ConsumeError::Storage(why), &queue);
             self.link.outbound.push_reply(|out| reply::put_close(&fault, 0, out));
             self.end(CloseReason::Broker);
         }
     }
 }
 
-/// Sorts deliveries by their queues, of which there are few.
-fn gather(by_queue: &mut Vec<(Arc<DeclaredQueue>, Vec<Place>)>, held: Vec<Held>) {
-    for Held { queue, place, .. } in held {
-        let known = by_queue.iter_mut().rev().find(|(known, _)| Arc::ptr_eq(known, &queue));
-        match known {
-            Some((_, places)) => places.push(place),
-            None => by_queue.push((queue, vec![place])),
+impl Serving {
+    /// Takes what `settle` names off its channel's list: into `held`, or to what is settled with this batch.
+    fn take(
+        &mut self,
+        number: u16,
+        settle: Settle,
+        held: Option<&mut Vec<Held>>,
+    ) -> Result<(), Fault> {
+        let Some(channel) = self.channels.get_mut(&number) else { return Ok(()) };
+        let (tag, multiple) = (settle.delivery_tag, settle.multiple);
+        let out = held.unwrap_or(&mut self.settled);
+        channel
+            .lane
+            .ledger
+            .book()
+            .take(tag, multiple, out)
+            .map_err(|UnknownTag| unmet(format!("unknown delivery tag {tag}")))?;
+        if !std::mem::replace(&mut channel.settled, true) {
+            self.relieved.push(number);
         }
+        Ok(())
     }
 }
+
+/// Places handed to a queue at a time.
+const PLACES_MAX: usize = 64;
+
+/// Empties `held`, the deliveries of each queue together, some at a time; `each` learns which are its last.
+fn by_queue(held: &mut Vec<Held>, mut each: impl FnMut(&Arc<DeclaredQueue>, &[Place], bool)) {
+    if held.is_empty() {
+        return;
+    }
+    if !held.is_sorted_by_key(|one| one.queue.id) {
+        held.sort_by_key(|one| one.queue.id);
+    }
+    let mut places = [Place::at(0); PLACES_MAX];
+    for group in held.chunk_by(|one, other| one.queue.id == other.queue.id) {
+        let parts = group.len().div_ceil(PLACES_MAX);
+        for (part_number, part) in group.chunks(PLACES_MAX).enumerate() {
+            for (slot, one) in places.iter_mut().zip(part) {
+                *slot = one.place;
+            }
+            if let (Some(first), Some(places)) = (part.first(), places.get(..part.len())) {
+                each(&first.queue, places, part_number + 1 == parts);
+            }
+        }
+    }
+    held.clear();
+    if held.capacity() > KEPT_MAX {
+        *held = Vec::new();
+    }
+}
+
+/// Deliveries whose room is kept for the next batch.
+const KEPT_MAX: usize = 4096;

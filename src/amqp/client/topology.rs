@@ -36,7 +36,7 @@ impl Client {
             durable: declare.durable,
             auto_delete: declare.auto_delete,
             internal: declare.internal,
-            arguments: declare.arguments.0,
+            arguments: declare.arguments.as_bytes(),
         };
         let who = &serving.publisher.principal;
         let changed = self
@@ -71,7 +71,7 @@ impl Client {
             source: bind.source,
             destination: bind.destination,
             key: bind.routing_key,
-            arguments: bind.arguments.0,
+            arguments: bind.arguments.as_bytes(),
         };
         let (broker, who) = (&self.shared.broker, &serving.publisher.principal);
         let waiter = self.waiter(serving);
@@ -101,7 +101,7 @@ impl Client {
             durable: declare.durable,
             exclusive: declare.exclusive,
             auto_delete: declare.auto_delete,
-            arguments: declare.arguments.0,
+            arguments: declare.arguments.as_bytes(),
         };
         let who = &serving.publisher.principal;
         let waiter = self.waiter(serving);
@@ -153,7 +153,7 @@ impl Client {
             source: bind.exchange,
             destination: &queue,
             key: if nameless { &queue } else { bind.routing_key },
-            arguments: bind.arguments.0,
+            arguments: bind.arguments.as_bytes(),
         };
         let (broker, who) = (&self.shared.broker, &serving.publisher.principal);
         let waiter = self.waiter(serving);
@@ -182,7 +182,7 @@ impl Client {
             .shared
             .broker
             .purge(who, &queue, serving.id, waiter, now_ms)
-            .map_err(|error| refusal::consuming(&error, &queue, &self.login))?;
+            .map_err(|error| refusal::consuming(&error, &queue))?;
         let reply = Reply::QueuePurgeOk(count(purged.count));
         Ok(self.answer(number, purge.no_wait, purged.waits, reply))
     }

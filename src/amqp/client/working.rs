@@ -74,7 +74,7 @@ impl Client {
             Method::Flow(true) => Ok(self.answer(number, false, false, Reply::FlowOk(true))),
             Method::Flow(false) => Err(not_implemented("active=false")),
             Method::AccessRequest => Ok(self.answer(number, false, false, Reply::AccessRequestOk)),
-            Method::TxSelect => Err(not_implemented("tx.select: transactions are not implemented yet")),
+            Method::TxSelect => Err(self.refuse_transactions(number)),
             Method::TxCommit | Method::TxRollback => Err(unmet("channel is not transactional")),
             // Answers to the server's cancel, which asks for none.
             Method::CancelOk(_) => Ok(Flow::Continue),
@@ -83,6 +83,14 @@ impl Client {
                 self.reject(number, settle).map(|()| Flow::Continue)
             }
         }
+    }
+
+    fn refuse_transactions(&self, number: u16) -> Fault {
+        let channel = self.serving.as_ref().and_then(|serving| serving.channels.get(&number));
+        if channel.is_some_and(|channel| channel.confirms.is_some()) {
+            return unmet("cannot switch from confirm to tx mode");
+        }
+        not_implemented("transactions are not implemented yet, publisher confirms are")
     }
 
     /// Gives `reply` unless the client wants none: at once, or, when it `waits`, once the record is durable that

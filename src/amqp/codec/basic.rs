@@ -1,6 +1,7 @@
 //! The arguments of `basic.…`, from the client. Part of `amqp::codec`.
 
-use crate::amqp::codec::wire::{RawTable, Reader, WireError};
+use crate::amqp::codec::wire::{Reader, WireError};
+use crate::model::field_table::FieldTable;
 
 /// `basic.qos`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,7 +30,7 @@ pub struct Consume<'a> {
     /// No answer is wanted.
     pub no_wait: bool,
     /// Such as `x-priority`.
-    pub arguments: RawTable<'a>,
+    pub arguments: FieldTable<'a>,
 }
 
 /// `basic.cancel`.

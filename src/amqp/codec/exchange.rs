@@ -1,6 +1,7 @@
 //! The arguments of `exchange.…`, from the client. Part of `amqp::codec`.
 
-use crate::amqp::codec::wire::{RawTable, Reader, WireError};
+use crate::amqp::codec::wire::{Reader, WireError};
+use crate::model::field_table::FieldTable;
 
 /// `exchange.declare`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,7 +21,7 @@ pub struct ExchangeDeclare<'a> {
     /// No answer is wanted.
     pub no_wait: bool,
     /// Such as `alternate-exchange`.
-    pub arguments: RawTable<'a>,
+    pub arguments: FieldTable<'a>,
 }
 
 /// `exchange.delete`.
@@ -46,7 +47,7 @@ pub struct ExchangeBind<'a> {
     /// No answer is wanted.
     pub no_wait: bool,
     /// What a headers exchange matches on.
-    pub arguments: RawTable<'a>,
+    pub arguments: FieldTable<'a>,
 }
 
 impl<'a> ExchangeDeclare<'a> {

@@ -1,18 +1,31 @@
 //! The arguments of the methods that open and close connections and channels, from the client. Part of
 //! `amqp::codec`.
 
+use std::fmt::{self, Debug, Formatter};
+
 use crate::amqp::codec::method_id::MethodId;
-use crate::amqp::codec::wire::{RawTable, Reader, WireError};
+use crate::amqp::codec::wire::{Reader, WireError};
+use crate::model::field_table::FieldTable;
+
+/// Bytes that hold a password or token: no log shows them.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Secret<'a>(pub &'a [u8]);
+
+impl Debug for Secret<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "{} secret bytes", self.0.len())
+    }
+}
 
 /// `connection.start-ok`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StartOk<'a> {
     /// Product, version, capabilities, as the client says them.
-    pub client_properties: RawTable<'a>,
+    pub client_properties: FieldTable<'a>,
     /// The SASL mechanism.
     pub mechanism: &'a str,
     /// Its first response.
-    pub response: &'a [u8],
+    pub response: Secret<'a>,
     /// The language of texts.
     pub locale: &'a str,
 }
@@ -32,7 +45,7 @@ pub struct TuneOk {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UpdateSecret<'a> {
     /// The new token or password.
-    pub new_secret: &'a [u8],
+    pub new_secret: Secret<'a>,
     /// Why, for the log.
     pub reason: &'a str,
 }
@@ -53,7 +66,7 @@ impl<'a> StartOk<'a> {
         Ok(Self {
             client_properties: reader.table()?,
             mechanism: reader.short_str()?,
-            response: reader.long_bytes()?,
+            response: Secret(reader.long_bytes()?),
             locale: reader.short_str()?,
         })
     }
@@ -71,7 +84,7 @@ impl TuneOk {
 
 impl<'a> UpdateSecret<'a> {
     pub(super) fn read(reader: &mut Reader<'a>) -> Result<Self, WireError> {
-        Ok(Self { new_secret: reader.long_bytes()?, reason: reader.short_str()? })
+        Ok(Self { new_secret: Secret(reader.long_bytes()?), reason: reader.short_str()? })
     }
 }
 

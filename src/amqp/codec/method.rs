@@ -7,7 +7,7 @@ use thiserror::Error;
 
 use crate::amqp::codec::basic::{Cancel, Consume, Get, PublishHead, Qos, Settle};
 use crate::amqp::codec::exchange::{ExchangeBind, ExchangeDeclare, ExchangeDelete};
-use crate::amqp::codec::handshake::{self, Close, StartOk, TuneOk, UpdateSecret};
+use crate::amqp::codec::handshake::{self, Close, Secret, StartOk, TuneOk, UpdateSecret};
 use crate::amqp::codec::method_id::MethodId;
 use crate::amqp::codec::queue::{QueueBind, QueueDeclare, QueueDelete, QueuePurge};
 use crate::amqp::codec::wire::{Reader, WireError};
@@ -31,7 +31,7 @@ pub enum ConnectionMethod<'a> {
     /// `connection.start-ok`
     StartOk(StartOk<'a>),
     /// `connection.secure-ok`
-    SecureOk(&'a [u8]),
+    SecureOk(Secret<'a>),
     /// `connection.tune-ok`
     TuneOk(TuneOk),
     /// `connection.open` with its virtual host
@@ -202,23 +202,11 @@ pub fn read<'a>(id: MethodId, arguments: &'a [u8]) -> Result<ClientMethod<'a>, M
     }
 }
 
-/// Reads the head of `basic.publish`.
-///
-/// # Errors
-/// The arguments are malformed.
-#[inline]
-pub fn read_publish(arguments: &[u8]) -> Result<PublishHead<'_>, MethodError> {
-    let mut reader = Reader::new(arguments);
-    PublishHead::read(&mut reader).and_then(|head| reader.end().map(|()| head)).map_err(|error| {
-        MethodError { method: MethodId::BASIC_PUBLISH, fault: MethodFault::Arguments(error) }
-    })
-}
-
 fn read_rare<'a>(id: MethodId, reader: &mut Reader<'a>) -> Result<ClientMethod<'a>, MethodFault> {
     use ConnectionMethod as C;
     let method = match id {
         MethodId::CONNECTION_START_OK => C::StartOk(StartOk::read(reader)?),
-        MethodId::CONNECTION_SECURE_OK => C::SecureOk(reader.long_bytes()?),
+        MethodId::CONNECTION_SECURE_OK => C::SecureOk(Secret(reader.long_bytes()?)),
         MethodId::CONNECTION_TUNE_OK => C::TuneOk(TuneOk::read(reader)?),
         MethodId::CONNECTION_OPEN => C::Open(handshake::read_open(reader)?),
         MethodId::CONNECTION_CLOSE => C::Close(Close::read(reader)?),

@@ -1,7 +1,7 @@
 //! AMQP 0-9-1 on the wire: frames and methods to values and back. Pure; input never panics and reserves nothing
 //! for a length it announces.
 //!
-//! - [`wire`] integers, strings, flags; tables stay raw
+//! - [`wire`] integers, strings, flags, tables
 //! - [`frame`] finds one frame in a stream
 //! - [`method_id`] class and method numbers
 //! - [`method`] which method a client sent; its arguments in [`handshake`], [`exchange`], [`queue`], [`basic`]

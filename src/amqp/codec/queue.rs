@@ -1,6 +1,7 @@
 //! The arguments of `queue.…`, from the client. Part of `amqp::codec`.
 
-use crate::amqp::codec::wire::{RawTable, Reader, WireError};
+use crate::amqp::codec::wire::{Reader, WireError};
+use crate::model::field_table::FieldTable;
 
 /// `queue.declare`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,7 +19,7 @@ pub struct QueueDeclare<'a> {
     /// No answer is wanted.
     pub no_wait: bool,
     /// `x-…`.
-    pub arguments: RawTable<'a>,
+    pub arguments: FieldTable<'a>,
 }
 
 /// `queue.bind`, and `queue.unbind`, which always waits for its answer.
@@ -33,7 +34,7 @@ pub struct QueueBind<'a> {
     /// No answer is wanted.
     pub no_wait: bool,
     /// What a headers exchange matches on.
-    pub arguments: RawTable<'a>,
+    pub arguments: FieldTable<'a>,
 }
 
 /// `queue.purge`.

@@ -2,8 +2,9 @@
 
 use crate::amqp::codec::frame::{FRAME_END, FrameKind, put_frame, put_head};
 use crate::amqp::codec::method_id::MethodId;
-use crate::amqp::codec::wire::{RawTable, put_long_bytes, put_short_str};
+use crate::amqp::codec::wire::{put_long_bytes, put_short_str};
 use crate::amqp::error::Fault;
+use crate::model::field_table::FieldTable;
 
 /// A method from server to client, without content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,7 +12,7 @@ pub enum Reply<'a> {
     /// `connection.start`: who we are and how to log in, mechanisms separated by spaces.
     Start {
         /// Product, version, capabilities.
-        server_properties: RawTable<'a>,
+        server_properties: FieldTable<'a>,
         /// Names of SASL mechanisms.
         mechanisms: &'a str,
     },
@@ -184,7 +185,7 @@ impl Reply<'_> {
         match *self {
             Self::Start { server_properties, mechanisms } => {
                 out.extend_from_slice(&[0, 9]);
-                put_long_bytes(out, server_properties.0);
+                put_long_bytes(out, server_properties.as_bytes());
                 put_long_bytes(out, mechanisms.as_bytes());
                 put_long_bytes(out, b"en_US");
             }

@@ -1,8 +1,11 @@
 //! The data representations of AMQP 0-9-1 (AMQP 4.2.5): integers, strings, flags. Part of `amqp::codec`.
 //!
-//! Tables are cut out and kept as they came: who needs what is in them reads them with `model::field_table`.
+//! Tables stay the bytes they are, but are checked whole as they are read: depth and entries are bounded before
+//! anybody walks into one.
 
 use thiserror::Error;
+
+use crate::model::field_table::{FieldTable, Limits, TableError};
 
 /// The longest short string.
 pub const SHORT_STRING_BYTES_MAX: usize = 255;
@@ -16,11 +19,16 @@ pub enum WireError {
     /// A short string is not UTF-8.
     #[error("a short string is not UTF-8")]
     NotUtf8,
+    /// A table is none.
+    #[error(transparent)]
+    Table(#[from] TableError),
 }
 
-/// A field table without its length: pairs of name and value, unread and unchecked.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct RawTable<'a>(pub &'a [u8]);
+/// How deep and how large tables may be; the frame bounds their bytes.
+#[must_use]
+pub fn table_limits() -> Limits {
+    Limits { bytes: usize::MAX, ..Limits::default() }
+}
 
 /// Reads fields from the front of a slice.
 #[derive(Clone, Copy, Debug)]
@@ -122,10 +130,12 @@ impl<'a> Reader<'a> {
         self.bytes(usize::try_from(length).map_err(|_| WireError::Length)?)
     }
 
-    /// A table, unread.
-    #[inline]
-    pub fn table(&mut self) -> Result<RawTable<'a>, WireError> {
-        self.long_bytes().map(RawTable)
+    /// A table.
+    ///
+    /// # Errors
+    /// It is malformed or exceeds [`table_limits`].
+    pub fn table(&mut self) -> Result<FieldTable<'a>, WireError> {
+        Ok(FieldTable::check(self.long_bytes()?, table_limits())?)
     }
 }
 

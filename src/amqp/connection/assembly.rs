@@ -5,6 +5,7 @@
 //! never with what was announced.
 
 use crate::amqp::codec::basic::PublishHead;
+use crate::model::content::Properties;
 
 use super::event::Published;
 
@@ -58,7 +59,7 @@ impl Assembly {
         PublishHead { exchange, routing_key, mandatory: self.mandatory, immediate: self.immediate }
     }
 
-    /// The header has come, and announces `bytes` of body.
+    /// The header has come, with properties that were checked, and announces `bytes` of body.
     pub(super) fn begin_body(&mut self, properties: &[u8], bytes: usize) {
         self.stage = Stage::Body { properties: properties.to_vec(), bytes, body: Vec::new() };
     }
@@ -107,7 +108,11 @@ impl Assembly {
             Stage::Header => (&[][..], &[][..]),
             Stage::Body { properties, body, .. } => (&properties[..], &body[..]),
         };
-        Published { head: self.head(), properties, body: only.unwrap_or(kept) }
+        Published {
+            head: self.head(),
+            properties: Properties::stored(properties),
+            body: only.unwrap_or(kept),
+        }
     }
 }
 
@@ -122,16 +127,17 @@ mod tests {
             PublishHead { exchange: "x", routing_key: "k", mandatory: true, immediate: false };
         let mut assembly = Assembly::new(&head);
         assert!(assembly.awaits_header());
-        assembly.begin_body(b"pp", 10_000_000_000);
+        assembly.begin_body(b"\x10\0\x02", 10_000_000_000);
         for arrived in 1..=100 {
             assembly.push(&[7; 100]);
             assert_eq!(assembly.missing_bytes(), 10_000_000_000 - arrived * 100);
             let Stage::Body { body, .. } = &assembly.stage else { unreachable!() };
             assert!(body.capacity() <= arrived * 200);
         }
-        assert_eq!(assembly.kept_bytes(), 10_004);
+        assert_eq!(assembly.kept_bytes(), 10_005);
         let published = assembly.published(None);
-        assert_eq!((published.head, published.properties), (head, &b"pp"[..]));
+        assert_eq!(published.head, head);
+        assert_eq!(published.properties.delivery_mode(), Some(2));
         assert_eq!(published.body, [7; 10_000]);
     }
 }

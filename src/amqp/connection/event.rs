@@ -9,6 +9,7 @@ use crate::amqp::codec::handshake::{Close, StartOk, TuneOk, UpdateSecret};
 use crate::amqp::codec::method::Method;
 use crate::amqp::codec::reply::{self, Reply};
 use crate::amqp::error::Fault;
+use crate::model::content::Properties;
 
 /// What frames mean, borrowed from the read buffer and the connection. Numbers are channels.
 #[derive(Debug)]
@@ -49,12 +50,12 @@ pub enum Event<'a> {
 }
 
 /// A message with its content.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub struct Published<'a> {
     /// Where it goes.
     pub head: PublishHead<'a>,
-    /// The property block: flags and fields, whose outline is checked.
-    pub properties: &'a [u8],
+    /// The property block, checked whole.
+    pub properties: Properties<'a>,
     /// The body.
     pub body: &'a [u8],
 }

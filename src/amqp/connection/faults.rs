@@ -1,12 +1,12 @@
 //! The faults that the engine finds, in RabbitMQ's words. Part of `amqp::connection`.
 
 use crate::amqp::codec::frame::{Frame, FrameError, OVERHEAD_BYTES};
-use crate::amqp::codec::header::PropertiesError;
 use crate::amqp::codec::method::{MethodError, MethodFault};
 use crate::amqp::codec::method_id::{CLASS_BASIC, MethodId};
 use crate::amqp::codec::wire::WireError;
 use crate::amqp::error::{Fault, ReplyCode};
 use crate::amqp::octets::{Numbers, Snippet};
+use crate::model::content::ContentError;
 
 /// Bytes that are no frame.
 #[cold]
@@ -42,7 +42,12 @@ pub(super) fn unexpected_frame(frame: &Frame<'_>) -> Fault {
 pub(super) fn bad_method(error: &MethodError, arguments: &[u8]) -> Fault {
     let fault = match error.fault {
         MethodFault::Arguments(WireError::NotUtf8) => {
-            Fault::new(ReplyCode::FrameError, "Malformed UTF-8 in shortstr")
+            // RabbitMQ names no method here.
+            return Fault::new(ReplyCode::FrameError, "Malformed UTF-8 in shortstr");
+        }
+        // RabbitMQ takes the fault upon itself (541), or goes as deep as the table does.
+        MethodFault::Arguments(WireError::Table(error)) => {
+            Fault::new(ReplyCode::SyntaxError, error.to_string())
         }
         MethodFault::Arguments(WireError::Length) => {
             Fault::new(ReplyCode::FrameError, format!("cannot decode {}", Numbers(arguments)))
@@ -88,7 +93,7 @@ pub(super) fn too_many_channels(open: usize, channels_max: u16) -> Fault {
     let text = format!(
         "number of channels opened ({open}) has reached the negotiated channel_max ({channels_max})"
     );
-    Fault::new(ReplyCode::NotAllowed, text).at(MethodId::CHANNEL_OPEN)
+    Fault::new(ReplyCode::NotAllowed, text)
 }
 
 /// A header or body where a method must stand.
@@ -132,7 +137,7 @@ pub(super) fn body_overrun() -> Fault {
 
 /// A property block that cannot be read. RabbitMQ takes the fault upon itself (541).
 #[cold]
-pub(super) fn bad_properties(error: PropertiesError) -> Fault {
+pub(super) fn bad_properties(error: ContentError) -> Fault {
     Fault::new(ReplyCode::SyntaxError, error.to_string()).at(MethodId::BASIC_PUBLISH)
 }
 

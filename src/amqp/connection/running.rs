@@ -2,12 +2,14 @@
 
 use crate::amqp::codec::basic::PublishHead;
 use crate::amqp::codec::frame::{self, Frame, FrameKind};
-use crate::amqp::codec::header::{self, ContentHeader};
+use crate::amqp::codec::header::ContentHeader;
 use crate::amqp::codec::method::{
-    self, ARGUMENTS_AT, ChannelMethod, ClientMethod, ConnectionMethod,
+    self, ARGUMENTS_AT, ChannelMethod, ClientMethod, ConnectionMethod, MethodFault,
 };
 use crate::amqp::codec::method_id::MethodId;
+use crate::amqp::codec::wire::table_limits;
 use crate::amqp::error::Fault;
+use crate::model::content::Properties;
 
 use super::assembly::Assembly;
 use super::channels::Channel;
@@ -37,7 +39,7 @@ impl Connection {
             (Some(Channel::Open(Some(assembly))), kind) => {
                 let outcome = match kind {
                     FrameKind::Header if assembly.awaits_header() => {
-                        self.content_header(number, frame.payload, handle)
+                        self.content_header(number, &frame, handle)
                     }
                     FrameKind::Body if !assembly.awaits_header() => {
                         self.content_body(number, frame.payload, handle)
@@ -51,7 +53,7 @@ impl Connection {
             (Some(Channel::Closing), _) => (frame.total_len, self.closing_channel(&frame, handle)),
             (_, FrameKind::Heartbeat) => (frame.total_len, Err(stray_heartbeat(&frame))),
             (_, FrameKind::Header | FrameKind::Body) => {
-                (frame.total_len, Err(faults::expected_method()))
+                (frame.total_len, Err(stray_content(&frame)))
             }
             (None, FrameKind::Method) => (frame.total_len, self.free_channel(&frame, handle)),
         };
@@ -119,13 +121,10 @@ impl Connection {
         };
         let first = of_kind(behind, FrameKind::Header)?;
         let header = ContentHeader::read(first.payload)?;
-        if !header.is_basic()
-            || header.body_bytes > self.limits.message_bytes_max as u64
-            || header::check_properties(header.properties).is_err()
-        {
+        if !header.is_basic() || header.body_bytes > self.limits.message_bytes_max as u64 {
             return None;
         }
-        let properties = header.properties;
+        let properties = Properties::scan(header.properties, table_limits()).ok()?;
         if header.body_bytes == 0 {
             return Some((Published { head, properties, body: &[] }, first.total_len));
         }
@@ -148,16 +147,19 @@ impl Connection {
     fn content_header(
         &mut self,
         number: u16,
-        payload: &[u8],
+        frame: &Frame<'_>,
         handle: &mut impl FnMut(Event<'_>) -> Flow,
     ) -> Result<Flow, Fault> {
-        let Some(header) = ContentHeader::read(payload).filter(|header| header.weight == 0) else {
+        let header =
+            ContentHeader::read(frame.payload).ok_or_else(|| faults::unknown_frame(frame))?;
+        if header.weight != 0 {
             return Err(faults::expected_header());
-        };
+        }
         if !header.is_basic() {
             return Err(faults::expected_class(header.class));
         }
-        header::check_properties(header.properties).map_err(faults::bad_properties)?;
+        let properties =
+            Properties::scan(header.properties, table_limits()).map_err(faults::bad_properties)?;
         let Some(mut assembly) = self.channels.take(number) else { return Ok(Flow::Continue) };
         let message_bytes_max = self.limits.message_bytes_max;
         let bytes = match usize::try_from(header.body_bytes) {
@@ -170,11 +172,10 @@ impl Connection {
             }
         };
         if bytes == 0 {
-            let published =
-                Published { head: assembly.head(), properties: header.properties, body: &[] };
+            let published = Published { head: assembly.head(), properties, body: &[] };
             return Ok(handle(Event::Publish(number, published)));
         }
-        assembly.begin_body(header.properties, bytes);
+        assembly.begin_body(properties.block(), bytes);
         self.keep(number, assembly)?;
         Ok(Flow::Continue)
     }
@@ -231,12 +232,10 @@ impl Connection {
                 Ok(handle(Event::ChannelOpen(frame.channel)))
             }
             Ok(_) => Err(faults::channel_not_open(id)),
-            Err(error) => match error.fault {
-                method::MethodFault::ServerOnly => Err(faults::channel_not_open(id)),
-                method::MethodFault::Unknown | method::MethodFault::Arguments(_) => {
-                    Err(faults::bad_method(&error, arguments))
-                }
-            },
+            Err(error) if error.fault == MethodFault::ServerOnly => {
+                Err(faults::channel_not_open(id))
+            }
+            Err(error) => Err(faults::bad_method(&error, arguments)),
         }
     }
 
@@ -281,7 +280,7 @@ impl Connection {
                 return Ok(handle(Event::Heartbeat));
             }
             FrameKind::Heartbeat => return Err(faults::unknown_frame(frame)),
-            FrameKind::Header if frame.payload.len() < header::HEADER_BYTES => {
+            FrameKind::Header if ContentHeader::read(frame.payload).is_none() => {
                 return Err(faults::unknown_frame(frame));
             }
             FrameKind::Header | FrameKind::Body => return Err(faults::unexpected_frame(frame)),
@@ -298,12 +297,10 @@ impl Connection {
                 Ok(handle(Event::UpdateSecret(update)))
             }
             Ok(_) => Err(faults::unexpected_method(id, "running")),
-            Err(error) => match error.fault {
-                method::MethodFault::ServerOnly => Err(faults::unexpected_method(id, "running")),
-                method::MethodFault::Unknown | method::MethodFault::Arguments(_) => {
-                    Err(faults::bad_method(&error, arguments))
-                }
-            },
+            Err(error) if error.fault == MethodFault::ServerOnly => {
+                Err(faults::unexpected_method(id, "running"))
+            }
+            Err(error) => Err(faults::bad_method(&error, arguments)),
         }
     }
 }
@@ -318,10 +315,21 @@ fn split_method<'a>(frame: &Frame<'a>) -> Result<(MethodId, &'a [u8]), Fault> {
 }
 
 /// A heartbeat on a channel.
+#[cold]
 fn stray_heartbeat(frame: &Frame<'_>) -> Fault {
     if frame.payload.is_empty() {
         faults::unexpected_frame(frame)
     } else {
         faults::unknown_frame(frame)
+    }
+}
+
+/// A header or body where none may stand.
+#[cold]
+fn stray_content(frame: &Frame<'_>) -> Fault {
+    if frame.kind == FrameKind::Header && ContentHeader::read(frame.payload).is_none() {
+        faults::unknown_frame(frame)
+    } else {
+        faults::expected_method()
     }
 }

@@ -6,13 +6,30 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::{Book, Ledger, Refusal, UnknownTag};
+use crate::broker::declared::keeping::Keeping;
 use crate::broker::declared::place::Place;
 use crate::broker::declared::queue::DeclaredQueue;
 use crate::broker::declared::settings::QueueSettings;
+use crate::broker::{Job, Timers};
+use crate::metrics::Metrics;
 use crate::model::ids::{ConsumerId, QueueId};
+use crate::store::disk::folder::Folder;
+use crate::store::scratch::{ScratchOptions, ScratchStore};
+
+/// Deadlines that nobody waits for.
+struct Never;
+
+impl Timers for Never {
+    fn at(&self, _deadline_ms: u64, _job: Job) {}
+}
 
 fn queue(id: u64) -> Arc<DeclaredQueue> {
-    DeclaredQueue::new(QueueId(id), "/".into(), "q".into(), QueueSettings::default())
+    let folder = tempfile::tempdir().unwrap();
+    let disk = Folder::open(folder.path()).unwrap();
+    let scratch = ScratchStore::open(disk, ScratchOptions::default()).unwrap();
+    let metrics = Arc::new(Metrics::new(0.0).unwrap());
+    let keeping = Keeping::new(0, scratch, Arc::new(Never), metrics);
+    DeclaredQueue::new(QueueId(id), "/".into(), "q".into(), QueueSettings::default(), &keeping)
 }
 
 fn with_consumer(prefetch: u32, unacked_max: usize) -> (Ledger, Arc<DeclaredQueue>) {

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::{Acl, Action, RuleSpec, Verdict};
+use super::{Acl, Action, Resource, RuleSpec, Verdict};
 use crate::auth::principal::Principal;
 use crate::model::topic::matches;
 
@@ -141,6 +141,42 @@ fn logs_have_rules_of_their_own() {
 }
 
 #[test]
+fn exchanges_and_queues_have_rules_of_their_own() {
+    let rule = |rights: [bool; 3], exchange, queue| RuleSpec {
+        allow: Some("ann"),
+        configure: rights[0],
+        publish: rights[1],
+        subscribe: rights[2],
+        exchange,
+        queue,
+        ..EMPTY
+    };
+    let rules = acl(&[
+        RuleSpec { deny: Some("*"), queue: Some("secret*"), ..EMPTY },
+        rule([true, false, false], Some("shop"), None),
+        rule([false, true, true], None, Some("*")),
+        allow("ann", "#"),
+    ]);
+    let ann = Principal::named("ann");
+    let may = |action, resource| rules.allows_resource(&ann, action, "/", resource).allowed;
+    assert!(may(Action::Configure, Resource::Exchange("shop")));
+    assert!(!may(Action::Publish, Resource::Exchange("shop")));
+    assert!(!may(Action::Configure, Resource::Exchange("shop2")));
+    assert!(!may(Action::Configure, Resource::Queue("shop")), "a queue is no exchange");
+    assert!(may(Action::Subscribe, Resource::Queue("shop")));
+    assert!(!may(Action::Subscribe, Resource::Queue("secrets")), "the first that matches decides");
+    assert!(
+        !rules.allows(&ann, "", Action::Configure, "/", "a").allowed,
+        "nobody configures topics"
+    );
+    assert!(!rules.allows_log(&ann, Action::Publish, "/", "shop").allowed);
+    let other = rules.allows_resource(&ann, Action::Publish, "other", Resource::Queue("shop"));
+    assert!(!other.allowed);
+    let open = Acl::default();
+    assert!(open.allows_resource(&ann, Action::Configure, "/", Resource::Queue("q")).allowed);
+}
+
+#[test]
 fn a_rule_that_says_nothing_clear_is_refused() {
     let faulty = [
         EMPTY,
@@ -150,6 +186,12 @@ fn a_rule_that_says_nothing_clear_is_refused() {
         RuleSpec { vhost: "", ..allow("*", "a") },
         RuleSpec { allow: Some("*"), log: Some("a b"), ..EMPTY },
         RuleSpec { allow: Some("*"), log: Some(""), ..EMPTY },
+        RuleSpec { exchange: Some("x"), ..allow("*", "a") },
+        RuleSpec { allow: Some("*"), exchange: Some("x"), queue: Some("q"), ..EMPTY },
+        RuleSpec { allow: Some("*"), exchange: Some(""), ..EMPTY },
+        RuleSpec { allow: Some("*"), queue: Some(""), ..EMPTY },
+        RuleSpec { publish: false, subscribe: false, ..allow("*", "a") },
+        RuleSpec { publish: false, subscribe: false, allow: Some("*"), log: Some("l"), ..EMPTY },
         allow("%everyone", "a"),
         allow("*", ""),
         allow("*", "a+"),

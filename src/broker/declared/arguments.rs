@@ -58,10 +58,9 @@ impl Arguments {
     pub fn parse(table: &[u8]) -> Result<Self, ArgumentError> {
         let mut arguments = Self::default();
         for (name, value) in FieldTable::stored(table).iter() {
-            arguments.read(name, &value).map_err(|reason| ArgumentError {
-                name: name.into(),
-                reason: reason.into(),
-            })?;
+            arguments
+                .read(name, &value)
+                .map_err(|reason| ArgumentError { name: name.into(), reason: reason.into() })?;
         }
         Ok(arguments)
     }

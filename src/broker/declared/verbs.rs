@@ -3,26 +3,28 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use crate::auth::acl::Action;
 use crate::auth::principal::Principal;
 use crate::model::ids::{ConnectionId, ConsumerId, QueueId};
 use crate::store::journal::SubmitError;
 
 use super::super::Broker;
 use super::super::consumer::Waiter;
+use super::super::exchanges::error::Entity;
 use super::super::record::Record;
 use super::consumers::Registration;
 use super::queue::{DeclaredQueue, QueueCounts};
 use super::settle::ranges;
 
-/// Between two attempts to delete a queue while the journal refuses, ms.
+/// Between two attempts to delete an idle queue, ms.
 const RETRY_MS: u64 = 1_000;
 
 /// Why messages of a queue are not to be had.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ConsumeError {
-    /// The access rules say no.
-    #[error("not authorised")]
-    NotAuthorized,
+    /// The access rules say no; a sentence of RabbitMQ's (403).
+    #[error("{0}")]
+    NotAuthorized(String),
     /// It is another connection's own (405).
     #[error("the queue is exclusive to another connection")]
     Locked,
@@ -73,10 +75,12 @@ impl Broker {
 
     pub(super) fn may_consume(
         &self,
-        _who: &Principal,
+        who: &Principal,
         queue: &DeclaredQueue,
         connection: ConnectionId,
     ) -> Result<(), ConsumeError> {
+        self.check_access(who, Action::Subscribe, Entity::Queue, &queue.name)
+            .map_err(|error| ConsumeError::NotAuthorized(error.to_string()))?;
         if queue.is_gone() {
             return Err(ConsumeError::Gone);
         }
@@ -197,23 +201,9 @@ impl Broker {
         }
         if due_ms > now_ms {
             queue.keeping.look_at(due_ms, id);
-        } else if let Err(error) = self.delete_unused(&queue) {
-            tracing::warn!(queue = &*queue.name, %error, "an idle queue stays for now");
+        } else if !self.auto_delete_queue(&queue) && !queue.is_gone() {
+            // Somebody came meanwhile, or the journal takes nothing at the moment.
             queue.keeping.look_at(now_ms.saturating_add(RETRY_MS), id);
         }
-    }
-
-    /// Deletes a queue that nobody uses.
-    fn delete_unused(&self, queue: &Arc<DeclaredQueue>) -> Result<(), SubmitError> {
-        if queue.durable {
-            self.submit(None, &Record::DeleteQueue { id: queue.id })?;
-        }
-        for consumer in queue.end().consumers {
-            consumer.cancelled();
-        }
-        if !queue.durable {
-            self.declared.forget(queue.id);
-        }
-        Ok(())
     }
 }

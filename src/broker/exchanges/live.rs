@@ -52,6 +52,9 @@ pub(super) struct NamedQueue {
     pub(super) lsn: Lsn,
 }
 
+/// A route and its binding key.
+type BoundRoute = (Box<str>, Arc<dyn ExchangeRoute>);
+
 /// Everything of one vhost.
 #[derive(Default)]
 pub(super) struct Live {
@@ -59,8 +62,8 @@ pub(super) struct Live {
     pub(super) queues: AHashMap<Arc<str>, NamedQueue>,
     /// Bindings to a queue or exchange, where there are any.
     incoming: AHashMap<(Entity, Arc<str>), AHashSet<Arc<Binding>>>,
-    /// Routes by the exchange they come from, which may not be declared yet, with their binding keys.
-    routes: AHashMap<Arc<str>, Vec<(Box<str>, Arc<dyn ExchangeRoute>)>>,
+    /// Routes by the exchange they come from, which may not be declared yet.
+    routes: AHashMap<Arc<str>, Vec<BoundRoute>>,
     bindings: usize,
     /// Exchanges that name an alternate one.
     alternates: usize,
@@ -71,17 +74,12 @@ impl Live {
         self.bindings
     }
 
-    /// Whether a message could come to an exchange called `name` by another one, or a route waits for it.
-    pub(super) fn has_routes(&self, name: &str) -> bool {
-        self.routes.contains_key(name)
-    }
-
     pub(super) fn is_bound(&self, to: Entity, name: &Arc<str>) -> bool {
         self.incoming.contains_key(&(to, Arc::clone(name)))
     }
 
     pub(super) fn is_source(&self, name: &str) -> bool {
-        self.has_routes(name)
+        self.routes.contains_key(name)
             || self.exchanges.get(name).is_some_and(|exchange| !exchange.outgoing.is_empty())
     }
 

@@ -7,7 +7,8 @@
 
 use std::borrow::Cow;
 
-use crate::model::content::{ContentField, Encoding, Properties};
+use crate::model::content::field::Encoding;
+use crate::model::content::{ContentField, Properties};
 use crate::model::field_table::FieldValue;
 
 /// The most bytes a short string may have.

@@ -5,99 +5,22 @@
 //! as the very same bytes; [`Properties`] finds the fields in it without copying, [`edit::Editor`] makes a
 //! new block with some of them changed.
 //!
+//! - [`field`] the fields there are
+//! - [`expiration`] what the field of that name says
 //! - [`edit`] a block with fields replaced, removed or added
 
 pub mod edit;
+pub mod expiration;
+pub mod field;
 
 #[cfg(test)]
 mod tests;
 
+pub use expiration::{EXPIRATION_MS_MAX, ExpirationError, expiration_ms};
+pub use field::ContentField;
+use field::Encoding;
+
 use crate::model::field_table::{FieldTable, Limits, TableError};
-
-/// A field of the block, in the order of the flags.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[repr(u8)]
-pub enum ContentField {
-    /// Short string: MIME type of the body.
-    ContentType,
-    /// Short string.
-    ContentEncoding,
-    /// Table.
-    Headers,
-    /// One octet: 2 is persistent, anything else is not.
-    DeliveryMode,
-    /// One octet.
-    Priority,
-    /// Short string.
-    CorrelationId,
-    /// Short string: usually a queue's name.
-    ReplyTo,
-    /// Short string: milliseconds in decimal, see [`expiration_ms`].
-    Expiration,
-    /// Short string.
-    MessageId,
-    /// Seconds since the Unix epoch.
-    Timestamp,
-    /// Short string.
-    Type,
-    /// Short string: the login of the publisher, checked by the broker.
-    UserId,
-    /// Short string.
-    AppId,
-    /// Short string, deprecated.
-    ClusterId,
-}
-
-/// How a field is encoded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Encoding {
-    ShortString,
-    Table,
-    Octet,
-    Timestamp,
-}
-
-impl ContentField {
-    /// All of them in their order.
-    pub const ALL: [Self; 14] = [
-        Self::ContentType,
-        Self::ContentEncoding,
-        Self::Headers,
-        Self::DeliveryMode,
-        Self::Priority,
-        Self::CorrelationId,
-        Self::ReplyTo,
-        Self::Expiration,
-        Self::MessageId,
-        Self::Timestamp,
-        Self::Type,
-        Self::UserId,
-        Self::AppId,
-        Self::ClusterId,
-    ];
-
-    const fn flag(self) -> u16 {
-        0x8000 >> self as u16
-    }
-
-    const fn encoding(self) -> Encoding {
-        match self {
-            Self::Headers => Encoding::Table,
-            Self::DeliveryMode | Self::Priority => Encoding::Octet,
-            Self::Timestamp => Encoding::Timestamp,
-            Self::ContentType
-            | Self::ContentEncoding
-            | Self::CorrelationId
-            | Self::ReplyTo
-            | Self::Expiration
-            | Self::MessageId
-            | Self::Type
-            | Self::UserId
-            | Self::AppId
-            | Self::ClusterId => Encoding::ShortString,
-        }
-    }
-}
 
 /// Bits of the flag word that name no field: one unused, one that announces another word of flags.
 const FLAGS_UNKNOWN: u16 = 0b11;
@@ -320,48 +243,6 @@ pub fn delivery_mode(block: &[u8]) -> Option<u8> {
         }
     }
     block.get(at).copied()
-}
-
-/// The longest expiration that is accepted: ten years, as RabbitMQ has it.
-pub const EXPIRATION_MS_MAX: u64 = 315_360_000_000;
-
-/// Why an expiration is refused, RabbitMQ's three cases.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ExpirationError {
-    /// It does not begin with a number, or something follows the number.
-    #[error("no_integer")]
-    NotANumber,
-    /// Less than 0.
-    #[error("value_negative")]
-    Negative,
-    /// More than [`EXPIRATION_MS_MAX`].
-    #[error("value_too_large")]
-    TooLarge,
-}
-
-/// The milliseconds that an `expiration` property says. Decimal digits, a sign and leading zeros allowed;
-/// nothing else, not even a space.
-///
-/// # Errors
-/// See [`ExpirationError`]: 406 at the publish.
-pub fn expiration_ms(text: &[u8]) -> Result<u64, ExpirationError> {
-    let (negative, digits) = match text {
-        [b'-', digits @ ..] => (true, digits),
-        [b'+', digits @ ..] => (false, digits),
-        digits => (false, digits),
-    };
-    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
-        return Err(ExpirationError::NotANumber);
-    }
-    let value = digits
-        .iter()
-        .try_fold(0_u64, |value, digit| value.checked_mul(10)?.checked_add((digit - b'0').into()));
-    match value {
-        Some(0) => Ok(0),
-        _ if negative => Err(ExpirationError::Negative),
-        Some(value) if value <= EXPIRATION_MS_MAX => Ok(value),
-        _ => Err(ExpirationError::TooLarge),
-    }
 }
 
 fn flags(block: &[u8]) -> Option<u16> {

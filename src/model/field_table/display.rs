@@ -2,7 +2,7 @@
 //! `model/field_table`; pure.
 //!
 //! Strings and numbers stand as they are, nested values as the Erlang terms that RabbitMQ has for them. The
-//! caller cuts the text to the 255 bytes of a reply; output stops growing soon after [`TEXT_BYTES`].
+//! caller cuts the text to the 255 bytes of a reply; output stops growing soon after `TEXT_BYTES`.
 
 use std::fmt::{self, Write};
 

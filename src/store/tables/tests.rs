@@ -12,8 +12,10 @@ use redb::{Database, StorageBackend, TableDefinition};
 
 use crate::model::ids::{LogId, Lsn, QueueId, SHARD, SetId, ShardId};
 use crate::store::error::StoreError;
+use crate::store::tables::bindings::{BindingKey, BindingRow, Bindings};
 use crate::store::tables::bodies::{Bodies, BodyKey, BodyRow};
 use crate::store::tables::db::Db;
+use crate::store::tables::exchanges::{ExchangeKey, ExchangeRow, Exchanges};
 use crate::store::tables::logs::{LogKey, LogRow, Logs};
 use crate::store::tables::meta::CheckpointRow;
 use crate::store::tables::partitions::{PartitionKey, PartitionRow, Partitions};
@@ -198,6 +200,28 @@ fn a_row_of_a_newer_version_or_with_more_bytes_is_refused() {
     assert!(BodyRow::decode(&row).is_err());
 }
 
+/// A data directory of a build that did not know them yet.
+#[test]
+fn tables_that_came_later_begin_empty() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("meta.redb");
+    let db = Db::open(&path, CACHE).unwrap();
+    db.commit(&CheckpointWrite::new(position(10))).unwrap();
+    drop(db);
+    let raw = Database::open(&path).unwrap();
+    let transaction = raw.begin_write().unwrap();
+    for name in [Exchanges::NAME, Bindings::NAME] {
+        let table: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new(name);
+        assert!(transaction.delete_table(table).unwrap());
+    }
+    transaction.commit().unwrap();
+    drop(raw);
+    let db = Db::open(&path, CACHE).unwrap();
+    assert_eq!(db.checkpoint().unwrap(), Some(position(10)));
+    db.for_each::<Bindings>(|key, _| panic!("{key:?}")).unwrap();
+    db.for_each::<Exchanges>(|key, _| panic!("{key:?}")).unwrap();
+}
+
 proptest! {
     #[test]
     fn opaque_rows_round_trip(shard: u16, id: u64, page: u64, row: Vec<u8>, vhost: String, topic: String) {
@@ -242,7 +266,32 @@ proptest! {
     }
 
     #[test]
+    fn the_topology_round_trips(
+        shard: u16, names: [String; 4], flags: [bool; 2], arguments: Vec<u8>,
+    ) {
+        let shard = ShardId(shard);
+        let [vhost, source, destination, key] = names;
+        let exchange = ExchangeKey { shard, vhost: vhost.clone(), name: source.clone() };
+        let row = ExchangeRow {
+            kind: key.clone(),
+            auto_delete: flags[0],
+            internal: flags[1],
+            arguments: arguments.clone(),
+        };
+        prop_assert_eq!(round_trip::<Exchanges>(&exchange, &row), (exchange.clone(), row.clone()));
+        let to_exchange = flags[0];
+        let binding = BindingKey { shard, vhost, source, to_exchange, destination, key, arguments };
+        prop_assert_eq!(round_trip::<Bindings>(&binding, &BindingRow), (binding.clone(), BindingRow));
+        let first = BindingKey::first_of(shard, &binding.vhost, &binding.source);
+        prop_assert!(first <= binding);
+    }
+
+    #[test]
     fn arbitrary_rows_and_keys_never_panic(bytes: Vec<u8>) {
+        assert!(matches!(ExchangeRow::decode(&bytes), Ok(_) | Err(_)));
+        assert!(matches!(BindingRow::decode(&bytes), Ok(_) | Err(_)));
+        assert!(matches!(Exchanges::decode_key(&bytes), Ok(_) | Err(_)));
+        assert!(matches!(Bindings::decode_key(&bytes), Ok(_) | Err(_)));
         assert!(matches!(LogRow::decode(&bytes), Ok(_) | Err(_)));
         assert!(matches!(PartitionRow::decode(&bytes), Ok(_) | Err(_)));
         assert!(matches!(CheckpointRow::decode(&bytes), Ok(_) | Err(_)));

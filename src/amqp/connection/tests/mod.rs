@@ -7,7 +7,10 @@ mod running;
 use amq_protocol::frame::{AMQPContentHeader, AMQPFrame, ProtocolVersion, WriteContext, gen_frame};
 use amq_protocol::protocol::{AMQPClass, basic, channel, connection, queue};
 
-use super::{Connection, Event, Flow, Limits, Violation};
+use crate::amqp::codec::basic::PublishHead;
+use crate::model::content::Properties;
+
+use super::{Connection, Event, Flow, Limits, Published, Violation};
 
 /// What a test allows: small enough to be reached.
 const LIMITS: Limits = Limits {
@@ -200,9 +203,12 @@ fn login() -> Vec<u8> {
 
 /// A publish as one event.
 fn published(channel: u16, body: &[u8]) -> String {
-    let head = "PublishHead { exchange: \"amq.topic\", routing_key: \"a.b\", mandatory: true, \
-                immediate: false }";
-    format!(
-        "Publish({channel}, Published {{ head: {head}, properties: [16, 0, 2], body: {body:?} }})"
-    )
+    let head = PublishHead {
+        exchange: "amq.topic",
+        routing_key: "a.b",
+        mandatory: true,
+        immediate: false,
+    };
+    let properties = Properties::stored(&[0x10, 0, 2]);
+    format!("{:?}", Event::Publish(channel, Published { head, properties, body }))
 }

@@ -175,7 +175,10 @@ fn arguments_must_be_whole_and_names_utf8() {
     assert_close(&raw(1, 1, b"\0\x32\0\x0A\0\0\x05a"), text, 50, 10);
     let text = "FRAME_ERROR - Malformed UTF-8 in shortstr";
     let bind = b"\0\x32\0\x14\0\0\x01q\x01x\x01\xFF\0\0\0\0\0";
-    assert_close(&raw(1, 1, bind), text, 50, 20);
+    assert_close(&raw(1, 1, bind), text, 0, 0);
+    let text = "SYNTAX_ERROR - unknown field type 0x3f";
+    let arguments = b"\0\x32\0\x0A\0\0\x01q\0\0\0\0\x03\x01a?";
+    assert_close(&raw(1, 1, arguments), text, 50, 10);
 }
 
 #[test]
@@ -190,7 +193,11 @@ fn a_content_follows_its_method() {
     assert_close(&begun(&[method(1, publish())]), text, 60, 40);
     assert_close(&begun(&[body(1, b"x")]), text, 60, 40);
     assert_close(&begun(&[raw(2, 1, b"\0\x3C\0\x01\0\0\0\0\0\0\0\0\0\0")]), text, 60, 40);
-    assert_close(&begun(&[raw(2, 1, b"\0\x3C")]), text, 60, 40);
+    let short = raw(2, 1, b"\0\x3C");
+    let told = "FRAME_ERROR - type 2, all octets = <<0,60>>: unknown_frame";
+    for wrong in [short.clone(), begun(&[short]), raw(2, 0, b"\0\x3C")] {
+        assert_close(&wrong, told, 0, 0);
+    }
     let text = "UNEXPECTED_FRAME - expected content header for class 60, got one for class 10 \
                 instead";
     assert_close(&begun(&[raw(2, 1, b"\0\x0A\0\0\0\0\0\0\0\0\0\0\0\0")]), text, 60, 40);
@@ -207,10 +214,10 @@ fn a_content_is_what_its_header_says() {
     let text = "FRAME_ERROR - content body frame exceeds remaining content size";
     assert_close(&begun(&[header(1, 2), body(1, b"abc")]), text, 60, 40);
     assert_close(&begun(&[header(1, 2), body(1, b"a"), body(1, b"bc")]), text, 60, 40);
-    let text = "SYNTAX_ERROR - content properties are truncated or too long";
+    let text = "SYNTAX_ERROR - content properties break off";
     let truncated = raw(2, 1, b"\0\x3C\0\0\0\0\0\0\0\0\0\0\x80\0\x05a");
     assert_close(&begun(&[truncated]), text, 60, 40);
-    let text = "SYNTAX_ERROR - content property flags are continued or undefined";
+    let text = "SYNTAX_ERROR - content properties have a continued flag word";
     let continued = raw(2, 1, b"\0\x3C\0\0\0\0\0\0\0\0\0\0\0\x01\0\0");
     assert_close(&begun(&[continued]), text, 60, 40);
 }
@@ -289,7 +296,7 @@ fn channels_are_counted_not_numbered() {
     owner.feed(&method(11, channel_open()));
     let text = "NOT_ALLOWED - number of channels opened (4) has reached the negotiated \
                 channel_max (4)";
-    assert_eq!(owner.close(), (text.to_owned(), 20, 10));
+    assert_eq!(owner.close(), (text.to_owned(), 0, 0));
 }
 
 #[test]

@@ -135,7 +135,6 @@ impl Broker {
     ///
     /// # Errors
     /// See [`TopologyError`]; nothing changed, but for its note on the journal.
-    #[expect(clippy::too_many_arguments, reason = "the fields of queue.delete")]
     pub fn delete_queue(
         &self,
         who: &Principal,
