@@ -26,6 +26,22 @@ pub enum Reply {
     UnsubAck(NonZeroU16, Vec<ReasonCode>),
 }
 
+impl Reply {
+    /// The answer when a queue refused the message.
+    #[must_use]
+    pub fn refused(self) -> Self {
+        match self {
+            Self::PubAck(id, _) => Self::PubAck(id, ReasonCode::QuotaExceeded),
+            Self::PubRec(id, _) => Self::PubRec(id, ReasonCode::QuotaExceeded),
+            Self::Open
+            | Self::PubRel(_)
+            | Self::PubComp(_)
+            | Self::SubAck(..)
+            | Self::UnsubAck(..) => self,
+        }
+    }
+}
+
 struct Owed {
     reply: Reply,
     outcome: Option<Outcome>,

@@ -28,6 +28,8 @@ pub struct Hits {
     pub reached_tree: bool,
     /// Headers had a say: the answer holds for this message only.
     pub by_headers: bool,
+    /// The default exchange was asked for a queue that is not there; it may come without a new generation.
+    pub by_name: bool,
 }
 
 impl Hits {
@@ -43,6 +45,7 @@ impl Hits {
         self.routes.clear();
         self.reached_tree = false;
         self.by_headers = false;
+        self.by_name = false;
     }
 
     /// Each queue and each route once: a message that comes by two ways is delivered once.

@@ -41,9 +41,9 @@ pub(super) struct Verbs {
 /// The exchanges, bindings and queue names of one vhost.
 ///
 /// **Caching.** Read [`Self::generation`], then ask [`Self::route`]; the answer holds while the generation is the
-/// same, each of its queues is not `is_gone`, and `by_headers` is not set. An answer of the default exchange, or
-/// one that found nothing there, is not covered: queues come and go without raising the generation, so keep the
-/// queue as long as it is not gone, and do not keep its absence.
+/// same and each of its queues is not `is_gone`, unless `by_headers` or `by_name` is set. Queues come and go without
+/// raising the generation: a queue that the default exchange found may be kept as long as it is not gone, its
+/// absence may not.
 pub struct VhostExchanges {
     /// Name of the vhost.
     pub name: Arc<str>,
@@ -175,8 +175,12 @@ impl VhostExchanges {
 
 /// The default exchange: every queue is bound to it under its own name.
 fn collect_by_name(live: &Live, keys: &[&str], hits: &mut Hits) {
-    let found = keys.iter().filter_map(|key| live.queues.get(*key));
-    hits.queues.extend(found.map(|named| Arc::clone(&named.queue)));
+    for key in keys {
+        match live.queues.get(*key) {
+            Some(named) => hits.queues.push(Arc::clone(&named.queue)),
+            None => hits.by_name = true,
+        }
+    }
 }
 
 /// Follows a message from exchange to exchange, each once; an exchange of which no binding matched hands it to its

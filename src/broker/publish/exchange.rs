@@ -15,6 +15,7 @@ use super::super::exchanges::hits::RouteError;
 use super::super::message::{Form, Message};
 use super::super::record::Condition;
 use super::super::replies::Replies;
+use super::resolve::Reach;
 use super::route::CachedRoute;
 use super::{Published, Publisher};
 use crate::broker::BrokerError;
@@ -81,17 +82,17 @@ impl Publisher {
     ) -> Result<Arc<CachedRoute>, RouteError> {
         let exchange = publication.exchange;
         let [key] = publication.keys else {
-            return self.resolve_exchange(broker, publication).map(Arc::new);
+            return self.resolve_exchange(broker, publication).map(|route| Arc::new(route.once()));
         };
         if let Some(known) = self.routes.get(Some(exchange), key, &self.router, &self.exchanges) {
             return Ok(known);
         }
-        let route = Arc::new(self.resolve_exchange(broker, publication)?);
-        // A queue's name that leads nowhere may lead somewhere without a new generation.
-        let nowhere = exchange.is_empty() && route.reach.queues.is_empty();
-        if !route.reach.by_headers && !nowhere {
-            self.routes.put(&route);
+        let route = self.resolve_exchange(broker, publication)?;
+        if !route.may_be_kept() {
+            return Ok(Arc::new(route.once()));
         }
+        let route = Arc::new(route);
+        self.routes.put(&route);
         Ok(route)
     }
 
@@ -101,14 +102,21 @@ impl Publisher {
         publication: &ExchangePublication<'_>,
     ) -> Result<CachedRoute, RouteError> {
         let generation = self.exchanges.generation();
-        let headers = Properties::stored(publication.properties).headers();
         let exchange = publication.exchange;
-        let reach = self.resolver().exchange(exchange, publication.keys, headers)?;
-        let who = &self.principal;
-        let allowed = broker.check_access(who, Action::Publish, Entity::Exchange, exchange).is_ok()
-            && reach.tied_topic.as_ref().is_none_or(|topic| self.may_publish(broker, topic));
         let address = publication.keys.first().copied().unwrap_or_default();
+        // Who may not publish there does not learn whether it is there.
+        if !self.may_publish_to(broker, exchange) {
+            let nowhere = Reach::default();
+            return Ok(CachedRoute::new(Some(exchange), address, generation, false, nowhere));
+        }
+        let headers = Properties::stored(publication.properties).headers();
+        let reach = self.resolver(headers).exchange(exchange, publication.keys)?;
+        let allowed = reach.tied_topics.iter().all(|topic| self.may_publish(broker, topic));
         Ok(CachedRoute::new(Some(exchange), address, generation, allowed, reach))
+    }
+
+    fn may_publish_to(&self, broker: &Broker, exchange: &str) -> bool {
+        broker.check_access(&self.principal, Action::Publish, Entity::Exchange, exchange).is_ok()
     }
 }
 
@@ -140,9 +148,7 @@ impl Broker {
             form: Form::Exchange(publication.exchange),
         };
         if publication.exchange.is_empty() && Replies::is_reply_key(message.topic) {
-            let asker = self.replies.get(message.topic);
-            let matched = asker.is_some_and(|asker| asker.reply(&message, now_ms));
-            return Ok(Published::Done { matched });
+            return self.reply(publisher, &message, now_ms);
         }
         let route = publisher.exchange_route(self, publication)?;
         if !route.allowed {
@@ -152,5 +158,26 @@ impl Broker {
         let published =
             self.publish_message(publisher, &route, message, Condition::None, waiter, now_ms)?;
         Ok(published)
+    }
+
+    /// Hands an answer to the channel that waits for it.
+    fn reply(
+        &self,
+        publisher: &mut Publisher,
+        message: &Message<'_>,
+        now_ms: u64,
+    ) -> Result<Published, PublishError> {
+        if !publisher.may_publish_to(self, "") {
+            publisher.counters.drop_messages(DropReason::Acl, 1);
+            return Err(PublishError::NotAuthorized);
+        }
+        let asker = self.replies.get(message.topic);
+        let matched = asker.is_some_and(|asker| asker.reply(message, now_ms));
+        if matched {
+            publisher.counters.delivered[message.qos as usize] += 1;
+        } else {
+            publisher.counters.drop_messages(DropReason::NoSubscriber, 1);
+        }
+        Ok(Published::Done { matched })
     }
 }

@@ -9,12 +9,17 @@ mod direct;
 pub mod exchange;
 pub(crate) mod resolve;
 mod route;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
 use crate::auth::acl::Action;
 use crate::auth::principal::Principal;
 use crate::metrics::{DropReason, LocalCounters};
+use crate::model::content::Properties;
+use crate::model::crossing::{TopicMetadata, topic_to_content};
+use crate::model::field_table::FieldTable;
 use crate::model::ids::{Lsn, QueueId};
 use crate::model::message::Publication;
 use crate::model::qos::QoS;
@@ -33,6 +38,9 @@ pub use self::direct::drop_reason;
 
 use self::resolve::Resolver;
 use self::route::{CachedRoute, RouteCache};
+
+/// Most bytes of user properties that headers exchanges look at.
+const HEADERS_BYTES_MAX: usize = 64 << 10;
 
 /// One that publishes: a connection, or a will.
 pub struct Publisher {
@@ -107,23 +115,59 @@ impl Publisher {
         if self.principal.anonymous { "" } else { &self.principal.name }
     }
 
-    fn resolver(&self) -> Resolver<'_> {
-        Resolver::new(&self.router, &self.exchanges, self.session, &self.client_id, self.username())
+    fn resolver<'a>(&'a self, headers: Option<FieldTable<'a>>) -> Resolver<'a> {
+        let (client_id, username) = (&self.client_id, self.username());
+        Resolver::new(&self.router, &self.exchanges, self.session, client_id, username, headers)
     }
 
     fn route(&mut self, broker: &Broker, topic: &str) -> Arc<CachedRoute> {
         if let Some(route) = self.routes.get(None, topic, &self.router, &self.exchanges) {
             return route;
         }
-        let route = Arc::new(self.resolve(broker, topic));
+        let route = self.resolve(broker, topic, None);
+        if route.reach.by_name {
+            return Arc::new(route.once());
+        }
+        let route = Arc::new(route);
         self.routes.put(&route);
         route
     }
 
-    fn resolve(&self, broker: &Broker, topic: &str) -> CachedRoute {
+    /// The route of `message`, whose topic has `route`: headers exchanges see its user properties as headers. What is
+    /// remembered is the route of messages without any.
+    fn route_of(
+        &self,
+        broker: &Broker,
+        message: &Message<'_>,
+        route: Arc<CachedRoute>,
+    ) -> Arc<CachedRoute> {
+        if !route.reach.by_headers || message.properties.is_empty() {
+            return route;
+        }
+        let mut content = Vec::new();
+        let metadata = TopicMetadata {
+            properties: message.properties,
+            qos: message.qos,
+            retain: message.retain,
+            will: message.will,
+            expires_in_ms: None,
+            client_id: None,
+            login: None,
+        };
+        topic_to_content(&metadata, HEADERS_BYTES_MAX, &mut content);
+        let headers = Properties::stored(&content).headers();
+        Arc::new(self.resolve(broker, message.topic, headers).once())
+    }
+
+    fn resolve(
+        &self,
+        broker: &Broker,
+        topic: &str,
+        headers: Option<FieldTable<'_>>,
+    ) -> CachedRoute {
         let generation = self.exchanges.generation();
         let allowed = self.may_publish(broker, topic);
-        let reach = self.resolver().topic(topic);
+        let reach = self.resolver(headers).topic(topic);
         CachedRoute::new(None, topic, generation, allowed, reach)
     }
 
@@ -176,6 +220,7 @@ impl Broker {
         let username = if principal.anonymous { "" } else { &*principal.name };
         let author = Author { client_id: &client_id, username };
         let message = Message::accepted(publication, author, now_ms);
+        let route = publisher.route_of(self, &message, route);
         self.publish_message(publisher, &route, message, condition, waiter, now_ms)
     }
 
@@ -201,18 +246,19 @@ impl Broker {
             return published;
         }
         let reach = &route.reach;
-        let set = route.set_for(self, message.qos)?;
+        let mut recorded = route.recorded(self, message.qos)?;
         let matched = !reach.is_unroutable();
         let mut published = Published::Done { matched };
         let behind = self.unapplied(publisher);
-        if set.is_some() || condition != Condition::None || !reach.logs.is_empty() {
+        let has_record = !recorded.is_empty() || condition != Condition::None;
+        if has_record || !reach.logs.is_empty() {
             let appends = self.routed_appends(publisher, &reach.logs, &message);
-            if set.is_some() || condition != Condition::None || !appends.is_empty() {
+            if has_record || !appends.is_empty() {
                 let record = Record::Publish {
                     vhost: &publisher.principal.vhost,
                     condition,
-                    set: set.as_ref().map(|set| set.id),
-                    members: Vec::new(),
+                    set: recorded.set.as_ref().map(|set| set.id),
+                    members: std::mem::take(&mut recorded.members),
                     retained: false,
                     appends: borrow(&appends),
                     message: &[],
@@ -263,18 +309,21 @@ impl Broker {
             Stored::new(bytes.into())
         });
         let appends = self.routed_appends(publisher, &route.reach.logs, &message);
-        let set = route.set_for(self, message.qos)?;
+        let mut recorded = route.recorded(self, message.qos)?;
         let mut current = Arc::clone(route);
         let mut taken = Lsn(0);
         let submitted = self.journal.submit_with(waiter(), &mut |lsn, out| {
             taken = lsn;
             contents.put(lsn, stored.clone());
             if !route.is_current(&publisher.router, &publisher.exchanges) {
-                current = Arc::new(publisher.resolve(self, message.topic));
+                let fresh = Arc::new(publisher.resolve(self, message.topic, None));
+                current = publisher.route_of(self, &message, fresh);
             }
             let same = Arc::ptr_eq(&current, route)
                 && route.reach.sessions.iter().all(|to| to.since < lsn);
-            let members = if same || message.qos == QoS::AtMostOnce {
+            let members = if same {
+                std::mem::take(&mut recorded.members)
+            } else if message.qos == QoS::AtMostOnce {
                 Vec::new()
             } else {
                 current.members(|to| to.since < lsn)
@@ -282,7 +331,7 @@ impl Broker {
             let record = Record::Publish {
                 vhost: &vhost,
                 condition,
-                set: set.as_ref().filter(|_| same).map(|set| set.id),
+                set: recorded.set.as_ref().filter(|_| same).map(|set| set.id),
                 members,
                 retained: true,
                 appends: borrow(&appends),
@@ -324,6 +373,7 @@ impl Broker {
             message.expires_ms.map(|at| now_ms.saturating_add(at.saturating_sub(message.time_ms)));
         message.time_ms = now_ms;
         let route = publisher.route(self, message.topic);
+        let route = publisher.route_of(self, &message, route);
         self.publish_message(publisher, &route, message, condition, || None, now_ms)
     }
 }

@@ -1,9 +1,10 @@
 //! Everyone a message goes to, in both worlds: the topic tree, exchanges, and the routes between them. Part of
 //! `broker::publish`.
 //!
-//! The tree is tied to `amq.topic` in both directions, once a message; a route carries a message once, so that no
-//! circle of routes goes round (design §4). What is found depends on the address and the publisher alone and is
-//! remembered, unless a headers exchange was asked.
+//! The tree is tied to `amq.topic` in both directions: under whatever topic a message comes into the tree, bindings
+//! see it under the mapped key, and the other way round. Each topic is entered once and a route carries a message
+//! once, so no circle of routes goes round (design §4). What is found depends on the address and the publisher
+//! alone and is remembered, but for what [`Reach::by_headers`] and [`Reach::by_name`] say.
 
 use std::sync::Arc;
 
@@ -62,12 +63,14 @@ pub(crate) struct Reach {
     pub failed: Vec<(Carrier, String)>,
     /// Ways into the other world that its address has no counterpart for.
     pub unmapped: u64,
-    /// The topic that it has in the tree because it passed [`TREE`].
-    pub tied_topic: Option<String>,
+    /// Topics that it has in the tree because its publisher's exchange led to [`TREE`].
+    pub tied_topics: Vec<Box<str>>,
     /// State of the tree when it was asked.
     pub stamps: Vec<Stamp>,
     /// The answer depends on the message's headers.
     pub by_headers: bool,
+    /// A queue that the default exchange would know by its name is not there; it comes without a new generation.
+    pub by_name: bool,
 }
 
 impl Reach {
@@ -84,38 +87,31 @@ pub(crate) struct Resolver<'a> {
     publisher: QueueId,
     client_id: &'a str,
     username: &'a str,
-    /// Published to an exchange: then an address of the tree differs from the message's own form.
-    from_exchange: bool,
     headers: Option<FieldTable<'a>>,
-    tied: bool,
+    /// Topics under which the message came into the tree.
+    topics: Vec<Box<str>>,
     reach: Reach,
 }
 
 impl<'a> Resolver<'a> {
-    /// A search for the messages of one publisher.
+    /// A search for the messages of one publisher that have these headers.
     pub(crate) fn new(
         router: &'a VhostRouter,
         exchanges: &'a VhostExchanges,
         publisher: QueueId,
         client_id: &'a str,
         username: &'a str,
+        headers: Option<FieldTable<'a>>,
     ) -> Self {
-        Self {
-            router,
-            exchanges,
-            publisher,
-            client_id,
-            username,
-            from_exchange: false,
-            headers: None,
-            tied: false,
-            reach: Reach::default(),
-        }
+        let (topics, reach) = (Vec::new(), Reach::default());
+        Self { router, exchanges, publisher, client_id, username, headers, topics, reach }
     }
 
     /// Everyone whom a message published to `topic` reaches.
     pub(crate) fn topic(mut self, topic: &str) -> Reach {
-        self.walk_topic(topic, None);
+        let routes = self.walk_topic(topic, None);
+        self.tie_to_exchange(topic, None);
+        self.take_routes(topic, routes);
         self.reach
     }
 
@@ -123,45 +119,39 @@ impl<'a> Resolver<'a> {
     ///
     /// # Errors
     /// There is no such exchange, or it is not for publishers.
-    pub(crate) fn exchange(
-        mut self,
-        exchange: &str,
-        keys: &[&str],
-        headers: Option<FieldTable<'a>>,
-    ) -> Result<Reach, RouteError> {
-        self.from_exchange = true;
-        self.headers = headers;
+    pub(crate) fn exchange(mut self, exchange: &str, keys: &[&str]) -> Result<Reach, RouteError> {
         for (turn, key) in keys.iter().enumerate() {
             let mut hits = Hits::default();
             self.exchanges.route(exchange, &[key], || self.headers, &mut hits)?;
             // Under a key of CC or BCC the tree sees another topic than the message's own key gives.
-            self.take_hits(exchange, key, None, turn == 0, hits);
+            let is_own = turn == 0;
+            if hits.reached_tree
+                && let Ok(topic) = to_topic(key)
+            {
+                self.reach.tied_topics.push((&*topic).into());
+            }
+            self.take_hits(exchange, key, None, is_own, hits);
         }
         Ok(self.reach)
     }
 
-    fn walk_topic(&mut self, topic: &str, via: Option<&Arc<Via>>) {
+    /// Collects who subscribed to `topic`; gives back the routes to exchanges that are to be taken.
+    fn walk_topic(&mut self, topic: &str, via: Option<&Arc<Via>>) -> Vec<Arc<dyn Route>> {
+        self.topics.push(topic.into());
         // Read before the walk: what changes meanwhile makes the answer stale.
         self.reach.stamps.push(self.router.stamp(topic));
         let answer = self.router.resolve(topic, self.publisher);
         self.reach.shared |= !answer.groups.is_empty();
-        for mut destination in answer.destinations {
-            destination.via = via.cloned();
-            let known = |other: &Destination| {
-                other.session.id == destination.session.id && other.via == destination.via
-            };
-            if via.is_none() || !self.reach.sessions.iter().any(known) {
-                self.reach.sessions.push(destination);
-            }
-        }
-        for route in answer.routes {
-            if route.is_to_log() {
+        let via_of = |destination| Destination { via: via.cloned(), ..destination };
+        self.reach.sessions.extend(answer.destinations.into_iter().map(via_of));
+        let (logs, routes): (Vec<_>, Vec<_>) =
+            answer.routes.into_iter().partition(|route| route.is_to_log());
+        for route in logs {
+            if !self.reach.logs.iter().any(|known| known.route.name() == route.name()) {
                 self.reach.logs.push(LogTarget { route, via: via.cloned() });
-            } else {
-                self.take_route(topic, route);
             }
         }
-        self.tie_to_exchange(topic, via.is_none());
+        routes
     }
 
     fn carries_already(&self, name: &str) -> bool {
@@ -170,11 +160,16 @@ impl<'a> Resolver<'a> {
         carriers.any(|carrier| carrier.name() == name)
     }
 
+    fn take_routes(&mut self, topic: &str, routes: Vec<Arc<dyn Route>>) {
+        for route in routes {
+            if !self.carries_already(route.name()) {
+                self.take_route(topic, route);
+            }
+        }
+    }
+
     /// A route from the tree to an exchange.
     fn take_route(&mut self, topic: &str, route: Arc<dyn Route>) {
-        if self.carries_already(route.name()) {
-            return;
-        }
         let input = RouteInput {
             topic,
             payload: &[],
@@ -191,56 +186,54 @@ impl<'a> Resolver<'a> {
             }
         };
         let mut hits = Hits::default();
-        if self.exchanges.route(&exchange, &[&key], || self.headers, &mut hits).is_err() {
-            self.reach.failed.push((carrier, format!("there is no exchange {exchange:?}")));
+        let routed = self.exchanges.route(&exchange, &[&key], || self.headers, &mut hits);
+        if let Err(why) = routed {
+            self.reach.failed.push((carrier, format!("exchange {exchange:?}: {why}")));
             return;
         }
         self.reach.carriers.push(carrier);
-        let via = Via::Exchange { exchange: (&*exchange).into(), key: (&*key).into() };
-        self.take_hits(&exchange, &key, Some(Arc::new(via)), false, hits);
+        let via = Arc::new(Via::Exchange { exchange: (&*exchange).into(), key: (&*key).into() });
+        self.take_hits(&exchange, &key, Some(&via), false, hits);
     }
 
-    /// Bindings of `amq.topic` see what is published in the tree.
-    fn tie_to_exchange(&mut self, topic: &str, as_published: bool) {
-        if self.tied || !self.exchanges.is_tree_bound() || topic.starts_with('$') {
+    /// Bindings of `amq.topic` see what comes into the tree. `via` is the address there that is not the message's
+    /// own.
+    fn tie_to_exchange(&mut self, topic: &str, via: Option<&Arc<Via>>) {
+        if !self.exchanges.is_tree_bound() || topic.starts_with('$') {
             return;
         }
-        self.tied = true;
         let Ok(key) = to_key(topic) else {
             self.reach.unmapped += 1;
             return;
         };
         let mut hits = Hits::default();
         self.exchanges.route_from_tree(&key, || self.headers, &mut hits);
-        let own = !self.from_exchange && as_published;
-        let via =
-            (!own).then(|| Arc::new(Via::Exchange { exchange: TREE.into(), key: (&*key).into() }));
-        self.take_hits(TREE, &key, via, own, hits);
+        let via = via
+            .map(|_| Arc::new(Via::Exchange { exchange: TREE.into(), key: (&*key).into() }));
+        self.take_hits(TREE, &key, via.as_ref(), false, hits);
     }
 
-    /// What an exchange answered. `own`: the address is the message's own, seen from the other world.
+    /// What an exchange answered. `via` is the address of its queues, unless it is the message's own; `is_own` says
+    /// that `key` is the one it was published under.
     fn take_hits(
         &mut self,
         exchange: &str,
         key: &str,
-        via: Option<Arc<Via>>,
-        own: bool,
+        via: Option<&Arc<Via>>,
+        is_own: bool,
         hits: Hits,
     ) {
         self.reach.by_headers |= hits.by_headers;
+        self.reach.by_name |= hits.by_name;
         for queue in hits.queues {
             if !self.reach.queues.iter().any(|known| known.queue.id == queue.id) {
-                self.reach.queues.push(QueueTarget { queue, via: via.clone() });
+                self.reach.queues.push(QueueTarget { queue, via: via.cloned() });
             }
         }
-        if hits.reached_tree && !self.tied {
-            self.tied = true;
+        if hits.reached_tree {
             match to_topic(key) {
-                Ok(topic) => {
-                    let own = own && self.from_exchange;
-                    self.enter_tree(&topic, !own);
-                    self.reach.tied_topic = Some(topic.into());
-                }
+                // Its bindings were asked on the way.
+                Ok(topic) => self.enter_tree(&topic, is_own, true),
                 Err(_) => self.reach.unmapped += 1,
             }
         }
@@ -252,16 +245,24 @@ impl<'a> Resolver<'a> {
             match route.topic(exchange, key) {
                 Ok(topic) => {
                     self.reach.carriers.push(carrier);
-                    self.enter_tree(&topic, true);
+                    self.enter_tree(&topic, false, false);
                 }
                 Err(why) => self.reach.failed.push((carrier, why)),
             }
         }
     }
 
-    fn enter_tree(&mut self, topic: &str, needs_via: bool) {
-        let via = needs_via.then(|| Arc::new(Via::Topic(topic.into())));
-        self.walk_topic(topic, via.as_ref());
+    /// A message that was published, or carried, to an exchange comes into the tree, once under each topic.
+    fn enter_tree(&mut self, topic: &str, is_own: bool, is_tied: bool) {
+        if self.topics.iter().any(|known| **known == *topic) {
+            return;
+        }
+        let via = (!is_own).then(|| Arc::new(Via::Topic(topic.into())));
+        let routes = self.walk_topic(topic, via.as_ref());
+        if !is_tied {
+            self.tie_to_exchange(topic, via.as_ref());
+        }
+        self.take_routes(topic, routes);
     }
 }
 

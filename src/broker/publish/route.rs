@@ -15,7 +15,7 @@ use super::super::router::{Destination, VhostRouter};
 use super::super::sets::SetHandle;
 use super::resolve::{QueueTarget, Reach};
 
-/// Addresses whose route a publisher remembers, in each world.
+/// Addresses whose route a publisher remembers.
 const CACHED_ROUTES_MAX: usize = 512;
 
 /// A resolved address.
@@ -30,7 +30,25 @@ pub(super) struct CachedRoute {
     pub(super) reach: Reach,
     /// Some destination keeps messages of QoS 1 and 2 durably.
     pub(super) durable: bool,
-    pub(super) set: OnceLock<Arc<SetHandle>>,
+    /// Good for one message: its durable destinations are named one by one, for a set would be defined and retired
+    /// with each message.
+    once: bool,
+    set: OnceLock<Arc<SetHandle>>,
+}
+
+/// The durable destinations of a message, as its record names them.
+#[derive(Default)]
+pub(super) struct Recorded {
+    /// As a set, which stays defined until this is dropped.
+    pub(super) set: Option<Arc<SetHandle>>,
+    /// Or one by one.
+    pub(super) members: Vec<SetMember>,
+}
+
+impl Recorded {
+    pub(super) fn is_empty(&self) -> bool {
+        self.set.is_none() && self.members.is_empty()
+    }
 }
 
 /// Whether messages of QoS 1 and 2 reach it by record.
@@ -76,8 +94,24 @@ impl CachedRoute {
             allowed,
             reach,
             durable,
+            once: false,
             set: OnceLock::new(),
         }
+    }
+
+    /// The same for one message only.
+    pub(super) fn once(self) -> Self {
+        Self { once: true, ..self }
+    }
+
+    /// Whether it is good for other messages to the same address: of those with headers nobody knows, and a queue
+    /// that only its name leads to comes without a new generation.
+    pub(super) fn may_be_kept(&self) -> bool {
+        !self.reach.by_headers && !self.reach.by_name
+    }
+
+    fn is_for(&self, exchange: Option<&str>, address: &str) -> bool {
+        *self.address == *address && self.exchange.as_deref() == exchange
     }
 
     pub(super) fn is_current(&self, router: &VhostRouter, exchanges: &VhostExchanges) -> bool {
@@ -87,14 +121,15 @@ impl CachedRoute {
             && !self.reach.queues.iter().any(|target| target.queue.is_gone())
     }
 
-    /// The set of durable destinations that a message of `qos` has, if it has any.
-    pub(super) fn set_for(
-        &self,
-        broker: &Broker,
-        qos: QoS,
-    ) -> Result<Option<Arc<SetHandle>>, SubmitError> {
-        let wanted = self.durable && qos > QoS::AtMostOnce;
-        if wanted { self.set(broker).map(Some) } else { Ok(None) }
+    /// The durable destinations that a message of `qos` has.
+    pub(super) fn recorded(&self, broker: &Broker, qos: QoS) -> Result<Recorded, SubmitError> {
+        if !self.durable || qos == QoS::AtMostOnce {
+            return Ok(Recorded::default());
+        }
+        if self.once {
+            return Ok(Recorded { set: None, members: self.members(|_| true) });
+        }
+        self.set(broker).map(|set| Recorded { set: Some(set), members: Vec::new() })
     }
 
     fn set(&self, broker: &Broker) -> Result<Arc<SetHandle>, SubmitError> {
@@ -113,12 +148,12 @@ impl CachedRoute {
     }
 }
 
-/// The addresses of one world that a publisher used lately.
+/// The addresses that a publisher used lately.
 #[derive(Default)]
 pub(super) struct RouteCache {
     last: Option<Arc<CachedRoute>>,
     routes: AHashMap<Box<str>, Arc<CachedRoute>>,
-    /// Exchange and key in one, to look up by.
+    /// Exchange and key in one, or a topic, to look up by.
     key: String,
 }
 
@@ -132,14 +167,21 @@ impl RouteCache {
         exchanges: &VhostExchanges,
     ) -> Option<Arc<CachedRoute>> {
         if let Some(route) = &self.last
-            && *route.address == *address
-            && route.exchange.as_deref() == exchange
+            && route.is_for(exchange, address)
             && route.is_current(router, exchanges)
         {
             return Some(Arc::clone(route));
         }
-        self.compose(exchange, address);
-        let known = self.routes.get(&*self.key).filter(|one| one.is_current(router, exchanges))?;
+        let known = match exchange {
+            None => self.routes.get(address),
+            Some(_) => {
+                self.compose(exchange, address);
+                self.routes.get(&*self.key)
+            }
+        };
+        // Two pairs of exchange and key may make the same text.
+        let known = known
+            .filter(|one| one.is_for(exchange, address) && one.is_current(router, exchanges))?;
         self.last = Some(Arc::clone(known));
         Some(Arc::clone(known))
     }
@@ -158,7 +200,7 @@ impl RouteCache {
         self.key.clear();
         if let Some(exchange) = exchange {
             self.key.push_str(exchange);
-            // No name holds it: exchange and key stay apart.
+            // No topic has it: the worlds stay apart.
             self.key.push('\0');
         }
         self.key.push_str(address);

@@ -329,6 +329,10 @@ impl Client {
                 (Reply::Open, outcome) => self.opened(&outcome, now_ms),
                 // The session is another connection's by now: this one is being closed, unacknowledged.
                 (_, Outcome::Stale) => self.end(CloseReason::TakenOver),
+                // MQTT 3.1.1 can only acknowledge what is not carried out [MQTT-3.3.5-2].
+                (reply, Outcome::Rejected) if self.version == Version::V5 => {
+                    self.send(reply.refused());
+                }
                 (reply, _) => self.send(reply),
             }
         }

@@ -1,0 +1,10 @@
+//! Publishing across both worlds. Tests of `broker::publish`.
+
+mod cache;
+mod crossing;
+mod headers;
+mod kept;
+mod refusals;
+mod rights;
+mod routes;
+mod town;
