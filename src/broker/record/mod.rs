@@ -353,6 +353,8 @@ mod kind {
 }
 
 mod decode;
+#[cfg(test)]
+mod earlier;
 mod encode;
 #[cfg(test)]
 pub(super) mod tests;
