@@ -171,7 +171,7 @@ impl Round<'_> {
                     }
                     match self.read.front() {
                         Some((_, bytes)) => bytes.clone(),
-                        None => return Ok(Step::Read(self.to_read(inner, ready))),
+                        None => return Ok(Step::Read(self.bodies_from(inner, ready))),
                     }
                 }
             };
@@ -212,7 +212,7 @@ impl Round<'_> {
     }
 
     /// Bodies from `first` on that are not in memory.
-    fn to_read(&mut self, inner: &Inner, first: Ready) -> Vec<(Place, Body)> {
+    fn bodies_from(&mut self, inner: &Inner, first: Ready) -> Vec<(Place, Body)> {
         let mut bodies = Vec::new();
         let mut bytes = 0;
         let mut next = Some(first);
