@@ -16,7 +16,7 @@ use crate::store::journal::batch::{HEADER, RECORD_PREFIX};
 use crate::store::journal::{JournalState, OnRoom, RECORD_BYTES_MAX, SubmitError};
 
 /// Smallest and largest buffer that a batch starts with; between them the last batch's length decides.
-const BUFFER_BYTES: (usize, usize) = (4 * 1024, 1024 * 1024);
+const BUFFER_BYTES: (usize, usize) = (4 * 1024, 2 * 1024 * 1024);
 
 /// Records that will be written as one batch.
 pub(super) struct Chunk<W> {
@@ -31,7 +31,9 @@ pub(super) struct Chunk<W> {
 
 impl<W> Chunk<W> {
     fn new(first_lsn: u64, capacity: usize) -> Self {
-        let mut buffer = Vec::with_capacity(capacity.clamp(BUFFER_BYTES.0, BUFFER_BYTES.1));
+        // Of few sizes, so that a buffer that was given back serves the next batch.
+        let capacity = capacity.clamp(BUFFER_BYTES.0, BUFFER_BYTES.1).next_power_of_two();
+        let mut buffer = Vec::with_capacity(capacity);
         buffer.resize(HEADER, 0);
         Self { buffer, first_lsn, count: 0, waiters: Vec::new(), whole: HEADER }
     }
