@@ -18,7 +18,7 @@ use crate::store::journal::batch::{HEADER, RECORD_PREFIX};
 use crate::store::journal::{JournalState, OnRoom, RECORD_BYTES_MAX, SubmitError};
 
 /// Smallest and largest buffer that a batch starts with; between them the last batch's length decides.
-const BUFFER_BYTES: (usize, usize) = (4 * 1024, 1024 * 1024);
+const BUFFER_BYTES: (usize, usize) = (4 * 1024, 2 * 1024 * 1024);
 
 /// How long records that nobody waits for may wait for company.
 const PATIENCE: Duration = Duration::from_millis(5);
@@ -47,7 +47,9 @@ pub(super) struct Chunk<W> {
 
 impl<W> Chunk<W> {
     fn new(first_lsn: u64, capacity: usize) -> Self {
-        let mut buffer = Vec::with_capacity(capacity.clamp(BUFFER_BYTES.0, BUFFER_BYTES.1));
+        // Of few sizes, so that a buffer that was given back serves the next batch.
+        let capacity = capacity.clamp(BUFFER_BYTES.0, BUFFER_BYTES.1).next_power_of_two();
+        let mut buffer = Vec::with_capacity(capacity);
         buffer.resize(HEADER, 0);
         Self { buffer, first_lsn, count: 0, waiters: Vec::new(), whole: HEADER }
     }
