@@ -72,7 +72,7 @@ impl Confirms {
     }
 
     /// What may leave now: the next confirm, in order.
-    pub fn next(&mut self) -> Option<Confirm> {
+    pub fn take(&mut self) -> Option<Confirm> {
         if self.stored > self.told {
             let multiple = self.stored - self.told > 1;
             self.told = self.stored;
@@ -97,7 +97,7 @@ mod tests {
     use super::{Confirm, Confirms};
 
     fn drain(confirms: &mut Confirms) -> Vec<Confirm> {
-        std::iter::from_fn(|| confirms.next()).collect()
+        std::iter::from_fn(|| confirms.take()).collect()
     }
 
     #[test]

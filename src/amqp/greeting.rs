@@ -3,7 +3,7 @@
 
 use crate::config::amqp::AmqpSection;
 use crate::model::field_table::write::{TableWriter, WriteError};
-use crate::model::field_table::{FieldTable, FieldValue, Limits};
+use crate::model::field_table::{FieldTable, FieldValue, Limits, TableError};
 
 /// What this broker does beyond AMQP 0-9-1: true, all of it.
 const CAPABILITIES: [&str; 9] = [
@@ -63,18 +63,18 @@ impl ClientTraits {
     ///
     /// # Errors
     /// They are no table within bounds.
-    pub fn read(table: FieldTable<'_>) -> Self {
+    pub fn read(properties: &[u8]) -> Result<Self, TableError> {
+        let table = FieldTable::check(properties, CLIENT_LIMITS)?;
         let capabilities = table.get("capabilities").and_then(|value| value.as_table());
-        let can = |name| {
-            capabilities.and_then(|table| table.get(name)?.as_bool()).unwrap_or_default()
-        };
+        let can =
+            |name| capabilities.and_then(|table| table.get(name)?.as_bool()).unwrap_or_default();
         let product = table.get("product").and_then(|value| value.as_str());
-        Self {
+        Ok(Self {
             consumer_cancel_notify: can("consumer_cancel_notify"),
             blocked: can("connection.blocked"),
             authentication_failure_close: can("authentication_failure_close"),
             paper_qos: product == Some("py-amqp"),
-        }
+        })
     }
 }
 

@@ -34,12 +34,12 @@ pub fn topology(error: &TopologyError) -> Fault {
     Fault::new(code, error.to_string())
 }
 
-/// Messages of `queue` are not to be had for `login`.
+/// Messages of `queue` are not to be had.
 #[must_use]
 pub fn consuming(error: &ConsumeError, queue: &DeclaredQueue) -> Fault {
     let (name, vhost) = (&queue.name, &queue.vhost);
     match error {
-        ConsumeError::NotAuthorized(text) => Fault::new(ReplyCode::AccessRefused, text.clone()),
+        ConsumeError::NotAuthorized(why) => Fault::new(ReplyCode::AccessRefused, why.clone()),
         ConsumeError::Locked => {
             topology(&TopologyError::Locked { name: name.to_string(), vhost: vhost.to_string() })
         }
@@ -70,7 +70,9 @@ pub fn publishing(error: &PublishError, exchange: &str, vhost: &str, login: &str
             let name = if exchange.is_empty() { "amq.default" } else { exchange };
             Fault::new(
                 ReplyCode::AccessRefused,
-                format!("access to exchange '{name}' in vhost '{vhost}' refused for user '{login}'"),
+                format!(
+                    "access to exchange '{name}' in vhost '{vhost}' refused for user '{login}'"
+                ),
             )
         }
         PublishError::Journal(_) => Fault::new(ReplyCode::InternalError, NOT_STORED),
@@ -97,10 +99,7 @@ pub fn expiration(error: ExpirationError, text: &[u8]) -> Fault {
             format!("{{value_too_large,{}}}", digits.trim_start_matches('0'))
         }
     };
-    Fault::new(
-        ReplyCode::PreconditionFailed,
-        format!("invalid expiration '{text}': {reason}"),
-    )
+    Fault::new(ReplyCode::PreconditionFailed, format!("invalid expiration '{text}': {reason}"))
 }
 
 #[cfg(test)]

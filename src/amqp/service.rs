@@ -91,7 +91,8 @@ impl Protocol for Service {
             let before = self.client.stage();
             let client = &mut self.client;
             let rest = input.get(used..).unwrap_or_default();
-            let (more, outcome) = self.engine.receive(rest, &mut |event| client.handle(event, now_ms));
+            let (more, outcome) =
+                self.engine.receive(rest, &mut |event| client.handle(event, now_ms));
             used += more;
             if let Err(violation) = outcome {
                 self.client.violated(&violation, now_ms);

@@ -122,8 +122,7 @@ impl Sockets {
     }
 
     fn announce(&self) {
-        let all =
-            [&self.mqtt, &self.mqtts, &self.amqp, &self.amqps, &self.kafka, &self.admin];
+        let all = [&self.mqtt, &self.mqtts, &self.amqp, &self.amqps, &self.kafka, &self.admin];
         for bound in all.into_iter().flatten() {
             tracing::info!("listening {} {}", bound.name, bound.address);
         }
@@ -169,11 +168,6 @@ async fn serve(bundle: Arc<Bundle>, begun: Instant) -> Result<(), AppError> {
     let workers = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let workers = Arc::new(Workers::start(workers)?);
     let (stop, shutdown) = watch::channel(false);
-    let kafka = KafkaShared {
-        broker: Arc::new(LogFront { broker: Arc::clone(&storage.broker), now_ms }),
-        config: kafka_config(config, storage.cluster_id.clone()),
-        timer: Arc::new(Sleeper),
-    };
     let connections = Connections {
         workers: Arc::clone(&workers),
         gate: Gate::new(config.listeners.connections_max),
@@ -190,7 +184,7 @@ async fn serve(bundle: Arc<Bundle>, begun: Instant) -> Result<(), AppError> {
             wheel: Arc::clone(&wheel),
             cluster_name: storage.cluster_id.as_str().into(),
         },
-        kafka: Arc::new(kafka),
+        kafka: Arc::new(share_kafka(&storage, config, now_ms)),
         shutdown: shutdown.clone(),
         roll: Arc::new(Roll::default()),
     };
@@ -215,6 +209,15 @@ async fn serve(bundle: Arc<Bundle>, begun: Instant) -> Result<(), AppError> {
     storage.close();
     tracing::info!("stopped");
     Ok(())
+}
+
+/// What Kafka connections share.
+fn share_kafka(storage: &Storage, config: &Config, now_ms: NowMs) -> KafkaShared<LogFront> {
+    KafkaShared {
+        broker: Arc::new(LogFront { broker: Arc::clone(&storage.broker), now_ms }),
+        config: kafka_config(config, storage.cluster_id.clone()),
+        timer: Arc::new(Sleeper),
+    }
 }
 
 /// Says goodbye to every connection in its protocol's words and waits until it is read, or long enough.

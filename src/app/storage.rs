@@ -185,12 +185,7 @@ impl Storage {
             Arc::new(Watch::new(around.metrics, around.readiness)),
         )?;
         let journal = opened.journal;
-        let room = Arc::downgrade(&broker);
-        journal.on_room(Arc::new(move || {
-            if let Some(broker) = room.upgrade() {
-                broker.announce_room();
-            }
-        }));
+        announce_room(&journal, &broker);
         journal.start(engine.sink())?;
         restore::resume(&broker, applied, (around.now_ms)());
         if is_behind {
@@ -222,6 +217,16 @@ impl Storage {
             }
         }
     }
+}
+
+/// Has whoever waits for room in the journal told when there is some.
+fn announce_room(journal: &EmbeddedJournal<Waiter>, broker: &Arc<Broker>) {
+    let waiting = Arc::downgrade(broker);
+    journal.on_room(Arc::new(move || {
+        if let Some(broker) = waiting.upgrade() {
+            broker.announce_room();
+        }
+    }));
 }
 
 /// Applies what the checkpoint does not cover; returns how many batches that was.

@@ -256,7 +256,10 @@ def property_block(properties):
         if value is None:
             continue
         flags |= 1 << bit
-        out += struct.pack(NUMBERS[kind], value) if kind in NUMBERS else {"shortstr": shortstr, "table": table}[kind](value)
+        if kind in NUMBERS:
+            out += struct.pack(NUMBERS[kind], value)
+        else:
+            out += (shortstr if kind == "shortstr" else table)(value)
     return struct.pack("!H", flags) + out
 
 
@@ -321,3 +324,29 @@ def decode_properties(block):
             found[name] = reader.value(kind)
     assert not reader.left(), f"properties: {reader.left()} bytes too many"
     return found
+
+
+def login_frames(frame_max=131072, channel_max=2047):
+    """Everything a client says until a vhost is open, without waiting for the answers."""
+    return PROTOCOL + method_frame(0, "connection.start-ok", mechanism="PLAIN", response=b"\0guest\0guest",
+                                   locale="en_US", client_properties={"capabilities": CAPABILITIES}) + \
+        method_frame(0, "connection.tune-ok", channel_max=channel_max, frame_max=frame_max, heartbeat=0) + \
+        method_frame(0, "connection.open", vhost="/")
+
+
+def conversation(rng):
+    """A login and some of what clients do behind it, by chance: where noise tests begin."""
+    steps = [
+        lambda: method_frame(1, "queue.declare", queue="noise", auto_delete=True, arguments={"x-max-length": 5}),
+        lambda: method_frame(1, "queue.bind", queue="noise", exchange="amq.topic", routing_key="noise.#"),
+        lambda: publish_frames(1, "amq.topic", "noise.a", b"x" * rng.randrange(300),
+                               {"headers": {"a": [1, {"b": None}]}}),
+        lambda: method_frame(1, "basic.consume", queue="noise", consumer_tag="t", arguments={"x-priority": 1}),
+        lambda: method_frame(1, "basic.get", queue="noise"),
+        lambda: method_frame(1, "basic.ack", delivery_tag=0, multiple=True),
+        lambda: method_frame(1, "confirm.select"),
+        lambda: method_frame(1, "exchange.declare", exchange="noise", type="headers", auto_delete=True),
+        lambda: method_frame(rng.randrange(4), "channel.open"),
+        lambda: frame(HEARTBEAT, 0, b""),
+    ]
+    return login_frames() + method_frame(1, "channel.open") + b"".join(rng.choice(steps)() for _ in range(8))

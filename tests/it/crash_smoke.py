@@ -403,7 +403,8 @@ class Smoke:
             if publisher.qos == 2 and once:
                 check(len(got) == len(set(got)), f"{place}: QoS 2 of {publisher.name} twice: {repeated(got)[:10]}")
             first = list(dict.fromkeys(got))
-            check(not ordered or first == sorted(first), f"{place}: {publisher.name} out of order near {disorder(first)}")
+            check(not ordered or first == sorted(first),
+                  f"{place}: {publisher.name} out of order near {disorder(first)}")
         check(set(numbers) <= {"mark"}, f"{place}: messages of nobody: {set(numbers)}")
         for text in texts:
             name, number, rest = text.split(":", 2)

@@ -31,7 +31,8 @@ def compare(name, theirs, ours):
     """What is wrong between two servers' notes of a scenario, as lines."""
     faults, expected = [], listed(name)
     for label in dict.fromkeys([*theirs, *ours]):
-        told = f"{label}\n      rabbitmq: {json.dumps(theirs.get(label))}\n      rialto:   {json.dumps(ours.get(label))}"
+        told = (f"{label}\n      rabbitmq: {json.dumps(theirs.get(label))}"
+                f"\n      rialto:   {json.dumps(ours.get(label))}")
         entry = expected.pop(label, None)
         if (theirs.get(label) == ours.get(label)) != (entry is None):
             faults.append(f"{'differs' if entry is None else 'no longer differs, but is listed'}: {told}")

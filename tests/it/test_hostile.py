@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from amqpcodec import conversation
 from harness import DEADLINE, wait_until
 from rawmqtt import (CONNACK, DISCONNECT, Client, Closed, binary, connect_bytes, packet, publish_bytes, varint)
 
@@ -143,10 +144,12 @@ def noise(rng, name):
         "mqtt": connect_bytes("h", rng.choice([4, 5])) + b"".join(
             rng.choice([publish_bytes("h/t", "x", 1, 1), b"\x82\x06\x00\x01\x00\x01a\x00", b"\xc0\x00",
                         publish_bytes("h/t", b"y" * 50, 2, 2), b"\xa2\x05\x00\x01\x00\x01a"]) for _ in range(5)),
+        "amqp": conversation(rng),
         "kafka": b"".join(struct.pack("!i", len(frame)) + frame for frame in (
             struct.pack("!hhih", 18, 0, 1, 1) + b"c", struct.pack("!hhihi", 3, 1, 2, 0, -1),
             struct.pack("!hhih", 1, 4, 3, 0) + bytes(40))),
         "admin": b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n",
+        "amqps": b"\x16\x03\x03\x00\x40\x01\x00\x00\x3c" + bytes(60),
         "mqtts": b"\x16\x03\x01\x00\x80\x01\x00\x00\x7c\x03\x03" + bytes(120),
     }[name]
     choice = rng.randrange(3)
@@ -161,7 +164,7 @@ def noise(rng, name):
 
 
 @pytest.mark.rialto
-@pytest.mark.parametrize("name", ["mqtt", "mqtts", "kafka", "admin"])
+@pytest.mark.parametrize("name", ["mqtt", "mqtts", "amqp", "amqps", "kafka", "admin"])
 def test_noise_on_a_listener_harms_nobody(make_broker, connect, long, name):
     broker = make_broker().start()
     sub, pub = connect(broker, "s"), connect(broker, "p")

@@ -190,6 +190,9 @@ def written_segment(broker, marker):
 
 
 def fill(broker, connect, count):
+    # The segment made in a hurry at the start is left once a prepared one is there: with one there, all that
+    # follows stands in the same file.
+    wait_until(lambda: list((broker.data / "journal").glob("*.free")), "a prepared journal segment")
     sub = resume(connect, broker, "s")
     sub.subscribe(("t", 1))
     sub.disconnect()

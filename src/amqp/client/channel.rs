@@ -82,7 +82,7 @@ impl Channel {
     pub(super) fn tell(&mut self, outbound: &Outbound) {
         self.telling = false;
         let Some(confirms) = &mut self.confirms else { return };
-        let Some(mut confirm) = confirms.next() else { return };
+        let Some(mut confirm) = confirms.take() else { return };
         let channel = self.lane.channel;
         outbound.push_reply(|out| {
             loop {
@@ -92,7 +92,7 @@ impl Channel {
                         Reply::Nack { delivery_tag, multiple: false }.put(channel, out);
                     }
                 }
-                match confirms.next() {
+                match confirms.take() {
                     Some(more) => confirm = more,
                     None => break,
                 }

@@ -224,8 +224,7 @@ impl Client {
                 book.hold(delivery.queue, delivery.place, None);
             }
         };
-        let taken =
-            self.shared.broker.fetch(&who, &queue, *id, no_ack, counters, now_ms, take);
+        let taken = self.shared.broker.fetch(&who, &queue, *id, no_ack, counters, now_ms, take);
         match taken {
             Ok(Some(())) => {}
             Ok(None) => self.send(number, Reply::GetEmpty),
@@ -233,7 +232,9 @@ impl Client {
         }
         // What was written by the way, a drop by expiry for example, is nobody's flood.
         touched::forgive_congested();
-        Ok(Flow::Continue)
+        // Each may be a large message: the next ones wait until this one has left.
+        let overrun = self.link.outbound.is_overrun();
+        Ok(if overrun { Flow::Stop } else { Flow::Continue })
     }
 }
 
@@ -245,11 +246,9 @@ fn priority_of(consume: &Consume<'_>, queue: &DeclaredQueue) -> Result<i32, Faul
         _ => None,
     });
     match whole {
-        Some(priority) => Ok(i32::try_from(priority).unwrap_or(if priority < 0 {
-            i32::MIN
-        } else {
-            i32::MAX
-        })),
+        Some(priority) => {
+            Ok(i32::try_from(priority).unwrap_or(if priority < 0 { i32::MIN } else { i32::MAX }))
+        }
         None => Err(unmet(format!(
             "invalid arg 'x-priority' for queue '{}' in vhost '{}': \"expected integer, got {}\"",
             queue.name,

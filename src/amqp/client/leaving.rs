@@ -16,10 +16,9 @@ impl Client {
     pub(super) fn close_channel(&mut self, number: u16, now_ms: u64) {
         self.settle_gathered();
         self.tell_confirms();
-        let removed =
-            self.serving.as_mut().and_then(|serving| serving.channels.remove(&number));
+        let removed = self.serving.as_mut().and_then(|serving| serving.channels.remove(&number));
         if let Some(channel) = removed {
-            self.clear(channel, now_ms);
+            self.clear(*channel, now_ms);
         }
     }
 
@@ -48,7 +47,7 @@ impl Client {
         let Some(serving) = &mut self.serving else { return };
         let channels = std::mem::take(&mut serving.channels);
         for channel in channels.into_values() {
-            self.clear(channel, now_ms);
+            self.clear(*channel, now_ms);
         }
         self.dispatch_due(now_ms);
         let Some(mut serving) = self.serving.take() else { return };

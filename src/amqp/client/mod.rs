@@ -65,7 +65,7 @@ struct Serving {
     id: ConnectionId,
     publisher: Publisher,
     frame_bytes_max: u32,
-    channels: AHashMap<u16, Channel>,
+    channels: AHashMap<u16, Box<Channel>>,
     /// Channels opened so far.
     openings: u32,
     owing: Owing,
@@ -171,9 +171,11 @@ impl Client {
     /// All frames that arrived together were handled: what they made possible happens now.
     pub fn end_batch(&mut self, now_ms: u64) {
         self.settle_gathered();
-        self.relieve();
-        self.dispatch_due(now_ms);
-        self.tell_confirms();
+        if self.stage == Stage::Running {
+            self.relieve();
+            self.dispatch_due(now_ms);
+            self.tell_confirms();
+        }
         let sent_bytes = self.link.outbound.take_sent_bytes();
         self.sent |= sent_bytes > 0;
         let Some(serving) = &mut self.serving else { return };
@@ -197,9 +199,9 @@ impl Client {
                 }
             }
             Event::Method(number, method) => {
-                return self.work(number, method, now_ms).unwrap_or_else(|fault| {
-                    self.fail(number, fault.at(method.id()), now_ms)
-                });
+                return self
+                    .work(number, method, now_ms)
+                    .unwrap_or_else(|fault| self.fail(number, fault.at(method.id()), now_ms));
             }
             Event::Heartbeat | Event::ChannelCloseOk(_) => {}
             Event::ProtocolHeader => self.greet(),

@@ -18,8 +18,8 @@ use crate::auth::authenticator::AuthError;
 use crate::broker::consumer::Encodings;
 use crate::broker::publish::Publisher;
 use crate::broker::sessions::registry::NOBODY;
-use crate::model::field_table::FieldTable;
 use crate::metrics::{CloseReason, ErrorKind, LocalCounters, Protocol};
+use crate::model::field_table::FieldTable;
 
 use super::{Client, Serving, Stage};
 
@@ -31,12 +31,17 @@ impl Client {
     }
 
     pub(super) fn log_in(&mut self, start_ok: &StartOk<'_>, now_ms: u64) {
-        self.traits = ClientTraits::read(start_ok.client_properties);
-        let offered = login::credentials(start_ok.mechanism, start_ok.response.0);
+        let offered = ClientTraits::read(start_ok.client_properties.as_bytes())
+            .map_err(|error| error.to_string())
+            .and_then(|traits| {
+                self.traits = traits;
+                login::credentials(start_ok.mechanism, start_ok.response.0)
+                    .map_err(|error| error.to_string())
+            });
         let Credentials { user, password } = match offered {
             Ok(credentials) => credentials,
             Err(error) => {
-                tracing::debug!(peer = %self.peer, %error, "an AMQP login was not understood");
+                tracing::debug!(peer = %self.peer, error, "an AMQP login was not understood");
                 self.count_error(ErrorKind::Protocol);
                 self.fall_silent(CloseReason::ProtocolError, now_ms);
                 return;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::amqp::codec::basic::PublishHead;
 use crate::amqp::codec::content::{Content, Return};
 use crate::amqp::codec::method_id::MethodId;
 use crate::amqp::codec::reply::Reply;
@@ -43,7 +44,7 @@ impl Client {
         let Some(channel) = channels.get_mut(&number) else { return Ok(()) };
         let reply_name = channel.replying.as_ref().map(|replying| &*replying.name);
         let author = Author { login: &self.login, reply_name };
-        let prepared = prepare(published.properties, author)
+        let prepared = prepare(&published.properties, author)
             .map_err(|fault| fault.at(MethodId::BASIC_PUBLISH))?;
         let all_keys;
         let keys: &[&str] = if prepared.more_keys.is_empty() {
@@ -82,15 +83,9 @@ impl Client {
             }
         };
         if head.mandatory && !outcome.matched() {
-            let back = Return {
-                code: ReplyCode::NoRoute,
-                exchange: head.exchange,
-                routing_key: head.routing_key,
-            };
             let content = Content { properties: &prepared.properties, body: published.body };
-            self.link
-                .outbound
-                .push_reply(|out| back.put(number, &content, *frame_bytes_max, out));
+            let back = unroutable(head);
+            self.link.outbound.push_reply(|out| back.put(number, &content, *frame_bytes_max, out));
         }
         let Some(confirms) = &mut channel.confirms else { return Ok(()) };
         let publish = confirms.begin();
@@ -119,6 +114,12 @@ impl Client {
             }
         }
     }
+}
+
+/// A mandatory message on its way back; before its confirm, if it gets one.
+fn unroutable<'a>(head: &PublishHead<'a>) -> Return<'a> {
+    let PublishHead { exchange, routing_key, .. } = *head;
+    Return { code: ReplyCode::NoRoute, exchange, routing_key }
 }
 
 impl Serving {

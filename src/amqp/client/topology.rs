@@ -115,7 +115,7 @@ impl Client {
         let reply = Reply::QueueDeclareOk {
             queue: name,
             message_count: count(declared.messages),
-            consumer_count: count(declared.consumers as u64),
+            consumer_count: count(declared.consumers),
         };
         Ok(self.answer(number, declare.no_wait, declared.waits, reply))
     }

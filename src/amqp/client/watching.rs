@@ -81,11 +81,11 @@ impl Client {
         self.serving.as_ref().is_some_and(|serving| serving.answer.is_some())
     }
 
-    /// Not read while a declaration is on its way, while too many confirms are, and, if it publishes, while the
-    /// journal is full. A client that only acknowledges is always read.
+    /// Not read while a declaration is on its way, while too many confirms are or too many answers wait for its
+    /// socket, and, if it publishes, while the journal is full. A client that only acknowledges is always read.
     pub fn pause_or_continue(&mut self, now_ms: u64) -> Verdict {
         let owed = self.serving.as_ref().map_or(0, |serving| serving.owing.len());
-        if self.stands_still() || owed >= OWED_MAX {
+        if self.stands_still() || owed >= OWED_MAX || self.link.outbound.is_overrun() {
             return Verdict::Pause;
         }
         let broker = &self.shared.broker;

@@ -37,7 +37,7 @@ impl Client {
             frame_bytes_max: serving.frame_bytes_max,
             ledger: Arc::new(Ledger::new(self.limits.unacked_per_channel_max)),
         };
-        serving.channels.insert(number, Channel::new(lane, serving.openings));
+        serving.channels.insert(number, Box::new(Channel::new(lane, serving.openings)));
         self.send(number, Reply::ChannelOpenOk);
     }
 

@@ -45,7 +45,7 @@ struct Round<'a> {
 }
 
 enum Step {
-    /// Nothing is ready, or nobody can take it.
+    /// Nothing is ready, nobody can take it, or enough was done for once.
     Done,
     /// Enough for this hold of the lock.
     Breathe,
@@ -131,7 +131,6 @@ impl Round<'_> {
         loop {
             match self.hand_out(inner)? {
                 Step::Done => return Ok(()),
-                Step::Breathe if self.count >= MESSAGES_MAX => return Ok(()),
                 Step::Breathe => MutexGuard::bump(inner),
                 Step::Read(bodies) => {
                     inner.dispatching = true;
@@ -155,7 +154,7 @@ impl Round<'_> {
     fn hand_out(&mut self, inner: &mut Inner) -> Result<Step, String> {
         for _ in 0..HOLD_MESSAGES {
             let Some(ready) = inner.ledger.first_ready() else { return Ok(Step::Done) };
-            if !inner.consumers.can_take() {
+            if !inner.consumers.can_take() || self.count >= MESSAGES_MAX {
                 return Ok(Step::Done);
             }
             let Some(entry) = inner.ledger.get(ready.place) else { return Ok(Step::Done) };
@@ -172,7 +171,7 @@ impl Round<'_> {
                     }
                     match self.read.front() {
                         Some((_, bytes)) => bytes.clone(),
-                        None => return Ok(Step::Read(self.to_read(inner, ready))),
+                        None => return Ok(Step::Read(self.bodies_from(inner, ready))),
                     }
                 }
             };
@@ -213,7 +212,7 @@ impl Round<'_> {
     }
 
     /// Bodies from `first` on that are not in memory.
-    fn to_read(&mut self, inner: &Inner, first: Ready) -> Vec<(Place, Body)> {
+    fn bodies_from(&mut self, inner: &Inner, first: Ready) -> Vec<(Place, Body)> {
         let mut bodies = Vec::new();
         let mut bytes = 0;
         let mut next = Some(first);

@@ -30,3 +30,6 @@ pub mod row;
 pub mod settings;
 pub mod settle;
 pub mod verbs;
+
+#[cfg(test)]
+mod tests;

@@ -159,7 +159,11 @@ impl DeclaredQueue {
 
     /// Calls a consumer that may be able to take what is ready.
     pub(in crate::broker) fn call(&self) {
-        let whom = self.inner.lock().whom_to_call();
+        let whom = {
+            let mut inner = self.inner.lock();
+            inner.place_held(self.keeping.applied());
+            inner.whom_to_call()
+        };
         if let Some(consumer) = whom {
             consumer.ready();
         }
@@ -208,10 +212,7 @@ impl Inner {
 
     /// Whom to call, if there is something to hand out.
     pub(in crate::broker) fn whom_to_call(&self) -> Option<Arc<dyn QueueConsumer>> {
-        if self.ledger.ready() == 0 && self.held.is_empty() {
-            return None;
-        }
-        self.consumers.whom_to_call()
+        if self.ledger.ready() == 0 { None } else { self.consumers.whom_to_call() }
     }
 
     /// Gives places to the messages whose wait for records up to `applied` is over.

@@ -65,8 +65,6 @@ pub(super) struct Live {
     /// Routes by the exchange they come from, which may not be declared yet.
     routes: AHashMap<Arc<str>, Vec<BoundRoute>>,
     bindings: usize,
-    /// Exchanges that name an alternate one.
-    alternates: usize,
 }
 
 impl Live {
@@ -92,7 +90,6 @@ impl Live {
         for (key, route) in self.routes.get(name).into_iter().flatten() {
             matcher.add(key, &[], Target::Route(Arc::clone(route)));
         }
-        self.alternates += usize::from(settings.alternate.is_some());
         let exchange = Exchange { settings, lsn, matcher, outgoing: AHashSet::new() };
         self.exchanges.insert(Arc::clone(name), exchange);
     }
@@ -151,9 +148,7 @@ impl Live {
             }
         }
         self.remove_incoming(Entity::Exchange, name);
-        if let Some(gone) = self.exchanges.remove(name) {
-            self.alternates -= usize::from(gone.settings.alternate.is_some());
-        }
+        self.exchanges.remove(name);
     }
 
     /// Removes a queue with every binding to it.

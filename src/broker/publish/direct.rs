@@ -69,7 +69,7 @@ impl Broker {
         now_ms: u64,
     ) -> bool {
         if reach.sessions.is_empty() && reach.queues.is_empty() {
-            if reach.is_unroutable() {
+            if reach.is_unroutable() && reach.unmapped == 0 && reach.failed.is_empty() {
                 publisher.counters.drop_messages(DropReason::NoSubscriber, 1);
             }
             return false;

@@ -208,8 +208,8 @@ impl<'a> Resolver<'a> {
         };
         let mut hits = Hits::default();
         self.exchanges.route_from_tree(&key, || self.headers, &mut hits);
-        let via = via
-            .map(|_| Arc::new(Via::Exchange { exchange: TREE.into(), key: (&*key).into() }));
+        let via =
+            via.map(|_| Arc::new(Via::Exchange { exchange: TREE.into(), key: (&*key).into() }));
         self.take_hits(TREE, &key, via.as_ref(), false, hits);
     }
 

@@ -1,5 +1,6 @@
 //! Replay of the journal equals the live state; no record makes apply panic. Part of `broker::apply`.
 
+mod queues;
 mod snapshot;
 mod world;
 
@@ -109,6 +110,13 @@ proptest! {
                 continue;
             }
             for (_, entry) in inner.queue.iter() {
+                let Body::Disk(body) = &entry.body else { panic!("{entry:?} is still in memory") };
+                *counted.entry(body.segment).or_default() += 1;
+            }
+        }
+        for queue in world.bed.broker.declared.all() {
+            let inner = queue.inner.lock();
+            for (_, entry) in inner.ledger.queue.iter() {
                 let Body::Disk(body) = &entry.body else { panic!("{entry:?} is still in memory") };
                 *counted.entry(body.segment).or_default() += 1;
             }

@@ -6,10 +6,13 @@ use bytes::Bytes;
 
 use crate::broker::Broker;
 use crate::broker::apply::AppliedLimits;
-use crate::broker::queues::entry::Body;
+use crate::broker::declared::queue::DeclaredQueue;
+use crate::broker::declared::settings::QueueSettings;
+use crate::broker::queues::entry::{Body, Entry};
 use crate::broker::record::SetMember;
 use crate::broker::sessions::session::{Durable, Session, SessionKey};
 use crate::broker::testbed::Bed;
+use crate::broker::via::Via;
 use crate::model::topic::TopicFilter;
 use crate::store::journal::Position;
 use crate::store::tables::partitions::PartitionRow;
@@ -34,6 +37,19 @@ struct SessionView {
 }
 
 #[derive(Debug, PartialEq)]
+struct DeclaredView {
+    vhost: String,
+    name: String,
+    settings: QueueSettings,
+    head: u64,
+    tail: u64,
+    bytes: u64,
+    /// Of payloads; what `reject-publish` judges by.
+    durable_bytes: u64,
+    queue: Vec<(Queued, u64, u32, Option<Via>)>,
+}
+
+#[derive(Debug, PartialEq)]
 struct LogView {
     vhost: String,
     name: String,
@@ -51,6 +67,7 @@ pub(super) struct Snapshot {
     limits: AppliedLimits,
     sets: BTreeMap<u64, Vec<SetMember>>,
     sessions: BTreeMap<u64, SessionView>,
+    declared: BTreeMap<u64, DeclaredView>,
     logs: BTreeMap<u32, LogView>,
     retained: BTreeMap<String, (u64, Vec<u8>)>,
 }
@@ -63,15 +80,37 @@ fn body(broker: &Broker, body: &Body) -> Vec<u8> {
     }
 }
 
-fn session(broker: &Broker, session: &Session) -> SessionView {
-    let inner = session.inner.lock();
-    let queue = inner.queue.iter().map(|(position, entry)| Queued {
+fn queued(broker: &Broker, position: u64, entry: &Entry) -> Queued {
+    Queued {
         position,
         order: entry.order,
         flags: entry.durable_flags(),
         subscription_ids: entry.subscription_ids.as_deref().unwrap_or_default().to_vec(),
         message: body(broker, &entry.body),
+    }
+}
+
+fn declared(broker: &Broker, queue: &DeclaredQueue) -> DeclaredView {
+    let inner = queue.inner.lock();
+    let entries = inner.ledger.queue.iter().map(|(position, entry)| {
+        let via = entry.via.as_deref().cloned();
+        (queued(broker, position, entry), entry.expires_ms, entry.payload_bytes, via)
     });
+    DeclaredView {
+        vhost: queue.vhost.to_string(),
+        name: queue.name.to_string(),
+        settings: queue.settings.clone(),
+        head: inner.ledger.queue.head(),
+        tail: inner.ledger.queue.tail(),
+        bytes: inner.ledger.queue.bytes(),
+        durable_bytes: inner.ledger.durable_bytes(),
+        queue: entries.collect(),
+    }
+}
+
+fn session(broker: &Broker, session: &Session) -> SessionView {
+    let inner = session.inner.lock();
+    let queue = inner.queue.iter().map(|(position, entry)| queued(broker, position, entry));
     SessionView {
         key: session.key.clone(),
         state: inner.state.clone(),
@@ -121,19 +160,25 @@ pub(super) fn snapshot(bed: &Bed) -> Snapshot {
     let durable = all.iter().filter(|session| session.inner.lock().state.exists);
     let sessions: BTreeMap<u64, SessionView> =
         durable.map(|one| (one.id.0, session(broker, one))).collect();
+    let queues = broker.declared.all();
+    let declared = queues.iter().filter(|queue| queue.inner.lock().exists);
     let sets = bed.applier.sets().iter().map(|(id, members)| (id.0, members.to_vec()));
     let snapshot = Snapshot {
         next: bed.applier.next(),
         limits: bed.applier.limits(),
         sets: sets.collect(),
         sessions,
+        declared: declared.map(|queue| (queue.id.0, self::declared(broker, queue))).collect(),
         logs: logs(broker),
         retained: retained(broker),
     };
     assert_eq!(snapshot.retained.len(), broker.retained.len());
-    let queued: usize = snapshot.sessions.values().map(|session| session.queue.len()).sum();
+    let in_sessions = snapshot.sessions.values().map(|session| session.queue.len());
+    let in_queues = snapshot.declared.values().map(|queue| queue.queue.len());
+    let queued: usize = in_sessions.chain(in_queues).sum();
     assert_eq!(broker.metrics.state.queued.get(), i64::try_from(queued).unwrap());
     assert!(snapshot.sessions.keys().all(|id| *id < broker.sessions.next_id()));
+    assert!(snapshot.declared.keys().all(|id| *id < broker.sessions.next_id()));
     assert!(snapshot.logs.keys().all(|id| *id < broker.logs.next_id()));
     assert!(snapshot.sets.keys().all(|id| *id < broker.next_set_id()));
     snapshot

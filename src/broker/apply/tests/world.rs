@@ -6,6 +6,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Waker};
 
+use super::queues::{self, QueueStep};
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
@@ -91,6 +92,7 @@ pub(super) enum Step {
         records: usize,
         producer: Option<(i64, i32)>,
     },
+    Queue(QueueStep),
     Tick {
         ms: i64,
     },
@@ -159,6 +161,7 @@ pub(super) fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         8 => of_sessions(),
         8 => of_messages(),
+        6 => queues::step().prop_map(Step::Queue),
         1 => (-3_000i64..9_000).prop_map(|ms| Step::Tick { ms }),
         3 => Just(Step::Checkpoint),
         5 => Just(Step::Sync),
@@ -285,6 +288,7 @@ impl World {
                 // There may be no such log or partition: that is an answer too.
                 self.bed.broker.append_batch(&who, log, *partition, &batch, self.now_ms).ok();
             }
+            Step::Queue(step) => queues::run(&self.bed, step, self.now_ms),
             Step::Tick { ms } => {
                 self.now_ms = self.now_ms.saturating_add_signed(*ms);
                 self.bed.run_jobs(self.now_ms);

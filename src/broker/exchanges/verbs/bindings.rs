@@ -156,7 +156,7 @@ impl Broker {
         }
         let removed = self.remove(&vhost, &mut verbs, Removal::Binding(known), Some(waiter))?;
         drop(verbs);
-        Ok(Changed { waits: removed.finish()?.waits })
+        Ok(Changed { waits: removed.finish()? })
     }
 }
 

@@ -61,18 +61,18 @@ impl Broker {
             return Ok(Changed { waits: self.wait_for(lsn, waiter)? });
         }
         let waits = settings.durable;
-        self.create_exchange(&vhost, name, settings, Some(Box::new(waiter)))?;
+        self.create_exchange(&vhost, name, settings, Some(waiter))?;
         drop(verbs);
         Ok(Changed { waits })
     }
 
-    /// Makes an exchange that is not there; the caller holds the verbs' lock if others may ask for it.
+    /// Submits the record of an exchange that is not there and makes it, under the lock of the verbs.
     fn create_exchange(
         &self,
         vhost: &VhostExchanges,
         name: &str,
         settings: ExchangeSettings,
-        waiter: Option<Box<dyn FnOnce() -> Waiter + '_>>,
+        waiter: Option<impl FnOnce() -> Waiter>,
     ) -> Result<(), TopologyError> {
         let limit = self.exchanges.limits().exchanges_max;
         if vhost.look(|live| live.exchanges.len()) >= limit {
@@ -112,6 +112,7 @@ impl Broker {
     ) -> Result<(), TopologyError> {
         let vhost =
             self.exchanges.vhost(vhost).ok_or_else(|| TopologyError::NoVhost(vhost.to_owned()))?;
+        let verbs = vhost.verbs.lock();
         if vhost.has_exchange(name) {
             return Ok(());
         }
@@ -125,7 +126,9 @@ impl Broker {
             arguments: Box::default(),
             alternate: None,
         };
-        self.create_exchange(&vhost, name, settings, None).map(|_| ())
+        self.create_exchange(&vhost, name, settings, None::<fn() -> Waiter>)?;
+        drop(verbs);
+        Ok(())
     }
 
     fn find_exchange(
@@ -203,7 +206,7 @@ impl Broker {
         }
         let removed = self.remove(&vhost, &mut verbs, Removal::Exchange(name), Some(waiter))?;
         drop(verbs);
-        Ok(Changed { waits: removed.finish()?.waits })
+        Ok(Changed { waits: removed.finish()? })
     }
 }
 

@@ -165,7 +165,7 @@ impl Broker {
         forget_exclusive(&mut verbs.exclusive, &queue);
         let removed = self.remove(&vhost, &mut verbs, Removal::Queue(queue), Some(waiter))?;
         drop(verbs);
-        removed.finish()
+        Ok(Deleted { messages: counts.ready, waits: removed.finish()? })
     }
 
     /// Deletes a queue that nobody consumes from any more (auto-delete, `x-expires`); false when somebody does,

@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
+use crate::store::journal::SubmitError;
+
 use super::super::super::Broker;
-use super::super::super::consumer::Waiter;
-use super::super::super::declared::queue::{DeclaredQueue, Ended};
+use super::super::super::consumer::{QueueConsumer, Waiter};
+use super::super::super::declared::queue::DeclaredQueue;
 use super::super::super::record::Record;
 use super::super::binding::Binding;
 use super::super::error::{Entity, TopologyError};
 use super::super::vhost::{Verbs, VhostExchanges};
-use super::Deleted;
-use crate::store::journal::SubmitError;
 
 /// One thing that goes.
 pub(super) enum Removal {
@@ -24,27 +24,23 @@ pub(super) enum Removal {
 pub(super) struct Removed {
     /// The waiter was taken.
     pub(super) waits: bool,
-    /// The queue that went; its consumers are to be told once no lock is held.
-    ended: Option<Ended>,
+    /// Of the queue that went; they are to be told once no lock is held. When its record is applied already, the
+    /// applier has told them.
+    consumers: Vec<Arc<dyn QueueConsumer>>,
     /// Of what should have gone along, something stayed.
     refused: Option<SubmitError>,
 }
 
 impl Removed {
-    /// Tells the consumers of the queue; gives how many messages were ready in it, and whether the waiter was taken.
-    /// Called without locks.
+    /// Tells the consumers of the queue; says whether the waiter was taken. Called without locks.
     ///
     /// # Errors
     /// The journal refused a part.
-    pub(super) fn finish(self) -> Result<Deleted, TopologyError> {
-        let mut messages = 0;
-        if let Some(ended) = self.ended {
-            messages = ended.messages;
-            ended.consumers.iter().for_each(|consumer| consumer.cancelled());
-        }
+    pub(super) fn finish(self) -> Result<bool, TopologyError> {
+        self.consumers.iter().for_each(|consumer| consumer.cancelled());
         match self.refused {
             Some(error) => Err(error.into()),
-            None => Ok(Deleted { messages, waits: self.waits }),
+            None => Ok(self.waits),
         }
     }
 }
@@ -87,33 +83,36 @@ impl Broker {
                     }
                 }
             }
-            if let Some(ended) = self.take_out(vhost, removal, durable) {
-                removed.ended = Some(ended);
-            }
+            removed.consumers.extend(self.take_out(vhost, removal, durable));
         }
         Ok(removed)
     }
 
-    /// Removes one thing from the live topology.
-    fn take_out(&self, vhost: &VhostExchanges, removal: Removal, durable: bool) -> Option<Ended> {
+    /// Removes one thing from the live topology; gives the consumers that lose it.
+    fn take_out(
+        &self,
+        vhost: &VhostExchanges,
+        removal: Removal,
+        durable: bool,
+    ) -> Vec<Arc<dyn QueueConsumer>> {
         match removal {
             Removal::Queue(queue) => {
                 let stale = vhost.look(|live| live.is_bound(Entity::Queue, &queue.name));
                 vhost.change(|live| live.remove_queue(&queue.name), stale);
-                let ended = queue.end();
+                let consumers = queue.end().consumers;
                 if !durable {
                     // The applier forgets a durable one when its record is applied.
                     self.declared.forget(queue.id);
                 }
-                Some(ended)
+                consumers
             }
             Removal::Exchange(name) => {
                 vhost.change(|live| live.remove_exchange(&name), true);
-                None
+                Vec::new()
             }
             Removal::Binding(binding) => {
                 vhost.change(|live| live.remove_binding(&binding), true);
-                None
+                Vec::new()
             }
         }
     }

@@ -11,16 +11,10 @@ const NOBODY: Published = Published::Done { matched: false };
 
 /// Both publishers publish and remember, twice: from the last route and from the map.
 fn publish(town: &mut Town) -> [Published; 4] {
-    let first = [
-        town.say("a/b", "m", QoS::AtMostOnce),
-        town.send("amq.topic", "a.b", "m", false),
-    ];
+    let first = [town.say("a/b", "m", QoS::AtMostOnce), town.send("amq.topic", "a.b", "m", false)];
     town.say("other", "m", QoS::AtMostOnce);
     town.send("amq.topic", "other", "m", false);
-    let again = [
-        town.say("a/b", "m", QoS::AtMostOnce),
-        town.send("amq.topic", "a.b", "m", false),
-    ];
+    let again = [town.say("a/b", "m", QoS::AtMostOnce), town.send("amq.topic", "a.b", "m", false)];
     assert_eq!(first, again);
     [first[0], first[1], again[0], again[1]]
 }

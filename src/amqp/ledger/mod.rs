@@ -171,12 +171,7 @@ impl Book {
     }
 
     /// A delivery left that the client answers for.
-    pub fn hold(
-        &mut self,
-        queue: &Arc<DeclaredQueue>,
-        place: Place,
-        consumer: Option<ConsumerId>,
-    ) {
+    pub fn hold(&mut self, queue: &Arc<DeclaredQueue>, place: Place, consumer: Option<ConsumerId>) {
         self.last_tag += 1;
         let held = Held { queue: Arc::clone(queue), place, consumer };
         self.slots.push_back(Slot { tag: self.last_tag, held: Some(held) });
