@@ -88,11 +88,7 @@ fn in_queue(broker: &Broker, queue: &DeclaredQueue) -> Vec<u64> {
 /// Whether messages of topic `t/{extra}` go into the queue.
 fn is_bound(broker: &Broker, extra: usize) -> bool {
     let mut hits = Hits::default();
-    broker.exchanges.vhost("/").unwrap().route_from_tree(
-        &format!("t.{extra}"),
-        || None,
-        &mut hits,
-    );
+    broker.exchanges.vhost("/").unwrap().route_from_tree(&format!("t.{extra}"), || None, &mut hits);
     hits.queues.iter().any(|queue| *queue.name == *EXTRAS[extra])
 }
 

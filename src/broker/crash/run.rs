@@ -7,7 +7,9 @@ use std::time::Duration;
 use tokio::sync::oneshot::Receiver;
 
 use super::found::{Promised, found, number, numbers, queue, session};
-use super::{CHECKPOINT_BYTES, EXTRAS, IntoLog, NOW_MS, OUTSTANDING_MAX, QUEUE, SESSIONS, Step, TOPICS};
+use super::{
+    CHECKPOINT_BYTES, EXTRAS, IntoLog, NOW_MS, OUTSTANDING_MAX, QUEUE, SESSIONS, Step, TOPICS,
+};
 use crate::auth::acl::Acl;
 use crate::auth::principal::Principal;
 use crate::broker::apply::Applier;
@@ -55,11 +57,26 @@ impl Observer for Silent {
 
 /// Something that a client waits for.
 pub(super) enum Awaited {
-    Publish { number: u64, retained: Option<&'static str>, told: Receiver<Outcome> },
-    Taken { numbers: Vec<u64>, told: Receiver<Outcome> },
-    Fetched { numbers: Vec<u64>, told: Receiver<Outcome> },
-    Bound { extra: usize, told: Vec<Receiver<Outcome>> },
-    Deleted { extra: usize },
+    Publish {
+        number: u64,
+        retained: Option<&'static str>,
+        told: Receiver<Outcome>,
+    },
+    Taken {
+        numbers: Vec<u64>,
+        told: Receiver<Outcome>,
+    },
+    Fetched {
+        numbers: Vec<u64>,
+        told: Receiver<Outcome>,
+    },
+    Bound {
+        extra: usize,
+        told: Vec<Receiver<Outcome>>,
+    },
+    Deleted {
+        extra: usize,
+    },
     /// A message that was promised to nobody.
     Transient,
 }
