@@ -107,6 +107,7 @@ mod tests {
 
     use super::{Replies, Reply};
     use crate::broker::consumer::Outcome;
+    use crate::mqtt::reason::ReasonCode;
 
     #[test]
     fn answers_leave_in_the_order_of_what_they_answer() {
@@ -124,5 +125,18 @@ mod tests {
         assert!(matches!(replies.pop(), Some((Reply::Open, Outcome::Done))));
         assert!(replies.pop().is_none() && replies.is_empty());
         assert_eq!(replies.next_token(), first + 3);
+    }
+
+    #[test]
+    fn what_a_queue_refused_is_answered_with_the_quota() {
+        let id = NonZeroU16::MIN;
+        for reply in [Reply::PubAck, Reply::PubRec] {
+            let refused = reply(id, ReasonCode::Success).refused();
+            let (Reply::PubAck(_, reason) | Reply::PubRec(_, reason)) = refused else {
+                panic!("another answer")
+            };
+            assert_eq!(reason, ReasonCode::QuotaExceeded);
+        }
+        assert!(matches!(Reply::PubComp(id).refused(), Reply::PubComp(_)));
     }
 }

@@ -72,7 +72,9 @@ pub enum Published {
         /// Whether anybody wanted it.
         matched: bool,
     },
-    /// A queue is full and refuses what comes (`reject-publish`): tell the publisher.
+    /// A queue is full and refuses what comes (`reject-publish`): tell the publisher. Where the message is journaled
+    /// for others, that is `Waiting`: the record's outcome speaks for durable queues, and what a transient one refuses
+    /// is counted.
     Refused,
 }
 

@@ -141,20 +141,26 @@ pub(super) fn run(bed: &Bed, step: &QueueStep, now_ms: u64) {
             broker.unbind_queue(&who, CONNECTION, &binding(*queue, *key), || waiter().0).ok();
         }
         QueueStep::Send { key, persistent, length } => {
-            let counters = LocalCounters::new(Protocol::Mqtt);
-            let mut publisher = Publisher::new(broker, who, "".into(), NOBODY, counters);
-            let publication = ExchangePublication {
-                exchange: "amq.topic",
-                keys: &[KEYS[*key]],
-                properties: &[0, 0],
-                payload: &vec![b'y'; *length],
-                persistent: *persistent,
-                expires_in_ms: None,
-            };
-            let told = || Some(waiter().0);
-            broker.publish_to_exchange(&mut publisher, &publication, told, now_ms).unwrap();
+            send(bed, KEYS[*key], *persistent, *length, now_ms);
         }
     }
+}
+
+/// Into the topic tree, and whatever queues are bound to it.
+fn send(bed: &Bed, key: &str, persistent: bool, length: usize, now_ms: u64) {
+    let (broker, who) = (&bed.broker, Principal::anonymous());
+    let counters = LocalCounters::new(Protocol::Mqtt);
+    let mut publisher = Publisher::new(broker, who, "".into(), NOBODY, counters);
+    let publication = ExchangePublication {
+        exchange: "amq.topic",
+        keys: &[key],
+        properties: &[0, 0],
+        payload: &vec![b'y'; length],
+        persistent,
+        expires_in_ms: None,
+    };
+    let told = || Some(waiter().0);
+    broker.publish_to_exchange(&mut publisher, &publication, told, now_ms).unwrap();
 }
 
 /// From the topic tree: what MQTT clients publish goes there too.
