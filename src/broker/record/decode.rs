@@ -32,7 +32,6 @@ impl<'a> Record<'a> {
     ///
     /// # Errors
     /// [`CodecError`] naming what does not fit; a newer version is one.
-    #[expect(clippy::too_many_lines, reason = "a flat match over every kind")]
     pub fn decode(bytes: &'a [u8]) -> Result<Self, CodecError> {
         let mut r = Reader::new(bytes);
         r.version(VERSION)?;
