@@ -105,6 +105,19 @@ def test_the_offer_follows_the_configuration(make_broker):
     connection.close()
 
 
+@pytest.mark.parametrize("product,more", [("py-amqp", 3), ("another", 0)])
+def test_celerys_client_changes_the_prefetch_of_running_consumers(broker, amqp, product, more):
+    channel = amqp(broker, client_properties={"product": product})
+    channel.call("queue.declare", queue="q")
+    for number in range(6):
+        channel.publish("", "q", str(number))
+    channel.call("basic.qos", prefetch_count=1)
+    channel.call("basic.consume", queue="q")
+    assert len(channel.settled("q")) == 1
+    channel.call("basic.qos", prefetch_count=4)
+    assert len(channel.settled("q")) == more
+
+
 def test_a_message_too_large_is_refused_and_the_rest_of_it_thrown_away(make_broker, amqp):
     broker = make_broker(config='[amqp]\nmessage_bytes_max = "64KiB"\n').start()
     channel = amqp(broker).select()
