@@ -262,6 +262,14 @@ impl Broker {
         self.journal.submit_with(waiter, &mut |_, out| record.encode(out))
     }
 
+    /// Tells `waiter` when every record submitted so far is applied.
+    ///
+    /// # Errors
+    /// The journal takes nothing; the waiter is not told.
+    pub fn tell_when_applied(&self, waiter: Waiter) -> Result<(), SubmitError> {
+        self.submit(Some(waiter), &Record::Barrier).map(drop)
+    }
+
     /// Whether connections should not be read because too much waits to be applied.
     #[must_use]
     pub fn is_full(&self) -> bool {
