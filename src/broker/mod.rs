@@ -44,7 +44,7 @@ pub mod sets;
 pub mod settle;
 pub mod subscribe;
 #[cfg(test)]
-mod testbed;
+pub(crate) mod testbed;
 pub mod via;
 pub mod wills;
 

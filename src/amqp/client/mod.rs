@@ -14,6 +14,8 @@ mod leaving;
 mod opening;
 mod publishing;
 mod settling;
+#[cfg(test)]
+mod tests;
 mod topology;
 mod watching;
 mod working;

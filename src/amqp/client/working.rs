@@ -42,7 +42,7 @@ pub(super) fn unmet(why: impl Into<Cow<'static, str>>) -> Fault {
 impl Client {
     pub(super) fn open_channel(&mut self, number: u16) {
         let Some(serving) = &mut self.serving else { return };
-        serving.openings += 1;
+        serving.openings = serving.openings.wrapping_add(1);
         let lane = Lane {
             link: Arc::clone(&self.link),
             channel: number,
