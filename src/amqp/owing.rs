@@ -21,6 +21,8 @@ pub enum Owed {
     Nothing,
     /// The answer that the connection stands still for.
     Answer,
+    /// Nothing: the method that the connection stands still for is looked at again.
+    Turn,
 }
 
 /// What is owed, oldest first.

@@ -14,6 +14,9 @@ use crate::model::field_table::{FieldArray, FieldTable, FieldValue};
 const TRANSIENT: u8 = 1;
 /// Delivery mode of what survives a restart.
 const PERSISTENT: u8 = 2;
+/// Routing keys of `CC` and `BCC` together: each is looked up by itself, so that a frame full of them would keep a
+/// worker busy for long.
+const MORE_KEYS_MAX: usize = 1024;
 /// Fields that have a meaning for the broker.
 const MEANINGFUL: [ContentField; 4] =
     [ContentField::Headers, ContentField::ReplyTo, ContentField::Expiration, ContentField::UserId];
@@ -92,6 +95,12 @@ fn prepare_meaningful<'a>(
         collect_keys(headers, "CC", &mut more_keys)?;
         blind = collect_keys(headers, "BCC", &mut more_keys)?;
     }
+    if more_keys.len() > MORE_KEYS_MAX {
+        let count = more_keys.len();
+        return Err(unmet(format!(
+            "invalid message: {count} routing keys in headers CC and BCC exceed the limit of {MORE_KEYS_MAX}"
+        )));
+    }
     let mut block = Cow::Borrowed(properties.block());
     if asks_here || blind {
         let mut editor = Editor::new(*properties);
@@ -146,7 +155,7 @@ mod tests {
     use crate::model::content::edit::Editor;
     use crate::model::content::{ContentField, Properties};
     use crate::model::field_table::FieldValue;
-    use crate::model::field_table::write::TableWriter;
+    use crate::model::field_table::write::{ArrayWriter, TableWriter};
 
     const GUEST: Author<'_> = Author { login: "guest", reply_name: None };
 
@@ -230,6 +239,14 @@ mod tests {
         });
         let expected = "invalid message: {unacceptable_type_in_header,\"CC\",longstr}";
         assert_eq!(wrong, format!("PRECONDITION_FAILED - {expected}"));
+        let wrong = text(|editor| {
+            let mut table = Vec::new();
+            let many = |array: &mut ArrayWriter<'_>| (0..1025).try_for_each(|_| array.string("k"));
+            TableWriter::new(&mut table).array("BCC", many).unwrap();
+            editor.headers(table);
+        });
+        let expected = "1025 routing keys in headers CC and BCC exceed the limit of 1024";
+        assert_eq!(wrong, format!("PRECONDITION_FAILED - invalid message: {expected}"));
         let wrong = text(|editor| {
             editor.delivery_mode(3);
         });

@@ -44,7 +44,7 @@ pub mod sets;
 pub mod settle;
 pub mod subscribe;
 #[cfg(test)]
-mod testbed;
+pub(crate) mod testbed;
 pub mod via;
 pub mod wills;
 
@@ -265,6 +265,14 @@ impl Broker {
     /// Submits one record that nobody waits for.
     pub(crate) fn submit_in_time(&self, record: &Record<'_>) -> Result<Lsn, SubmitError> {
         self.journal.submit_in_time(&mut |_, out| record.encode(out))
+    }
+
+    /// Tells `waiter` when every record submitted so far is applied.
+    ///
+    /// # Errors
+    /// The journal takes nothing; the waiter is not told.
+    pub fn tell_when_applied(&self, waiter: Waiter) -> Result<(), SubmitError> {
+        self.submit(Some(waiter), &Record::Barrier).map(drop)
     }
 
     /// Whether connections should not be read because too much waits to be applied.

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from amqpcodec import HEARTBEAT, frame, publish_frames
+from amqpcodec import HEARTBEAT, frame, method_frame, publish_frames
 from harness import DEADLINE, wait_until
 from rawamqp import Connection, Refused, Timeout
 
@@ -204,6 +204,55 @@ def heard(connection):
     except Timeout:
         pass
     return connection.heartbeats
+
+
+# -- what a publisher sees of its own messages --------------------------------------------------------------------
+
+
+def behind_a_publish(channel, method, *answers, **values):
+    """Publishes something persistent and sends a method in the same segment; its answer."""
+    publish = publish_frames(channel.number, "", "q", "new", PERSISTENT)
+    channel.connection.send(publish + method_frame(channel.number, method, queue="q", **values))
+    return channel.answer(*(answers or (method + "-ok",)))
+
+
+def test_a_get_finds_what_its_connection_published_before(broker, amqp):
+    channel = amqp(broker)
+    channel.call("queue.declare", queue="q", durable=True)
+    for _ in range(30):
+        assert behind_a_publish(channel, "basic.get", "basic.get-ok", "basic.get-empty", no_ack=True).body == b"new"
+    # Transient messages wait behind persistent ones; another channel of the connection waits, too.
+    other = channel.connection.channel()
+    for _ in range(30):
+        channel.publish("", "q", "first", PERSISTENT)
+        channel.publish("", "q", "second")
+        assert [other.get("q", no_ack=True).body for _ in range(2)] == [b"first", b"second"]
+
+
+def test_counts_and_ends_of_a_queue_include_what_its_connection_published_before(broker, amqp):
+    channel = amqp(broker)
+    for count in range(1, 20):
+        channel.call("queue.declare", queue="q", durable=True)
+        assert behind_a_publish(channel, "queue.declare", passive=True).message_count == 1
+        assert behind_a_publish(channel, "queue.purge").message_count == 2
+        assert channel.get("q").name == "basic.get-empty"
+        with pytest.raises(Refused) as refused:
+            behind_a_publish(channel, "queue.delete", if_empty=True)
+        assert refused.value.code == 406
+        channel = channel.connection.channel(count + 1)
+        assert behind_a_publish(channel, "queue.delete").message_count == 2
+
+
+def test_a_confirm_is_negative_when_one_of_the_queues_refuses(broker, amqp):
+    channel = amqp(broker).select()
+    channel.call("queue.declare", queue="q", durable=True)
+    channel.call("queue.declare", queue="full", arguments={"x-max-length": 1, "x-overflow": "reject-publish"})
+    for queue in ("q", "full"):
+        channel.call("queue.bind", queue=queue, exchange="amq.fanout")
+    for _ in range(3):
+        channel.publish("amq.fanout", "", "x", PERSISTENT)
+    assert channel.confirms() == {2, 3}
+    assert channel.call("queue.declare", queue="q", passive=True, durable=True).message_count == 3
 
 
 # -- restarts -----------------------------------------------------------------------------------------------------

@@ -3,8 +3,11 @@
 
 use std::sync::Arc;
 
+use ahash::{AHashMap, AHashSet};
+
 use crate::amqp::codec::reply;
 use crate::amqp::error::{Fault, ReplyCode};
+use crate::broker::declared::verbs::Cancelled;
 use crate::metrics::{CloseReason, Protocol};
 use crate::server::driver::Ended;
 
@@ -18,24 +21,35 @@ impl Client {
         self.tell_confirms();
         let removed = self.serving.as_mut().and_then(|serving| serving.channels.remove(&number));
         if let Some(channel) = removed {
-            self.clear(*channel, now_ms);
+            self.clear([channel], now_ms);
         }
     }
 
     /// In RabbitMQ's order: no message goes to a consumer that is leaving, and a queue that goes with its last
     /// consumer goes with what came back.
-    fn clear(&mut self, mut channel: Channel, now_ms: u64) {
-        let mut held = Vec::new();
-        {
-            let mut book = channel.lane.ledger.book();
-            book.close();
-            book.take_all(&mut held);
+    fn clear(&mut self, channels: impl IntoIterator<Item = Box<Channel>>, now_ms: u64) {
+        let (mut held, mut leaving) = (Vec::new(), AHashMap::<_, (_, AHashSet<_>)>::new());
+        for channel in channels {
+            {
+                let mut book = channel.lane.ledger.book();
+                book.close();
+                book.take_all(&mut held);
+            }
+            if let Some(replying) = channel.replying {
+                self.shared.broker.replies.forget(&replying.name);
+            }
+            for taker in channel.takers.into_values() {
+                let of_queue = leaving.entry(taker.queue.id);
+                let (_, ids) =
+                    of_queue.or_insert_with(|| (Arc::clone(&taker.queue), AHashSet::new()));
+                ids.insert(taker.id);
+            }
         }
-        if let Some(replying) = channel.replying.take() {
-            self.shared.broker.replies.forget(&replying.name);
-        }
-        for taker in channel.takers.values() {
-            self.withdraw(taker, now_ms);
+        let broker = &self.shared.broker;
+        for (queue, ids) in leaving.into_values() {
+            if broker.cancel_all(&queue, |id| ids.contains(&id), now_ms) == Cancelled::Last {
+                broker.auto_delete_queue(&queue);
+            }
         }
         self.give_back(&mut held);
     }
@@ -46,9 +60,7 @@ impl Client {
         self.tell_confirms();
         let Some(serving) = &mut self.serving else { return };
         let channels = std::mem::take(&mut serving.channels);
-        for channel in channels.into_values() {
-            self.clear(*channel, now_ms);
-        }
+        self.clear(channels.into_values(), now_ms);
         self.dispatch_due(now_ms);
         let Some(mut serving) = self.serving.take() else { return };
         let broker = &self.shared.broker;

@@ -14,6 +14,8 @@ mod leaving;
 mod opening;
 mod publishing;
 mod settling;
+#[cfg(test)]
+mod tests;
 mod topology;
 mod watching;
 mod working;
@@ -71,6 +73,8 @@ struct Serving {
     owing: Owing,
     /// The frame that leaves when what is owed is paid; nothing is parsed before.
     answer: Option<Vec<u8>>,
+    /// A method waits until what was published before it is in its queue; nothing is parsed before.
+    catching_up: bool,
     encodings: Encodings,
     /// Deliveries settled in this read batch.
     settled: Vec<Held>,
@@ -291,6 +295,7 @@ impl Client {
                     serving.confirm(channel, opening, number, done);
                 }
                 Owed::Nothing => {}
+                Owed::Turn => serving.catching_up = false,
                 Owed::Answer => {
                     if let Some(frame) = serving.answer.take() {
                         self.link.outbound.push_reply(|out| out.extend_from_slice(&frame));

@@ -130,6 +130,7 @@ impl Client {
             openings: 0,
             owing: Owing::default(),
             answer: None,
+            catching_up: false,
             encodings: Encodings::default(),
             settled: Vec::new(),
             relieved: Vec::new(),

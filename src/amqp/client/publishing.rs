@@ -90,6 +90,11 @@ impl Client {
         let Some(confirms) = &mut channel.confirms else { return Ok(()) };
         let publish = confirms.begin();
         match outcome {
+            Published::Waiting { refused: true, .. } => {
+                // Whatever becomes of the record: not all destinations have the message.
+                owing.owe(Owed::Nothing);
+                confirms.refuse(publish);
+            }
             Published::Waiting { .. } => {
                 let opening = channel.opening;
                 owing.owe(Owed::Confirm { channel: number, opening, number: publish });

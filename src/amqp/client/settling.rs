@@ -47,12 +47,15 @@ impl Client {
     pub(super) fn give_back(&mut self, held: &mut Vec<Held>) {
         let Some(serving) = &mut self.serving else { return };
         let broker = &self.shared.broker;
-        by_queue(held, |queue, places, is_last| {
-            broker.return_places(queue, places);
-            if is_last {
-                serving.due.push(Arc::clone(queue));
-            }
-        });
+        // All of a queue at once, so that nobody takes a later message between two of them.
+        held.sort_by_key(|one| one.queue.id);
+        for group in held.chunk_by(|one, other| one.queue.id == other.queue.id) {
+            let Some(first) = group.first() else { continue };
+            let places: Vec<Place> = group.iter().map(|one| one.place).collect();
+            broker.return_places(&first.queue, &places);
+            serving.due.push(Arc::clone(&first.queue));
+        }
+        held.clear();
     }
 
     /// Hands in what was acknowledged in this batch.
@@ -84,6 +87,10 @@ impl Client {
             return;
         }
         let room = self.link.outbound.has_room();
+        if !room {
+            // Consumers that were refused for what they share are fed when there is some.
+            self.link.starve();
+        }
         for number in relieved.drain(..) {
             if let Some(channel) = channels.get_mut(&number) {
                 channel.settled = false;

@@ -76,9 +76,9 @@ impl Client {
         }
     }
 
-    /// Whether nothing is parsed until an answer is out.
+    /// Whether nothing is parsed until a record is applied.
     fn stands_still(&self) -> bool {
-        self.serving.as_ref().is_some_and(|serving| serving.answer.is_some())
+        self.serving.as_ref().is_some_and(|serving| serving.answer.is_some() || serving.catching_up)
     }
 
     /// Not read while a declaration is on its way, while too many confirms are or too many answers wait for its

@@ -15,6 +15,18 @@ use crate::broker::consumer::{Completer, Waiter};
 use super::channel::Channel;
 use super::{Client, Serving};
 
+/// The queue whose messages a method takes or counts.
+fn looked_into<'a>(method: &Method<'a>) -> Option<&'a str> {
+    match method {
+        Method::Get(get) => Some(get.queue),
+        Method::QueuePurge(purge) => Some(purge.queue),
+        Method::QueueDelete(delete) => Some(delete.queue),
+        // Without a name it is a new one.
+        Method::QueueDeclare(declare) => Some(declare.queue).filter(|name| !name.is_empty()),
+        _ => None,
+    }
+}
+
 pub(super) type Worked = Result<Flow, Fault>;
 
 /// Something that is not offered.
@@ -30,7 +42,7 @@ pub(super) fn unmet(why: impl Into<Cow<'static, str>>) -> Fault {
 impl Client {
     pub(super) fn open_channel(&mut self, number: u16) {
         let Some(serving) = &mut self.serving else { return };
-        serving.openings += 1;
+        serving.openings = serving.openings.wrapping_add(1);
         let lane = Lane {
             link: Arc::clone(&self.link),
             channel: number,
@@ -51,6 +63,11 @@ impl Client {
     }
 
     fn work_rarely(&mut self, number: u16, method: Method<'_>, now_ms: u64) -> Worked {
+        if let Some(name) = looked_into(&method)
+            && self.catches_up(number, name)
+        {
+            return Ok(Flow::Again);
+        }
         match method {
             Method::ExchangeDeclare(declare) => self.declare_exchange(number, &declare),
             Method::ExchangeDelete(delete) => self.delete_exchange(number, &delete),
@@ -83,6 +100,25 @@ impl Client {
                 self.reject(number, settle).map(|()| Flow::Continue)
             }
         }
+    }
+
+    /// Whether a method that looks into the queue `name` must wait: what this connection published before it may
+    /// not be there yet (design §2, rule 8).
+    fn catches_up(&mut self, number: u16, name: &str) -> bool {
+        let Some(serving) = &self.serving else { return false };
+        let broker = &self.shared.broker;
+        if !broker.is_behind(&serving.publisher)
+            || !self.find_queue(serving, number, name).is_ok_and(|queue| queue.durable)
+        {
+            return false;
+        }
+        // Without a journal nothing will be there later either.
+        let waits = broker.tell_when_applied(self.waiter(serving)()).is_ok();
+        if let Some(serving) = self.serving.as_mut().filter(|_| waits) {
+            serving.owing.owe(Owed::Turn);
+            serving.catching_up = true;
+        }
+        waits
     }
 
     fn refuse_transactions(&self, number: u16) -> Fault {

@@ -67,6 +67,8 @@ pub enum Flow {
     Continue,
     /// Go on later: the rest of the bytes is left.
     Stop,
+    /// Nothing was done: go on later, with the same method once more. An answer to [`Event::Method`] only.
+    Again,
     /// `channel.close` has been sent on the event's channel: what comes on it is ignored until the peer has seen
     /// that.
     CloseChannel,

@@ -184,7 +184,7 @@ impl Connection {
                 Ok(_) if step.used == 0 => break,
                 Ok(Flow::Continue | Flow::CloseChannel) => {}
                 Ok(Flow::CloseConnection) => self.close(),
-                Ok(Flow::Stop) => break,
+                Ok(Flow::Stop | Flow::Again) => break,
                 Err(violation) => {
                     if violation.awaits_close_ok() {
                         self.close();

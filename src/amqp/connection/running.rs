@@ -93,7 +93,10 @@ impl Connection {
                     None => (frame.total_len, self.begin_content(number, &head)),
                 };
             }
-            ClientMethod::Work(method) => Ok(handle(Event::Method(number, method))),
+            ClientMethod::Work(method) => match handle(Event::Method(number, method)) {
+                Flow::Again => return (0, Ok(Flow::Again)),
+                flow => Ok(flow),
+            },
             ClientMethod::Channel(ChannelMethod::Close(close)) => {
                 self.channels.free(number);
                 Ok(handle(Event::ChannelClose(number, close)))

@@ -83,12 +83,12 @@ impl Consumers {
         }
     }
 
-    /// Takes a consumer off; false when there is none of that id.
-    pub fn remove(&mut self, id: ConsumerId) -> bool {
-        let before = self.groups.iter().map(Group::len).sum::<usize>();
+    /// Takes the consumers off that `leaves` names; false when there is none of them.
+    pub fn remove(&mut self, leaves: impl Fn(ConsumerId) -> bool) -> bool {
+        let before = self.len;
         for group in &mut self.groups {
-            group.active.retain(|one| one.id != id);
-            group.aside.retain(|one| one.id != id);
+            group.active.retain(|one| !leaves(one.id));
+            group.aside.retain(|one| !leaves(one.id));
         }
         self.groups.retain(|group| group.len() > 0);
         self.len = self.groups.iter().map(Group::len).sum();

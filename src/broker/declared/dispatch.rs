@@ -136,9 +136,14 @@ impl Round<'_> {
                     inner.dispatching = true;
                     let outcome = MutexGuard::unlocked(inner, || self.read(bodies));
                     inner.dispatching = false;
-                    let lost = outcome?;
+                    let lost = match outcome {
+                        Ok(lost) => lost,
+                        // Gone meanwhile, and its body with it: it went to somebody who asked for one.
+                        Err((place, _)) if !inner.is_first(place) => Vec::new(),
+                        Err((_, error)) => return Err(error),
+                    };
                     for place in lost {
-                        if inner.ledger.first_ready().is_some_and(|ready| ready.place == place) {
+                        if inner.is_first(place) {
                             self.lost += u64::from(inner.finish(place));
                         }
                     }
@@ -230,8 +235,9 @@ impl Round<'_> {
         bodies
     }
 
-    /// Reads bodies, without the queue's lock; returns transient messages that are lost.
-    fn read(&mut self, bodies: Vec<(Place, Body)>) -> Result<Vec<Place>, String> {
+    /// Reads bodies, without the queue's lock; returns transient messages that are lost, or which one cannot be read
+    /// and why.
+    fn read(&mut self, bodies: Vec<(Place, Body)>) -> Result<Vec<Place>, (Place, String)> {
         let mut lost = Vec::new();
         for (place, body) in bodies {
             match body.read(&self.broker.bodies) {
@@ -240,7 +246,7 @@ impl Round<'_> {
                     tracing::error!(%error, queue = &*self.queue.name, "a transient message is lost");
                     lost.push(place);
                 }
-                Err(error) if self.read.is_empty() => return Err(error),
+                Err(error) if self.read.is_empty() => return Err((place, error)),
                 // What was read goes out first.
                 Err(_) => break,
             }

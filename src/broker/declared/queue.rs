@@ -210,6 +210,11 @@ impl Inner {
         }
     }
 
+    /// Whether the message at `place` is the next to be handed out.
+    pub(super) fn is_first(&self, place: Place) -> bool {
+        self.ledger.first_ready().is_some_and(|ready| ready.place == place)
+    }
+
     /// Whom to call, if there is something to hand out.
     pub(in crate::broker) fn whom_to_call(&self) -> Option<Arc<dyn QueueConsumer>> {
         if self.ledger.ready() == 0 { None } else { self.consumers.whom_to_call() }

@@ -118,9 +118,20 @@ impl Broker {
 
     /// Takes a consumer off. What is out with it stays with its channel.
     pub fn cancel(&self, queue: &Arc<DeclaredQueue>, id: ConsumerId, now_ms: u64) -> Cancelled {
+        self.cancel_all(queue, |one| one == id, now_ms)
+    }
+
+    /// Takes all consumers off that `leaves` names, at once: one by one takes a time that grows with the square of
+    /// their number. [`Cancelled::Unknown`] when there is none.
+    pub fn cancel_all(
+        &self,
+        queue: &Arc<DeclaredQueue>,
+        leaves: impl Fn(ConsumerId) -> bool,
+        now_ms: u64,
+    ) -> Cancelled {
         let (is_last, whom) = {
             let mut inner = queue.inner.lock();
-            if !inner.consumers.remove(id) {
+            if !inner.consumers.remove(leaves) {
                 return Cancelled::Unknown;
             }
             inner.used_ms = now_ms;
@@ -148,7 +159,7 @@ impl Broker {
     /// Removes all ready messages; what expired or is too much by now does not count.
     ///
     /// # Errors
-    /// [`ConsumeError`]; nothing was removed.
+    /// [`ConsumeError`]; nothing durable was removed.
     pub fn purge(
         &self,
         who: &Principal,
@@ -180,6 +191,9 @@ impl Broker {
         if let Err(error) = self.submit(Some(waiter()), &record) {
             let mut inner = queue.inner.lock();
             purged.into_iter().for_each(|position| inner.ledger.unsettle(position));
+            drop(inner);
+            // Whoever looked meanwhile found nothing.
+            queue.call();
             return Err(error.into());
         }
         Ok(Purged { count, waits: true })

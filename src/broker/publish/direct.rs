@@ -90,7 +90,7 @@ impl Broker {
     }
 }
 
-/// True when a queue refused it.
+/// True when a queue refused it, or had no room for it.
 fn deliver_to_queues(
     publisher: &mut Publisher,
     reach: &Reach,
@@ -116,7 +116,7 @@ fn deliver_to_queues(
             continue;
         }
         let fate = target.queue.deliver(target.via.as_ref(), &mut fanout);
-        refused |= fate == Fate::Dropped(Drop::Rejected);
+        refused |= matches!(fate, Fate::Dropped(Drop::Rejected | Drop::NoRoom));
         publisher.count(fate, fanout.message.qos);
     }
     flight.stored = fanout.stored;

@@ -71,10 +71,11 @@ pub enum Published {
     Waiting {
         /// Whether anybody wanted it.
         matched: bool,
+        /// A destination that does not wait for the record did not take it, see [`Self::Refused`].
+        refused: bool,
     },
-    /// A queue is full and refuses what comes (`reject-publish`): tell the publisher. Where the message is journaled
-    /// for others, that is `Waiting`: the record's outcome speaks for durable queues, and what a transient one refuses
-    /// is counted.
+    /// A queue is full and refuses what comes (`reject-publish`), or there is no room for what is not durable: tell
+    /// the publisher.
     Refused,
 }
 
@@ -83,7 +84,7 @@ impl Published {
     #[must_use]
     pub fn matched(self) -> bool {
         match self {
-            Self::Done { matched } | Self::Waiting { matched } => matched,
+            Self::Done { matched } | Self::Waiting { matched, .. } => matched,
             Self::Refused => true,
         }
     }
@@ -270,15 +271,22 @@ impl Broker {
                     message.encode(out);
                 })?;
                 publisher.last_lsn = lsn;
-                published = Published::Waiting { matched };
+                published = Published::Waiting { matched, refused: false };
             }
         }
         let refused = self.deliver_direct(publisher, reach, message, None, behind, now_ms);
         publisher.count_crossings(route);
-        if refused && matches!(published, Published::Done { .. }) {
-            return Ok(Published::Refused);
-        }
-        Ok(published)
+        Ok(match published {
+            Published::Waiting { matched, .. } => Published::Waiting { matched, refused },
+            _ if refused => Published::Refused,
+            other => other,
+        })
+    }
+
+    /// Whether something that it published is not where it belongs yet.
+    #[must_use]
+    pub fn is_behind(&self, publisher: &Publisher) -> bool {
+        self.unapplied(publisher).is_some()
     }
 
     /// The publisher's newest record while it is not applied.
@@ -347,9 +355,16 @@ impl Broker {
                 publisher.last_lsn = lsn;
                 // Behind its own record too: an older value may be on its way to a subscriber by replay.
                 let behind = self.unapplied(publisher);
-                self.deliver_direct(publisher, &current.reach, message, Some(lsn), behind, now_ms);
+                let refused = self.deliver_direct(
+                    publisher,
+                    &current.reach,
+                    message,
+                    Some(lsn),
+                    behind,
+                    now_ms,
+                );
                 publisher.count_crossings(&current);
-                Ok(Published::Waiting { matched: !current.reach.is_unroutable() })
+                Ok(Published::Waiting { matched: !current.reach.is_unroutable(), refused })
             }
             Err(error) => {
                 contents.take_back(taken);

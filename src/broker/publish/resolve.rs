@@ -8,6 +8,8 @@
 
 use std::sync::Arc;
 
+use ahash::AHashSet;
+
 use crate::model::field_table::FieldTable;
 use crate::model::ids::QueueId;
 use crate::model::routing_key::{to_key, to_topic};
@@ -90,6 +92,8 @@ pub(crate) struct Resolver<'a> {
     headers: Option<FieldTable<'a>>,
     /// Topics under which the message came into the tree.
     topics: Vec<Box<str>>,
+    /// Those of the queues that were found.
+    queues: AHashSet<QueueId>,
     reach: Reach,
 }
 
@@ -103,8 +107,8 @@ impl<'a> Resolver<'a> {
         username: &'a str,
         headers: Option<FieldTable<'a>>,
     ) -> Self {
-        let (topics, reach) = (Vec::new(), Reach::default());
-        Self { router, exchanges, publisher, client_id, username, headers, topics, reach }
+        let (topics, queues, reach) = (Vec::new(), AHashSet::new(), Reach::default());
+        Self { router, exchanges, publisher, client_id, username, headers, topics, queues, reach }
     }
 
     /// Everyone whom a message published to `topic` reaches.
@@ -226,7 +230,7 @@ impl<'a> Resolver<'a> {
         self.reach.by_headers |= hits.by_headers;
         self.reach.by_name |= hits.by_name;
         for queue in hits.queues {
-            if !self.reach.queues.iter().any(|known| known.queue.id == queue.id) {
+            if self.queues.insert(queue.id) {
                 self.reach.queues.push(QueueTarget { queue, via: via.cloned() });
             }
         }

@@ -209,8 +209,8 @@ pub(in crate::broker) fn limits() -> Limits {
 }
 
 /// A broker with everything beneath it.
-pub(in crate::broker) struct Bed {
-    pub(in crate::broker) broker: Arc<Broker>,
+pub(crate) struct Bed {
+    pub(crate) broker: Arc<Broker>,
     pub(in crate::broker) applier: Applier,
     pub(in crate::broker) tape: Arc<Tape>,
     timers: Arc<Deadlines>,
@@ -223,12 +223,12 @@ pub(in crate::broker) struct Bed {
 
 impl Bed {
     /// An empty broker; the limits are in force once [`Self::resume`] and [`Self::sync`] were called.
-    pub(in crate::broker) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::over(Arc::default())
     }
 
     /// An empty broker whose limits nothing reaches.
-    pub(in crate::broker) fn roomy() -> Self {
+    pub(crate) fn roomy() -> Self {
         let bed = Self::new();
         let mut limits = limits();
         limits.queue.messages_max = 100_000;
@@ -286,7 +286,7 @@ impl Bed {
     }
 
     /// Everything submitted is synced and applied.
-    pub(in crate::broker) fn sync(&mut self) {
+    pub(crate) fn sync(&mut self) {
         if let Some(batch) = self.tape.cut() {
             self.applier.apply_batch(batch).unwrap();
         }

@@ -99,6 +99,23 @@ fn a_consumer_that_leaves_between_call_and_dispatch_passes_the_turn_on() {
     assert_eq!(takers.drain(), [(2, 1)]);
 }
 
+/// The same for all that leave together.
+#[test]
+fn consumers_that_leave_together_pass_the_turn_on() {
+    let mut bed = Bed::new();
+    let queue = declare(&bed, true, &[]);
+    let mut takers = Takers::new();
+    let all: Vec<_> = (0..4).map(|_| takers.add(&bed.broker, &queue, Some(5))).collect();
+    Post::new(1).durable(&bed, &[&queue]);
+    bed.sync();
+    let first_three = |id| all[..3].iter().any(|taker| taker.id == id);
+    assert_eq!(bed.broker.cancel_all(&queue, first_three, NOW_MS), Cancelled::Left);
+    assert_eq!(bed.broker.cancel_all(&queue, first_three, NOW_MS), Cancelled::Unknown);
+    assert!(all[3].answer_call(&bed.broker, &queue, NOW_MS), "it was called");
+    assert_eq!(takers.drain(), [(3, 1)]);
+    assert_eq!(queue.counts(), QueueCounts { ready: 0, unacked: 1, consumers: 1 });
+}
+
 #[test]
 fn what_is_returned_goes_out_again_where_it_was() {
     let mut bed = Bed::new();

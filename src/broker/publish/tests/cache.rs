@@ -6,7 +6,7 @@ use crate::model::field_table::write::TableWriter;
 use crate::model::qos::QoS;
 
 const NOW: Published = Published::Done { matched: true };
-const LATER: Published = Published::Waiting { matched: true };
+const LATER: Published = Published::Waiting { matched: true, refused: false };
 const NOBODY: Published = Published::Done { matched: false };
 
 /// Both publishers publish and remember, twice: from the last route and from the map.

@@ -6,7 +6,7 @@ use crate::metrics::DropReason;
 use crate::model::qos::QoS;
 
 const NOW: Published = Published::Done { matched: true };
-const LATER: Published = Published::Waiting { matched: true };
+const LATER: Published = Published::Waiting { matched: true, refused: false };
 const NOBODY: Published = Published::Done { matched: false };
 
 #[test]

@@ -7,7 +7,7 @@ use crate::model::field_table::write::TableWriter;
 use crate::model::qos::QoS;
 
 const NOBODY: Published = Published::Done { matched: false };
-const LATER: Published = Published::Waiting { matched: true };
+const LATER: Published = Published::Waiting { matched: true, refused: false };
 
 fn bind_by(town: &mut Town, queue: &str, unit: &str) {
     let mut arguments = Vec::new();

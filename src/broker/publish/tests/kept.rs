@@ -18,7 +18,7 @@ fn a_retained_message_goes_into_bound_queues_once_and_stays_in_the_tree() {
     let transient = town.bound("transient", false, "amq.topic", "#");
     for (payload, qos) in [("1", QoS::AtMostOnce), ("2", QoS::AtLeastOnce)] {
         let published = town.say_with("a/b", payload, qos, true, &[]);
-        assert_eq!(published, Ok(Published::Waiting { matched: true }));
+        assert_eq!(published, Ok(Published::Waiting { matched: true, refused: false }));
         town.bed.sync();
         assert_eq!(town.taken(&durable), [format!("topic a/b|{payload}")]);
         assert_eq!(town.taken(&transient), [format!("topic a/b|{payload}")]);

@@ -35,6 +35,21 @@ fn a_full_queue_refuses_and_says_so() {
     assert_eq!(town.taken(&queue), ["|q|1"]);
 }
 
+/// A confirm speaks for all destinations, those that no record waits for too.
+#[test]
+fn what_a_transient_queue_refuses_is_refused_though_a_durable_one_takes_it() {
+    let mut town = Town::new();
+    let kept = town.bound("kept", true, "amq.topic", "a");
+    let full = town.queue_with("full", false, &refusing(1));
+    town.bind("amq.topic", "full", "a");
+    let later = |refused| Published::Waiting { matched: true, refused };
+    assert_eq!(town.send("amq.topic", "a", "1", true), later(false));
+    assert_eq!(town.send("amq.topic", "a", "2", true), later(true));
+    town.bed.sync();
+    assert_eq!(town.taken(&full), ["amq.topic|a|1"]);
+    assert_eq!(town.taken(&kept), ["amq.topic|a|1", "amq.topic|a|2"]);
+}
+
 /// The applier judges; then the message is nowhere (rule 6).
 #[test]
 fn what_a_durable_queue_refuses_is_in_no_durable_destination() {

@@ -21,9 +21,15 @@ fn a_route_carries_from_the_tree_to_an_exchange() {
     let carried = town.route_to_exchange("r", "a/#", "x", |topic| Some(format!("r.{topic}")));
     assert_eq!(town.say("a/b", "0", QoS::AtLeastOnce), Published::Done { matched: false });
     let queue = town.bound("q", true, "x", "r.#");
-    assert_eq!(town.say("a/b", "1", QoS::AtLeastOnce), Published::Waiting { matched: true });
+    assert_eq!(
+        town.say("a/b", "1", QoS::AtLeastOnce),
+        Published::Waiting { matched: true, refused: false }
+    );
     assert_eq!(town.say("b", "2", QoS::AtLeastOnce), Published::Done { matched: false });
-    assert_eq!(town.send("amq.topic", "a.c", "3", true), Published::Waiting { matched: true });
+    assert_eq!(
+        town.send("amq.topic", "a.c", "3", true),
+        Published::Waiting { matched: true, refused: false }
+    );
     town.bed.sync();
     assert_eq!(town.taken(&queue), ["via x|r.a/b|1", "via x|r.a/c|3"]);
     assert_eq!(carried.counts(), (3, 0));
@@ -37,9 +43,15 @@ fn a_route_carries_from_an_exchange_to_the_tree() {
     let mut client = town.client("c", true, "from/#");
     town.route_to_log("log", "from/#");
     let tied = town.bound("tied", true, "amq.topic", "from.#");
-    assert_eq!(town.send("x", "a.b", "1", true), Published::Waiting { matched: true });
+    assert_eq!(
+        town.send("x", "a.b", "1", true),
+        Published::Waiting { matched: true, refused: false }
+    );
     assert_eq!(town.send("x", "b", "2", true), Published::Done { matched: false });
-    assert_eq!(town.send("x", "a.b", "3", false), Published::Waiting { matched: true });
+    assert_eq!(
+        town.send("x", "a.b", "3", false),
+        Published::Waiting { matched: true, refused: false }
+    );
     assert_eq!(town.got(&mut client), ["from/a.b|1|1", "from/a.b|3|0"]);
     let address = "via amq.topic|from.a/b";
     assert_eq!(town.taken(&tied), [format!("{address}|1"), format!("{address}|3")]);
@@ -62,7 +74,10 @@ fn a_chain_of_routes_is_followed_to_its_end_and_its_own_address_comes_first() {
     let all = town.bound("all", true, "amq.topic", "#");
     let end = town.bound("end", true, "amq.topic", "c");
     let middle = town.bound("middle", true, "y", "#");
-    assert_eq!(town.say("a", "1", QoS::AtLeastOnce), Published::Waiting { matched: true });
+    assert_eq!(
+        town.say("a", "1", QoS::AtLeastOnce),
+        Published::Waiting { matched: true, refused: false }
+    );
     assert_eq!(town.got(&mut client), ["a|1|1", "b|1|1", "c|1|1"]);
     assert_eq!(town.taken(&own), ["topic a|1"]);
     assert_eq!(town.taken(&all), ["topic a|1"]);
