@@ -81,7 +81,6 @@ fn find(bed: &Bed, queue: usize) -> Option<Arc<DeclaredQueue>> {
     bed.broker.find_queue(&Principal::anonymous(), CONNECTION, QUEUES[queue]).ok()
 }
 
-#[expect(clippy::too_many_lines, reason = "a flat match over every kind of step")]
 pub(super) fn run(bed: &Bed, step: &QueueStep, now_ms: u64) {
     let (broker, who) = (&bed.broker, Principal::anonymous());
     match step {
