@@ -85,6 +85,9 @@ impl Roll {
     }
 }
 
+/// A connection being served.
+type Served = Pin<Box<dyn Future<Output = ()> + Send>>;
+
 /// What all connections share.
 #[derive(Clone)]
 pub(super) struct Connections {
@@ -118,25 +121,33 @@ impl Connections {
     ) -> io::Result<()> {
         accept(listener, move |stream, peer| {
             let Some(place) = self.enter(protocol) else { return };
-            let (connections, tls) = (self.clone(), tls.clone());
+            let (connections, tls) = (Box::new(self.clone()), tls.clone());
             self.workers.spawn(async move {
-                connections.serve_driven(protocol, stream, peer, tls).await;
+                // In a box: what it takes to begin is given back while the connection is served.
+                let begun = Box::pin(connections.begin(protocol, stream, peer, tls)).await;
+                if let Some(served) = begun {
+                    served.await;
+                }
                 drop(place);
             });
         })
         .await
     }
 
-    async fn serve_driven(
-        self,
+    /// Sees to the transport; what it returns serves the connection to its end.
+    async fn begin(
+        self: Box<Self>,
         protocol: Protocol,
         stream: StdStream,
         peer: SocketAddr,
         tls: Option<Arc<Tls>>,
-    ) {
+    ) -> Option<Served> {
         let stream = match TcpStream::from_std(stream) {
             Ok(stream) => stream,
-            Err(error) => return tracing::warn!(%peer, %error, "cannot serve a connection"),
+            Err(error) => {
+                tracing::warn!(%peer, %error, "cannot serve a connection");
+                return None;
+            }
         };
         let stream = match tls {
             None => Stream::tcp(stream),
@@ -145,15 +156,25 @@ impl Connections {
                 let mut shutdown = self.shutdown.clone();
                 let shaken = tokio::select! {
                     shaken = tokio::time::timeout(HANDSHAKE_MAX, handshake) => shaken,
-                    _ = shutdown.wait_for(|stop| *stop) => return,
+                    _ = shutdown.wait_for(|stop| *stop) => return None,
                 };
                 match shaken {
                     Ok(Ok(stream)) => Stream::Tls(Box::new(stream)),
-                    Ok(Err(error)) => return self.refuse_tls(protocol, peer, &error.to_string()),
-                    Err(_) => return self.refuse_tls(protocol, peer, "handshake timed out"),
+                    Ok(Err(error)) => {
+                        self.refuse_tls(protocol, peer, &error.to_string());
+                        return None;
+                    }
+                    Err(_) => {
+                        self.refuse_tls(protocol, peer, "handshake timed out");
+                        return None;
+                    }
                 }
             }
         };
+        Some(self.serve(protocol, stream, peer))
+    }
+
+    fn serve(&self, protocol: Protocol, stream: Stream, peer: SocketAddr) -> Served {
         let live = Arc::clone(&self.mqtt.config.live());
         let limit = match protocol {
             Protocol::Amqp => live.amqp.outbound_buffer_bytes_max,
@@ -165,10 +186,10 @@ impl Connections {
         let now_ms = self.clock.now_ms();
         if protocol == Protocol::Amqp {
             let service = AmqpService::new(&self.amqp, outbound, peer, now_ms);
-            drive(stream, service, self.clock).await;
+            Box::pin(drive(stream, service, self.clock))
         } else {
             let service = MqttService::new(&self.mqtt, outbound, peer, now_ms);
-            drive(stream, service, self.clock).await;
+            Box::pin(drive(stream, service, self.clock))
         }
     }
 

@@ -2,10 +2,12 @@
 //!
 //! The journal's writer hands over durable batches; the applier's thread applies them in order and, between
 //! two batches, freezes what a checkpoint shall write; the checkpoint's thread writes it while the applier
-//! goes on.
+//! goes on. A small batch with nothing before it is applied by the writer itself: to wake another thread would
+//! take longer, and whoever waits for the batch is the one who would send the next.
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, TryRecvError, channel, sync_channel};
+use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
 
 use parking_lot::Mutex;
@@ -21,6 +23,10 @@ use super::consumer::Waiter;
 
 /// Batches that wait for the applier; the journal's writer waits beyond.
 const BATCHES_MAX: usize = 16;
+
+/// Records of the largest batch that the journal's writer applies itself, and bytes of it.
+const AT_ONCE_RECORDS: u32 = 64;
+const AT_ONCE_BYTES: usize = 64 * 1024;
 
 /// Tells the time, ms since the epoch.
 pub type NowMs = Arc<dyn Fn() -> u64 + Send + Sync>;
@@ -60,10 +66,18 @@ type Outcome = Result<Written, StoreError>;
 /// The running threads.
 pub struct Engine {
     work: SyncSender<Work>,
+    hall: Weak<Hall>,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
-/// What the applier's thread owns.
+/// Where batches are applied, by one thread at a time.
+struct Hall {
+    state: Mutex<Loop>,
+    /// Batches handed to the applier's thread and not applied yet.
+    waiting: AtomicUsize,
+}
+
+/// What whoever applies owns meanwhile.
 struct Loop {
     broker: Arc<Broker>,
     applier: Applier,
@@ -117,16 +131,22 @@ impl Engine {
             told: Vec::new(),
             next_told: Vec::new(),
         };
+        let inside = Arc::new(Hall { state: Mutex::new(state), waiting: AtomicUsize::new(0) });
+        // The applier's thread alone keeps it: with its end the checkpoint's thread ends.
+        let hall = Arc::downgrade(&inside);
         let apply =
-            std::thread::Builder::new().name("applier".into()).spawn(move || state.run(&works))?;
-        Ok(Self { work, threads: Mutex::new(vec![apply, checkpoint]) })
+            std::thread::Builder::new().name("applier".into()).spawn(move || inside.run(&works))?;
+        Ok(Self { work, hall, threads: Mutex::new(vec![apply, checkpoint]) })
     }
 
     /// What the journal's writer hands batches to.
     #[must_use]
     pub fn sink(&self) -> Box<dyn FnMut(Batch<Waiter>) + Send> {
-        let work = self.work.clone();
+        let (work, hall) = (self.work.clone(), self.hall.clone());
         Box::new(move |batch| {
+            let Some(hall) = hall.upgrade() else { return };
+            let Some(batch) = hall.apply_at_once(batch, &work) else { return };
+            hall.waiting.fetch_add(1, Ordering::AcqRel);
             // The applier ends only after the journal was closed.
             drop(work.send(Work::Batch(batch)));
         })
@@ -154,32 +174,68 @@ impl Engine {
     }
 }
 
-impl Loop {
-    fn run(mut self, works: &Receiver<Work>) {
+impl Hall {
+    fn run(&self, works: &Receiver<Work>) {
         while let Ok(work) = works.recv() {
+            let mut state = self.state.lock();
             match work {
-                Work::Batch(batch) => self.apply(batch),
-                Work::Checkpoint(told) => self.wish(told),
+                Work::Batch(batch) => {
+                    state.apply(batch);
+                    self.waiting.fetch_sub(1, Ordering::AcqRel);
+                }
+                Work::Checkpoint(told) => state.wish(told),
                 Work::Look => {}
                 Work::Stop => return,
             }
-            loop {
-                match self.written.try_recv() {
-                    Ok(outcome) => self.settle(outcome),
-                    Err(TryRecvError::Empty) => break,
-                    Err(TryRecvError::Disconnected) => {
-                        self.fail("the checkpoint's thread is gone");
-                        break;
-                    }
+            state.look();
+        }
+    }
+
+    /// Applies a small batch in the writer's thread unless something is in its way; gives it back then.
+    fn apply_at_once(
+        &self,
+        batch: Batch<Waiter>,
+        work: &SyncSender<Work>,
+    ) -> Option<Batch<Waiter>> {
+        let is_small = batch.count <= AT_ONCE_RECORDS && batch.records.len() <= AT_ONCE_BYTES;
+        // Only the writer adds to what waits, and this is the writer: nothing can come before the batch.
+        if !is_small || self.waiting.load(Ordering::Acquire) > 0 {
+            return Some(batch);
+        }
+        let Some(mut state) = self.state.try_lock() else { return Some(batch) };
+        if state.writing && state.is_full() {
+            return Some(batch);
+        }
+        state.apply_now(batch);
+        let is_due = state.is_due() && !state.writing;
+        drop(state);
+        if is_due {
+            // To freeze takes longer than a sync may wait. A full queue means that the applier looks anyway.
+            drop(work.try_send(Work::Look));
+        }
+        None
+    }
+}
+
+impl Loop {
+    /// Sees to checkpoints that were written, and to one that is due.
+    fn look(&mut self) {
+        loop {
+            match self.written.try_recv() {
+                Ok(outcome) => self.settle(outcome),
+                Err(TryRecvError::Empty) => break,
+                Err(TryRecvError::Disconnected) => {
+                    self.fail("the checkpoint's thread is gone");
+                    break;
                 }
             }
+        }
+        if self.is_due() {
+            self.checkpoint();
         }
     }
 
     fn apply(&mut self, batch: Batch<Waiter>) {
-        if self.stuck {
-            return;
-        }
         // Both layers are at their budget: the journal fills up behind this, and publishers are not read.
         while self.writing && self.is_full() {
             match self.written.recv() {
@@ -187,16 +243,19 @@ impl Loop {
                 Err(_) => self.fail("the checkpoint's thread is gone"),
             }
         }
+        self.apply_now(batch);
+    }
+
+    fn apply_now(&mut self, batch: Batch<Waiter>) {
+        if self.stuck {
+            return;
+        }
         self.bytes += batch.submitted_bytes() as u64;
         self.count(&batch);
         if let Err(error) = self.applier.apply_batch(batch) {
             tracing::error!(%error, "nothing more is acknowledged");
             self.observer.stuck(&error.to_string());
             self.stuck = true;
-            return;
-        }
-        if self.is_due() {
-            self.checkpoint();
         }
     }
 

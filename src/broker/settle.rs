@@ -34,7 +34,7 @@ impl Broker {
         }
         let positions = std::mem::take(settled);
         let record = Record::Settle { queue: handle.session.id, positions };
-        if self.submit(None, &record).is_err()
+        if self.submit_in_time(&record).is_err()
             && let Record::Settle { positions, .. } = record
         {
             // Kept for the next read batch: without the record a restart would send these again.

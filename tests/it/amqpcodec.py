@@ -256,7 +256,10 @@ def property_block(properties):
         if value is None:
             continue
         flags |= 1 << bit
-        out += struct.pack(NUMBERS[kind], value) if kind in NUMBERS else {"shortstr": shortstr, "table": table}[kind](value)
+        if kind in NUMBERS:
+            out += struct.pack(NUMBERS[kind], value)
+        else:
+            out += (shortstr if kind == "shortstr" else table)(value)
     return struct.pack("!H", flags) + out
 
 

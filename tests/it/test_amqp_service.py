@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from amqpcodec import HEARTBEAT, frame, method_frame, publish_frames
-from harness import wait_until
+from harness import DEADLINE, wait_until
 from rawamqp import Connection, Refused, Timeout
 
 pytestmark = pytest.mark.rialto
@@ -164,11 +164,14 @@ def test_heartbeats_flow_while_a_publisher_is_busy(broker, amqp):
     channel = amqp(broker, heartbeat=1)
     channel.call("queue.declare", queue="q", durable=True)
     connection, stop = channel.connection, threading.Event()
+    # Of its own, so that the short waits of the reader are not the writer's.
+    writer = connection.socket.dup()
+    writer.settimeout(DEADLINE)
 
     def publish():
         data = publish_frames(1, "", "q", b"x" * 1000, PERSISTENT) * 50
         while not stop.is_set():
-            connection.send(data)
+            writer.sendall(data)
 
     thread = threading.Thread(target=publish)
     thread.start()
@@ -177,6 +180,7 @@ def test_heartbeats_flow_while_a_publisher_is_busy(broker, amqp):
     finally:
         stop.set()
         thread.join()
+        writer.close()
     channel.call("queue.purge", queue="q")
 
 

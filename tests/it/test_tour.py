@@ -1,8 +1,9 @@
-"""Runs docs/tour.md: its shell blocks, as they stand there, in one shell on free ports (issue 3, item 6)."""
+"""Runs docs/tour.md: its shell blocks, as they stand there, in one shell on free ports (issue 3, item 6; issue 4)."""
 
 import os
 import re
 import subprocess
+import sys
 
 import pytest
 
@@ -19,8 +20,9 @@ def test_the_tour_does_what_it_says(tmp_path):
     assert len(blocks()) >= 6
     script = "set -u\ntrap 'kill -9 $(jobs -p) 2> /dev/null; cat \"$TOUR/broker.log\" >&2' ERR\nset -eE\n"
     script += "\n".join(blocks())
-    environment = {**os.environ, "RIALTO": binary(), "TMPDIR": str(tmp_path), "NO_COLOR": "1"}
-    for name in ("MQTT", "MQTTS", "KAFKA", "ADMIN"):
+    environment = {**os.environ, "RIALTO": binary(), "PYTHON": sys.executable, "TMPDIR": str(tmp_path),
+                   "NO_COLOR": "1"}
+    for name in ("MQTT", "MQTTS", "AMQP", "KAFKA", "ADMIN"):
         environment[name] = str(free_port())
     shell = subprocess.Popen(["bash", "-c", script], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
                              env=environment, cwd=tmp_path, start_new_session=True)
@@ -31,10 +33,11 @@ def test_the_tour_does_what_it_says(tmp_path):
         os.killpg(shell.pid, 9)
         raise AssertionError("the tour hangs:\n" + shell.communicate()[0]) from None
     assert shell.returncode == 0, said
-    for line in ("60 readings acknowledged", "in the log: 60 of 60", "watched: 60 of 60", "the broker is dead",
-                 "the broker said goodbye"):
+    for line in ("60 readings acknowledged", "in the log: 60 of 60", "watched: 60 of 60", "in the queue: 60 of 60",
+                 "the broker has confirmed the command", "the broker is dead", "the broker said goodbye"):
         assert line in said, f"{line!r} is missing:\n{said}"
-    for name in ("mqtt", "mqtts", "kafka", "admin"):
+    assert re.search(r"^command: factory/[^/ ]+/set/interval 5$", said, re.M), said
+    for name in ("mqtt", "mqtts", "amqp", "kafka", "admin"):
         assert f"listening {name} " in said
     for name in ("ca.crt", "server.crt", "server.key", "client.crt", "client.key"):
         assert name in said

@@ -19,6 +19,9 @@ use super::super::record::{Condition, ReplayItem, RoutedAppend, SetMember};
 use super::super::via::Via;
 use super::Applier;
 
+/// Bytes of bodies in memory up to which they are slices of journal batches.
+const SLICES_BYTES_MAX: usize = 4 << 20;
+
 /// The fields of a publish record.
 pub(super) struct DurablePublish<'a> {
     pub(super) vhost: &'a str,
@@ -58,7 +61,7 @@ impl Applier {
             }
             return verdict;
         }
-        let stored = Stored::counted(publish.message.clone(), &self.broker.memory);
+        let stored = self.body(publish.message.clone());
         for member in members() {
             let via = member.via.as_ref();
             if self.enqueue_declared(lsn, &stored, &message, member.queue, via) {
@@ -81,6 +84,16 @@ impl Applier {
             self.broker.retained.apply(publish.vhost, message.topic, lsn, value);
         }
         Outcome::Done
+    }
+
+    /// A body is a slice of its journal batch. When messages pile up they get memory of their own instead: of a
+    /// batch that is mostly gone, or was given more room than it needed, nothing is then kept for their sake.
+    fn body(&self, message: Bytes) -> Arc<Stored> {
+        let memory = &self.broker.memory;
+        if memory.used() < SLICES_BYTES_MAX {
+            return Stored::counted(message, memory);
+        }
+        Stored::counted(Bytes::copy_from_slice(&message), memory)
     }
 
     fn judge(&mut self, condition: Condition, refused: bool) -> Outcome {

@@ -45,7 +45,7 @@ impl Broker {
             return;
         }
         let record = Record::SettleRanges { queue: queue.id, ranges: ranges(&mut positions) };
-        if self.submit(None, &record).is_err() && !queue.is_gone() {
+        if self.submit_in_time(&record).is_err() && !queue.is_gone() {
             // Kept for the next time: without the record a restart would hand these out again.
             queue.inner.lock().to_settle.append(&mut positions);
         }

@@ -11,6 +11,9 @@ use crate::store::scratch::ScratchBody;
 
 use super::meter::{Charge, Meter};
 
+/// What a body in memory takes beside its bytes, about.
+const OVERHEAD_BYTES: usize = 192;
+
 /// A message's encoded body, shared by every queue that holds it.
 #[derive(Debug)]
 pub struct Stored {
@@ -38,7 +41,7 @@ impl Stored {
     /// A body that counts in `meter` as long as it is in memory.
     #[must_use]
     pub fn counted(bytes: Bytes, meter: &Arc<Meter>) -> Arc<Self> {
-        let charge = OnceLock::from(Charge::forced(meter, bytes.len()));
+        let charge = OnceLock::from(Charge::forced(meter, bytes.len() + OVERHEAD_BYTES));
         Arc::new(Self { bytes, disk: OnceLock::new(), spilled: OnceLock::new(), charge })
     }
 
@@ -48,7 +51,7 @@ impl Stored {
         if self.charge.get().is_some() {
             return true;
         }
-        let charge = Charge::new(meter, self.bytes.len());
+        let charge = Charge::new(meter, self.bytes.len() + OVERHEAD_BYTES);
         // Another thread's charge is as good; this one's is then given back.
         charge.is_some_and(|charge| self.charge.set(charge).is_ok() || self.charge.get().is_some())
     }

@@ -87,30 +87,7 @@ impl<'a> Record<'a> {
             kind::DROP_RETAINED => {
                 Self::DropRetained { vhost: r.str()?, topic: r.str()?, value: Lsn(r.varint()?) }
             }
-            kind::DECLARE_EXCHANGE => Self::DeclareExchange {
-                vhost: r.str()?,
-                name: r.str()?,
-                kind: r.str()?,
-                auto_delete: r.bool()?,
-                internal: r.bool()?,
-                arguments: r.bytes()?,
-            },
-            kind::DELETE_EXCHANGE => Self::DeleteExchange { vhost: r.str()?, name: r.str()? },
-            kind::BIND => Self::Bind(Binding::decode(&mut r)?),
-            kind::UNBIND => Self::Unbind(Binding::decode(&mut r)?),
-            kind::DECLARE_QUEUE => Self::DeclareQueue {
-                id: queue(&mut r)?,
-                vhost: r.str()?,
-                name: r.str()?,
-                auto_delete: r.bool()?,
-                arguments: r.bytes()?,
-            },
-            kind::DELETE_QUEUE => Self::DeleteQueue { id: queue(&mut r)? },
-            kind::SETTLE_RANGES => Self::SettleRanges {
-                queue: queue(&mut r)?,
-                ranges: many(&mut r, 2, |r| Ok((r.varint()?, r.varint()?)))?,
-            },
-            kind::BARRIER => Self::Barrier,
+            kind @ kind::DECLARE_EXCHANGE..=kind::BARRIER => topology(kind, &mut r)?,
             other => {
                 let found = u64::from(other);
                 return Err(CodecError::Value { what: "record kind", found, at });
@@ -119,6 +96,36 @@ impl<'a> Record<'a> {
         r.finish()?;
         Ok(record)
     }
+}
+
+/// Records about exchanges, bindings and declared queues.
+fn topology<'a>(kind: u8, r: &mut Reader<'a>) -> Result<Record<'a>, CodecError> {
+    Ok(match kind {
+        kind::DECLARE_EXCHANGE => Record::DeclareExchange {
+            vhost: r.str()?,
+            name: r.str()?,
+            kind: r.str()?,
+            auto_delete: r.bool()?,
+            internal: r.bool()?,
+            arguments: r.bytes()?,
+        },
+        kind::DELETE_EXCHANGE => Record::DeleteExchange { vhost: r.str()?, name: r.str()? },
+        kind::BIND => Record::Bind(Binding::decode(r)?),
+        kind::UNBIND => Record::Unbind(Binding::decode(r)?),
+        kind::DECLARE_QUEUE => Record::DeclareQueue {
+            id: queue(r)?,
+            vhost: r.str()?,
+            name: r.str()?,
+            auto_delete: r.bool()?,
+            arguments: r.bytes()?,
+        },
+        kind::DELETE_QUEUE => Record::DeleteQueue { id: queue(r)? },
+        kind::SETTLE_RANGES => Record::SettleRanges {
+            queue: queue(r)?,
+            ranges: many(r, 2, |r| Ok((r.varint()?, r.varint()?)))?,
+        },
+        _ => Record::Barrier,
+    })
 }
 
 fn publish(mut r: Reader<'_>) -> Result<Record<'_>, CodecError> {

@@ -10,7 +10,8 @@ use crate::model::qos::QoS;
 use crate::store::bodies::BodyRef;
 
 /// Version, QoS 1 with an expiry, accepted at, expires at, topic, properties, client, user, payload.
-const MESSAGE: &[u8] = b"\x01\x09\xe8\x03\0\0\0\0\0\0\xd0\x07\0\0\0\0\0\0\x03a/b\x02\x01\x01\x01c\x01uxyz";
+const MESSAGE: &[u8] =
+    b"\x01\x09\xe8\x03\0\0\0\0\0\0\xd0\x07\0\0\0\0\0\0\x03a/b\x02\x01\x01\x01c\x01uxyz";
 /// Version, kind, vhost, no condition, set 5, a member with a subscription identifier, not retained, two appends.
 const PUBLISH: &[u8] = b"\x01\x01\x01/\0\x01\x05\x01\xac\x02\x01\x01\x01\x07\0\0\0\0\x02\
     \x01\0\0\0\x02\0\0\0\x01\x01k\x03\0\0\0\x04\0\0\0\0";
@@ -73,10 +74,8 @@ fn a_message_is_read() {
 
 #[test]
 fn a_set_is_read() {
-    let members = vec![
-        member(9, QoS::ExactlyOnce, false, &[]),
-        member(10, QoS::AtLeastOnce, true, &[]),
-    ];
+    let members =
+        vec![member(9, QoS::ExactlyOnce, false, &[]), member(10, QoS::AtLeastOnce, true, &[])];
     let expected = Record::DefineSet { id: SetId(5), members };
     assert_eq!(Record::decode(DEFINE_SET), Ok(expected.clone()));
     assert_eq!(encoded(&expected), DEFINE_SET);

@@ -112,7 +112,13 @@ impl<P: Protocol> Drop for Connection<P> {
 }
 
 /// Serves one connection until either side ends it.
-pub async fn drive<P: Protocol>(stream: Stream, protocol: P, clock: Clock) {
+///
+/// No `async fn`, which would keep room for its arguments beside what they were moved into.
+pub fn drive<P: Protocol>(
+    stream: Stream,
+    protocol: P,
+    clock: Clock,
+) -> impl Future<Output = ()> + Send {
     let mut connection = Connection {
         stream,
         protocol,
@@ -126,11 +132,15 @@ pub async fn drive<P: Protocol>(stream: Stream, protocol: P, clock: Clock) {
         farewell: None,
         over: false,
     };
-    poll_fn(|cx| connection.poll(cx)).await;
-    connection.leave();
-    if connection.ended == Some(Ended::ByProtocol) {
-        // A failed goodbye changes nothing: the peer is gone already, or will not hear it.
-        drop(tokio::time::timeout(LINGER, connection.say_goodbye()).await);
+    async move {
+        poll_fn(|cx| connection.poll(cx)).await;
+        connection.leave();
+        if connection.ended == Some(Ended::ByProtocol) {
+            // A failed goodbye changes nothing: the peer is gone already, or will not hear it. Its buffer is no
+            // part of every connection.
+            let goodbye = Box::pin(connection.say_goodbye());
+            drop(tokio::time::timeout(LINGER, goodbye).await);
+        }
     }
 }
 

@@ -50,6 +50,15 @@ pub trait Journal<W: Send>: Send + Sync {
         fill: &mut dyn FnMut(Lsn, &mut Vec<u8>),
     ) -> Result<Lsn, SubmitError>;
 
+    /// Appends a record that nobody waits for: it is written with the next one that somebody may wait for, or
+    /// within milliseconds.
+    ///
+    /// # Errors
+    /// As [`Self::submit_with`].
+    fn submit_in_time(&self, fill: &mut dyn FnMut(Lsn, &mut Vec<u8>)) -> Result<Lsn, SubmitError> {
+        self.submit_with(None, fill)
+    }
+
     /// The last LSN given out. Taken under the submit lock: whatever the caller did before it is seen by every
     /// submitter that gets a higher LSN.
     fn last_lsn(&self) -> Lsn;

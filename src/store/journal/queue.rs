@@ -2,6 +2,8 @@
 //!
 //! One lock gives a record its place: the LSN, and its bytes at the end of the batch being filled. The bound
 //! in bytes is soft: a record is never refused for it, but who submits is told to stop reading.
+//!
+//! Records that nobody waits for do not wake the writer: a sync of their own would hold up whoever comes next.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -16,7 +18,21 @@ use crate::store::journal::batch::{HEADER, RECORD_PREFIX};
 use crate::store::journal::{JournalState, OnRoom, RECORD_BYTES_MAX, SubmitError};
 
 /// Smallest and largest buffer that a batch starts with; between them the last batch's length decides.
-const BUFFER_BYTES: (usize, usize) = (4 * 1024, 1024 * 1024);
+const BUFFER_BYTES: (usize, usize) = (4 * 1024, 2 * 1024 * 1024);
+
+/// How long records that nobody waits for may wait for company.
+const PATIENCE: Duration = Duration::from_millis(5);
+
+/// What the writer does.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Writer {
+    /// It looks for work before it sleeps.
+    Awake,
+    /// It sleeps for [`PATIENCE`] at most, then writes whatever there is.
+    Dozing,
+    /// It sleeps until it is woken.
+    Asleep,
+}
 
 /// Records that will be written as one batch.
 pub(super) struct Chunk<W> {
@@ -31,7 +47,9 @@ pub(super) struct Chunk<W> {
 
 impl<W> Chunk<W> {
     fn new(first_lsn: u64, capacity: usize) -> Self {
-        let mut buffer = Vec::with_capacity(capacity.clamp(BUFFER_BYTES.0, BUFFER_BYTES.1));
+        // Of few sizes, so that a buffer that was given back serves the next batch.
+        let capacity = capacity.clamp(BUFFER_BYTES.0, BUFFER_BYTES.1).next_power_of_two();
+        let mut buffer = Vec::with_capacity(capacity);
         buffer.resize(HEADER, 0);
         Self { buffer, first_lsn, count: 0, waiters: Vec::new(), whole: HEADER }
     }
@@ -42,8 +60,9 @@ pub(super) struct Queue<W> {
     open: Chunk<W>,
     /// Full batches before the open one.
     closed: VecDeque<Chunk<W>>,
-    /// The writer sleeps.
-    idle: bool,
+    writer: Writer,
+    /// A record is there that somebody may wait for.
+    urgent: bool,
     /// No more submissions; the writer ends when all is written.
     ended: bool,
     failing: Option<(u32, Arc<str>)>,
@@ -68,7 +87,8 @@ impl<W> Shared<W> {
                 next_lsn: next_lsn.0,
                 open: Chunk::new(next_lsn.0, 0),
                 closed: VecDeque::new(),
-                idle: false,
+                writer: Writer::Awake,
+                urgent: false,
                 ended: false,
                 failing: None,
             }),
@@ -85,6 +105,22 @@ impl<W> Shared<W> {
     pub(super) fn submit(
         &self,
         waiter: Option<W>,
+        fill: impl FnOnce(Lsn, &mut Vec<u8>),
+    ) -> Result<Lsn, SubmitError> {
+        self.put(waiter, true, fill)
+    }
+
+    pub(super) fn submit_in_time(
+        &self,
+        fill: impl FnOnce(Lsn, &mut Vec<u8>),
+    ) -> Result<Lsn, SubmitError> {
+        self.put(None, false, fill)
+    }
+
+    fn put(
+        &self,
+        waiter: Option<W>,
+        urgent: bool,
         fill: impl FnOnce(Lsn, &mut Vec<u8>),
     ) -> Result<Lsn, SubmitError> {
         let mut queue = self.queue.lock();
@@ -105,7 +141,15 @@ impl<W> Shared<W> {
         if pending > self.submit_bytes_max {
             self.full.store(true, Ordering::SeqCst);
         }
-        let wake = std::mem::take(&mut queue.idle);
+        queue.urgent |= urgent || !queue.closed.is_empty();
+        let wake = match queue.writer {
+            Writer::Awake => false,
+            Writer::Dozing => queue.urgent,
+            Writer::Asleep => true,
+        };
+        if wake {
+            queue.writer = Writer::Awake;
+        }
         drop(queue);
         if wake {
             self.work.notify_one();
@@ -176,19 +220,27 @@ impl<W> Shared<W> {
     /// What is to be written next; waits for it, `None` when there will be nothing more.
     pub(super) fn take(&self) -> Option<Chunk<W>> {
         let mut queue = self.queue.lock();
+        let mut rested = false;
         loop {
             if let Some(chunk) = queue.closed.pop_front() {
                 return Some(chunk);
             }
-            if queue.open.count > 0 {
+            if queue.open.count > 0 && (queue.urgent || queue.ended || rested) {
+                queue.urgent = false;
                 return Some(queue.replace_open());
             }
             if queue.ended {
                 return None;
             }
-            queue.idle = true;
-            self.work.wait(&mut queue);
-            queue.idle = false;
+            if rested {
+                queue.writer = Writer::Asleep;
+                self.work.wait(&mut queue);
+                rested = false;
+            } else {
+                queue.writer = Writer::Dozing;
+                rested = self.work.wait_for(&mut queue, PATIENCE).timed_out();
+            }
+            queue.writer = Writer::Awake;
         }
     }
 

@@ -14,10 +14,11 @@ use parking_lot::{Condvar, Mutex};
 use crate::store::disk::{Disk, DiskFile};
 use crate::store::journal::segments::Named;
 
-/// Zeros are written in pieces of this size…
-const PIECE_BYTES: usize = 1024 * 1024;
+/// Zeros are written in pieces of this size: the kernel keeps a file in its cache in such pieces, and every later
+/// write and sync looks at all of the piece that it touches.
+const PIECE_BYTES: usize = 16 * 1024;
 /// …and synced every so many pieces, so that the journal's own syncs never wait behind a whole segment.
-const PIECES_PER_SYNC: u64 = 4;
+const PIECES_PER_SYNC: u64 = 256;
 
 /// Suffix of an empty segment ready for use.
 pub(super) const READY: &str = ".free";

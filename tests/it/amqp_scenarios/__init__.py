@@ -184,5 +184,5 @@ def play(name, port):
     return stage.notes
 
 
-for _part in ("connection", "exchanges", "queues", "consumers", "publishing"):
+for _part in ("connection", "exchanges", "queues", "limits", "consumers", "publishing"):
     importlib.import_module(f"amqp_scenarios.{_part}")

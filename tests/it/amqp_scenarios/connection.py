@@ -59,7 +59,8 @@ def login_malformed(stage):
                            ("authorization id", {"response": b"guest\0guest\0guest"}),
                            ("two parts", {"response": b"guest\0guest"}),
                            ("nothing", {"response": b""}),
-                           ("table without password", {"mechanism": "AMQPLAIN", "response": table({"LOGIN": "x"})[4:]})]:
+                           ("table without password", {"mechanism": "AMQPLAIN",
+                                                      "response": table({"LOGIN": "x"})[4:]})]:
         connection = opened[label] = stage.raw()
         connection.hello()
         connection.start_ok(**options)
@@ -231,7 +232,8 @@ def channel_closing(stage):
     stage.try_("opened again", lambda: channel.open() and "opened")
     channel.send("queue.declare", queue="nowhere.to.be.found", passive=True)
     # Behind the error everything is ignored until close-ok, channel.open too.
-    connection.send(method_frame(1, "queue.declare", queue="amq.refused") + method_frame(1, "basic.ack", delivery_tag=9))
+    connection.send(method_frame(1, "queue.declare", queue="amq.refused") +
+                    method_frame(1, "basic.ack", delivery_tag=9))
     stage.try_("refused", lambda: channel.answer("nothing"))
     stage.try_("opened after a refusal", lambda: channel.open() and "opened")
     stage.try_("and works", lambda: channel.call("channel.flow", active=True))

@@ -207,7 +207,8 @@ def tags_that_are_unknown(stage):
         return channel
 
     for label, method, options in [
-        ("ack 5", "basic.ack", {"delivery_tag": 5}), ("ack 5 multiple", "basic.ack", {"delivery_tag": 5, "multiple": True}),
+        ("ack 5", "basic.ack", {"delivery_tag": 5}),
+        ("ack 5 multiple", "basic.ack", {"delivery_tag": 5, "multiple": True}),
         ("ack 0", "basic.ack", {"delivery_tag": 0}), ("reject 5", "basic.reject", {"delivery_tag": 5}),
         ("nack 5", "basic.nack", {"delivery_tag": 5}), ("nack 0", "basic.nack", {"delivery_tag": 0}),
     ]:
@@ -298,7 +299,8 @@ def requeue_to_a_running_consumer(stage):
 
 @scenario
 def channels_give_back_what_they_hold(stage):
-    for label, ending in [("channel closed", lambda c: c.close()), ("connection closed", lambda c: c.connection.close()),
+    for label, ending in [("channel closed", lambda c: c.close()),
+                          ("connection closed", lambda c: c.connection.close()),
                           ("connection cut", lambda c: c.connection.cut())]:
         queue = stage.queue("q " + label)
         stage.fill(queue, *numbers(5))
@@ -385,6 +387,7 @@ def acks_with_a_bit_too_many(stage):
     stage.fill(queue, "a", "b")
     channel.get(queue)
     channel.get(queue)
-    stage.after("reject and requeue of the last", channel, lambda c: c.send("basic.reject", delivery_tag=2, requeue=True))
+    stage.after("reject and requeue of the last", channel,
+                lambda c: c.send("basic.reject", delivery_tag=2, requeue=True))
     stage.after("the first", channel, lambda c: c.send("basic.ack", delivery_tag=1))
     stage.after("the last again", channel, lambda c: c.send("basic.ack", delivery_tag=2))

@@ -202,7 +202,8 @@ def topic_words(stage):
 @scenario
 def headers_exchange(stage):
     bindings = {
-        "none": {}, "all of two": {"x-match": "all", "a": 1, "b": "two"}, "any of two": {"x-match": "any", "a": 1, "b": "two"},
+        "none": {}, "all of two": {"x-match": "all", "a": 1, "b": "two"},
+        "any of two": {"x-match": "any", "a": 1, "b": "two"},
         "default is all": {"a": 1, "b": "two"}, "any of nothing": {"x-match": "any"},
         "present": {"x-match": "all", "a": None}, "a double": {"a": 1.0}, "a long": {"a": Typed("l", 1)},
         "a short": {"a": Typed("s", 1)}, "text": {"a": "1"}, "bytes": {"b": Typed("x", b"two")},

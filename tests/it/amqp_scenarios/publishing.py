@@ -124,7 +124,8 @@ def expired_messages(stage):
 def properties_cross_untouched(stage):
     queue = stage.queue("q")
     deep = {"b": Typed("b", -1), "B": Typed("B", 255), "s": Typed("s", -300), "u": Typed("u", 65535), "I": -70_000,
-            "i": Typed("i", 4_000_000_000), "l": -2**40, "L": Typed("L", -5), "f": Typed("f", 1.5), "d": 2.25, "t": True,
+            "i": Typed("i", 4_000_000_000), "l": -2**40, "L": Typed("L", -5), "f": Typed("f", 1.5), "d": 2.25,
+            "t": True,
             "D": Typed("D", (2, 314)), "S": "text", "x": b"\0\xff", "T": Typed("T", 1_700_000_000), "V": None,
             "F": {"in": {"deeper": [1, "two", {"three": None}]}}, "A": [1, [2, [3]]], "": "empty key"}
     every = {"content_type": "text/plain", "content_encoding": "gzip", "headers": deep, "delivery_mode": 2,

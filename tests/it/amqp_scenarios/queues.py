@@ -45,7 +45,8 @@ def queue_inequivalent(stage):
     stage.queue("durable", durable=True)
     stage.queue("auto", auto_delete=True)
     for label, word, options in [
-        ("the same", "plain", {}), ("durable", "plain", {"durable": True}), ("auto_delete", "plain", {"auto_delete": True}),
+        ("the same", "plain", {}), ("durable", "plain", {"durable": True}),
+        ("auto_delete", "plain", {"auto_delete": True}),
         ("exclusive", "plain", {"exclusive": True}), ("not durable", "durable", {}), ("not auto_delete", "auto", {}),
         ("passive with everything wrong", "plain", {"passive": True, "durable": True, "exclusive": True}),
         ("an argument nobody knows", "plain", {"arguments": {"x-whatever": 1}}),
@@ -62,7 +63,8 @@ def queue_inequivalent_arguments(stage):
         ("the same", same), ("another order", dict(reversed(same.items()))),
         ("another width", {**same, "x-max-length": Typed("l", 10), "x-message-ttl": Typed("u", 60_000)}),
         ("none", {}), ("one less", {"x-max-length": 10, "x-message-ttl": 60_000}),
-        ("another length", {**same, "x-max-length": 11}), ("another overflow", {**same, "x-overflow": "reject-publish"}),
+        ("another length", {**same, "x-max-length": 11}),
+        ("another overflow", {**same, "x-overflow": "reject-publish"}),
         ("one more", {**same, "x-expires": 1000}), ("classic", {**same, "x-queue-type": "classic"}),
     ]:
         stage.ask(label, "queue.declare", queue=stage.name("q"), arguments=arguments)

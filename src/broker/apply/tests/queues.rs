@@ -7,9 +7,12 @@ use proptest::prelude::*;
 
 use crate::auth::principal::Principal;
 use crate::broker::declared::queue::DeclaredQueue;
-use crate::broker::exchanges::verbs::QueueDeclaration;
+use crate::broker::exchanges::verbs::{BindingSpec, QueueDeclaration};
 use crate::broker::message::{Form, Message};
+use crate::broker::publish::Publisher;
+use crate::broker::publish::exchange::ExchangePublication;
 use crate::broker::record::{Condition, Record, SetMember};
+use crate::broker::sessions::registry::NOBODY;
 use crate::broker::testbed::Bed;
 use crate::broker::testbed::client::waiter;
 use crate::broker::via::Via;
@@ -20,6 +23,8 @@ use crate::model::ids::ConnectionId;
 use crate::model::qos::QoS;
 
 const QUEUES: [&str; 3] = ["plain", "short", "refusing"];
+/// Binding keys; messages have those without a wildcard.
+const KEYS: [&str; 5] = ["a", "a.b", "r.1", "#", "*.b"];
 const CONNECTION: ConnectionId = ConnectionId(1);
 
 /// What may be done with declared queues.
@@ -30,6 +35,9 @@ pub(super) enum QueueStep {
     Publish { queues: Vec<usize>, length: usize, expires_in_ms: Option<u64>, via: bool },
     Take { queue: usize, count: usize, settle: bool },
     Purge { queue: usize },
+    Bind { queue: usize, key: usize },
+    Unbind { queue: usize, key: usize },
+    Send { key: usize, persistent: bool, length: usize },
 }
 
 pub(super) fn step() -> impl Strategy<Value = QueueStep> {
@@ -46,6 +54,11 @@ pub(super) fn step() -> impl Strategy<Value = QueueStep> {
         5 => (queue(), 1usize..5, prop::bool::weighted(0.8))
             .prop_map(|(queue, count, settle)| QueueStep::Take { queue, count, settle }),
         1 => queue().prop_map(|queue| QueueStep::Purge { queue }),
+        3 => (queue(), 0..KEYS.len()).prop_map(|(queue, key)| QueueStep::Bind { queue, key }),
+        1 => (queue(), 0..KEYS.len()).prop_map(|(queue, key)| QueueStep::Unbind { queue, key }),
+        5 => (0..3usize, prop::bool::weighted(0.8), 0usize..200).prop_map(
+            |(key, persistent, length)| QueueStep::Send { key, persistent, length }
+        ),
     ]
 }
 
@@ -68,6 +81,7 @@ fn find(bed: &Bed, queue: usize) -> Option<Arc<DeclaredQueue>> {
     bed.broker.find_queue(&Principal::anonymous(), CONNECTION, QUEUES[queue]).ok()
 }
 
+#[expect(clippy::too_many_lines, reason = "a flat match over every kind of step")]
 pub(super) fn run(bed: &Bed, step: &QueueStep, now_ms: u64) {
     let (broker, who) = (&bed.broker, Principal::anonymous());
     match step {
@@ -120,7 +134,33 @@ pub(super) fn run(bed: &Bed, step: &QueueStep, now_ms: u64) {
             let Some(queue) = find(bed, *queue) else { return };
             broker.purge(&who, &queue, CONNECTION, || waiter().0, now_ms).unwrap();
         }
+        // There may be no such queue.
+        QueueStep::Bind { queue, key } => {
+            broker.bind_queue(&who, CONNECTION, &binding(*queue, *key), || waiter().0).ok();
+        }
+        QueueStep::Unbind { queue, key } => {
+            broker.unbind_queue(&who, CONNECTION, &binding(*queue, *key), || waiter().0).ok();
+        }
+        QueueStep::Send { key, persistent, length } => {
+            let counters = LocalCounters::new(Protocol::Mqtt);
+            let mut publisher = Publisher::new(broker, who, "".into(), NOBODY, counters);
+            let publication = ExchangePublication {
+                exchange: "amq.topic",
+                keys: &[KEYS[*key]],
+                properties: &[0, 0],
+                payload: &vec![b'y'; *length],
+                persistent: *persistent,
+                expires_in_ms: None,
+            };
+            let told = || Some(waiter().0);
+            broker.publish_to_exchange(&mut publisher, &publication, told, now_ms).unwrap();
+        }
     }
+}
+
+/// From the topic tree: what MQTT clients publish goes there too.
+fn binding(queue: usize, key: usize) -> BindingSpec<'static> {
+    BindingSpec { source: "amq.topic", destination: QUEUES[queue], key: KEYS[key], arguments: &[] }
 }
 
 fn publish(

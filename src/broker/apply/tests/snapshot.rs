@@ -1,6 +1,6 @@
 //! Everything durable of a broker, to be compared. Part of the tests of `broker::apply`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 
@@ -68,6 +68,7 @@ pub(super) struct Snapshot {
     sets: BTreeMap<u64, Vec<SetMember>>,
     sessions: BTreeMap<u64, SessionView>,
     declared: BTreeMap<u64, DeclaredView>,
+    bindings: BTreeSet<(String, String, String)>,
     logs: BTreeMap<u32, LogView>,
     retained: BTreeMap<String, (u64, Vec<u8>)>,
 }
@@ -121,6 +122,12 @@ fn session(broker: &Broker, session: &Session) -> SessionView {
     }
 }
 
+fn bindings(broker: &Broker) -> BTreeSet<(String, String, String)> {
+    let applied = broker.exchanges.applied.lock();
+    let all = applied.bindings();
+    all.map(|one| (one.source.clone(), one.destination.clone(), one.key.clone())).collect()
+}
+
 fn logs(broker: &Broker) -> BTreeMap<u32, LogView> {
     let view = |log: &crate::broker::logs::log::LogState| LogView {
         vhost: log.vhost.clone(),
@@ -169,6 +176,7 @@ pub(super) fn snapshot(bed: &Bed) -> Snapshot {
         sets: sets.collect(),
         sessions,
         declared: declared.map(|queue| (queue.id.0, self::declared(broker, queue))).collect(),
+        bindings: bindings(broker),
         logs: logs(broker),
         retained: retained(broker),
     };

@@ -157,6 +157,22 @@ impl Town {
         self.bed.sync();
     }
 
+    /// The same when an end may be missing.
+    pub(super) fn try_bind(&mut self, source: &str, destination: &str, key: &str) {
+        let spec = BindingSpec { source, destination, key, arguments: &[] };
+        self.bed.broker.bind_queue(&self.who, OWN, &spec, unheard).ok();
+    }
+
+    pub(super) fn try_unbind(&mut self, source: &str, destination: &str, key: &str) {
+        let spec = BindingSpec { source, destination, key, arguments: &[] };
+        self.bed.broker.unbind_queue(&self.who, OWN, &spec, unheard).ok();
+    }
+
+    pub(super) fn try_chain(&mut self, source: &str, destination: &str, key: &str) {
+        let spec = BindingSpec { source, destination, key, arguments: &[] };
+        self.bed.broker.bind_exchange(&self.who, OWN, &spec, unheard).ok();
+    }
+
     /// A queue bound once.
     pub(super) fn bound(
         &mut self,

@@ -1,0 +1,173 @@
+//! What a restart finds, against what was promised before the cut. Part of the crash tests of `broker`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::{EXTRAS, QUEUE, SESSIONS};
+use crate::broker::Broker;
+use crate::broker::declared::queue::DeclaredQueue;
+use crate::broker::exchanges::hits::Hits;
+use crate::broker::logs::batch::records::{batches, records};
+use crate::broker::message::Message;
+use crate::broker::queues::entry::Body;
+use crate::broker::queues::queue::Queue;
+use crate::broker::sessions::session::Session;
+use crate::model::topic::TopicFilter;
+
+/// What a restart finds, by the messages' numbers.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    /// In the session that keeps everything.
+    pub(super) kept: Vec<u64>,
+    /// In the session that acknowledges some.
+    left: Vec<u64>,
+    /// In the queue whose consumers acknowledge some.
+    queued: Vec<u64>,
+    logged: Vec<u64>,
+    retained: BTreeMap<String, u64>,
+    /// Queues that come and go, and whether they are bound.
+    pub(super) extras: BTreeMap<usize, (Vec<u64>, bool)>,
+}
+
+/// What was promised before the cut.
+#[derive(Debug, Default)]
+pub(super) struct Promised {
+    pub(super) published: BTreeSet<u64>,
+    pub(super) retained: BTreeMap<String, u64>,
+    /// Messages that no restart keeps.
+    pub(super) transient: BTreeSet<u64>,
+    /// Taken by a receiver, whether the record was synced or not.
+    pub(super) taken: BTreeSet<u64>,
+    pub(super) taken_for_good: BTreeSet<u64>,
+    /// The same at the queue.
+    pub(super) fetched: BTreeSet<u64>,
+    pub(super) fetched_for_good: BTreeSet<u64>,
+    /// What went into each life of a queue that comes and goes.
+    pub(super) lives: BTreeMap<usize, Vec<Vec<u64>>>,
+    /// Such queues whose client was told that they are declared and bound, and that nobody deleted since.
+    pub(super) bound: BTreeSet<usize>,
+    pub(super) next: u64,
+}
+
+/// The number at the front of a payload.
+pub(super) fn number(payload: &[u8]) -> u64 {
+    let text = std::str::from_utf8(payload).unwrap();
+    text.split('.').next().unwrap().parse().unwrap()
+}
+
+/// Positions and numbers of what waits.
+pub(super) fn numbers(broker: &Broker, queue: &Queue) -> Vec<(u64, u64)> {
+    let read = |body: &Body| match body {
+        Body::Memory(stored) => stored.bytes.clone(),
+        Body::Disk(reference) => broker.bodies.read(*reference).unwrap(),
+        Body::Sent | Body::Scratch(_) => panic!("a durable body is not durable"),
+    };
+    queue
+        .iter()
+        .filter(|(_, entry)| !entry.is_settled())
+        .map(|(position, entry)| {
+            (position, number(Message::decode(&read(&entry.body)).unwrap().payload))
+        })
+        .collect()
+}
+
+pub(super) fn session(broker: &Broker, name: &str) -> Option<Arc<Session>> {
+    broker.sessions.all().into_iter().find(|session| &*session.key.client_id == name)
+}
+
+/// The queue of a name, as the restart made it.
+pub(super) fn queue(broker: &Broker, name: &str) -> Option<Arc<DeclaredQueue>> {
+    broker.exchanges.vhost("/").unwrap().queue(name)
+}
+
+fn in_queue(broker: &Broker, queue: &DeclaredQueue) -> Vec<u64> {
+    let inner = queue.inner.lock();
+    numbers(broker, &inner.ledger.queue).into_iter().map(|(_, number)| number).collect()
+}
+
+/// Whether messages of topic `t/{extra}` go into the queue.
+fn is_bound(broker: &Broker, extra: usize) -> bool {
+    let mut hits = Hits::default();
+    broker.exchanges.vhost("/").unwrap().route_from_tree(&format!("t.{extra}"), || None, &mut hits);
+    hits.queues.iter().any(|queue| *queue.name == *EXTRAS[extra])
+}
+
+pub(super) fn found(broker: &Broker) -> Found {
+    let in_session = |name: &str| -> Vec<u64> {
+        let session = session(broker, name).expect("the session is there");
+        let inner = session.inner.lock();
+        numbers(broker, &inner.queue).into_iter().map(|(_, number)| number).collect()
+    };
+    let mut logged = Vec::new();
+    if let Some(log) = broker.logs.table.by_name("/", "all") {
+        let partition = &log.partitions[0];
+        while (logged.len() as i64) < partition.end() {
+            let slice = partition.read(logged.len() as i64, 1 << 20).unwrap();
+            for record in batches(&slice.records).flat_map(|batch| records(batch).unwrap()) {
+                let record = record.unwrap();
+                assert_eq!(record.offset, logged.len() as i64);
+                logged.push(number(record.value.unwrap()));
+            }
+        }
+    }
+    let all = TopicFilter::parse("#").unwrap();
+    let retained = broker.retained.matching("/", &all).into_iter().filter_map(|slot| {
+        let bytes = broker.retained.read(&slot, &slot.applied()?).unwrap().unwrap();
+        Some((slot.topic.to_string(), number(Message::decode(&bytes).unwrap().payload)))
+    });
+    let extras = EXTRAS.iter().enumerate().filter_map(|(extra, name)| {
+        let queue = queue(broker, name)?;
+        Some((extra, (in_queue(broker, &queue), is_bound(broker, extra))))
+    });
+    Found {
+        kept: in_session(SESSIONS[0]),
+        left: in_session(SESSIONS[1]),
+        queued: in_queue(broker, &queue(broker, QUEUE).expect("the queue is there")),
+        logged,
+        retained: retained.collect(),
+        extras: extras.collect(),
+    }
+}
+
+impl Found {
+    pub(super) fn check(&self, promised: &Promised) {
+        for place in [&self.kept, &self.left, &self.queued] {
+            assert!(place.is_sorted_by(|a, b| a < b), "in order and once: {self:?}");
+        }
+        let kept: BTreeSet<u64> = self.kept.iter().copied().collect();
+        let left: BTreeSet<u64> = self.left.iter().copied().collect();
+        let queued: BTreeSet<u64> = self.queued.iter().copied().collect();
+        let lost: Vec<_> = promised.published.difference(&kept).collect();
+        assert!(lost.is_empty(), "acknowledged and lost: {lost:?}");
+        assert!(kept.is_disjoint(&promised.transient));
+        assert_eq!(self.logged, self.kept, "all or none");
+        assert!(left.is_subset(&kept), "all or none");
+        assert!(kept.difference(&left).all(|number| promised.taken.contains(number)));
+        assert!(left.is_disjoint(&promised.taken_for_good));
+        assert!(queued.is_subset(&kept), "all or none");
+        assert!(kept.difference(&queued).all(|number| promised.fetched.contains(number)));
+        assert!(queued.is_disjoint(&promised.fetched_for_good));
+        for (topic, number) in &promised.retained {
+            assert!(self.retained.get(topic) >= Some(number), "{topic}: {self:?} {promised:?}");
+        }
+        assert!(self.retained.values().all(|number| kept.contains(number)), "all or none");
+        self.check_extras(promised, &kept);
+    }
+
+    /// A queue that came and went holds all that one of its lives was given and that came to pass elsewhere.
+    fn check_extras(&self, promised: &Promised, kept: &BTreeSet<u64>) {
+        for extra in &promised.bound {
+            let is_bound = self.extras.get(extra).is_some_and(|(_, is_bound)| *is_bound);
+            assert!(is_bound, "declared, bound and lost: {extra} {self:?}");
+        }
+        for (extra, (contents, _)) in &self.extras {
+            let Some(first) = contents.first() else { continue };
+            let lives = promised.lives.get(extra).into_iter().flatten();
+            let life = lives.into_iter().find(|life| life.contains(first));
+            let life = life.expect("somebody published it there");
+            let expected: Vec<u64> =
+                life.iter().copied().filter(|number| kept.contains(number)).collect();
+            assert_eq!(*contents, expected, "all or none: {extra}");
+        }
+    }
+}
