@@ -268,6 +268,8 @@ impl Broker {
     /// The journal takes nothing; the waiter is not told.
     pub fn tell_when_applied(&self, waiter: Waiter) -> Result<(), SubmitError> {
         self.submit(Some(waiter), &Record::Barrier).map(drop)
+    }
+
     /// Submits one record that nobody waits for.
     pub(crate) fn submit_in_time(&self, record: &Record<'_>) -> Result<Lsn, SubmitError> {
         self.journal.submit_in_time(&mut |_, out| record.encode(out))
