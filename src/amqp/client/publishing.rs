@@ -47,12 +47,11 @@ impl Client {
         let prepared = prepare(&published.properties, author)
             .map_err(|fault| fault.at(MethodId::BASIC_PUBLISH))?;
         let all_keys;
-        let keys: &[&str] = if prepared.more_keys.is_empty() {
-            &[head.routing_key]
-        } else {
-            all_keys = [&[head.routing_key], &*prepared.more_keys].concat();
-            &all_keys
-        };
+        let mut keys: &[&str] = &[head.routing_key];
+        if !prepared.more_keys.is_empty() {
+            all_keys = [keys, &*prepared.more_keys].concat();
+            keys = &all_keys;
+        }
         let publication = ExchangePublication {
             exchange: head.exchange,
             keys,
