@@ -33,7 +33,7 @@ pub struct AmqpSection {
     /// Bytes of encoded frames that wait for a slow client's socket; its queues keep the rest. Default 1 MiB.
     #[serde(deserialize_with = "byte_size::deserialize")]
     pub outbound_buffer_bytes_max: usize,
-    /// Bodies of transient messages that wait in memory; what is more waits on disk. Default 64 MiB.
+    /// Bodies of transient messages that wait in memory; what is more waits on disk. Default 32 MiB.
     #[serde(deserialize_with = "byte_size::deserialize")]
     pub memory_bytes_max: usize,
     /// Bodies of transient messages that wait on disk; what is more is dropped and counted. Default 8 GiB.
@@ -60,7 +60,7 @@ impl Default for AmqpSection {
             consumers_per_channel_max: 10_000,
             unacked_per_channel_max: 100_000,
             outbound_buffer_bytes_max: 1 << 20,
-            memory_bytes_max: 64 << 20,
+            memory_bytes_max: 32 << 20,
             scratch_bytes_max: 8 << 30,
             queues_max: 100_000,
             exchanges_max: 10_000,

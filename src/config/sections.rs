@@ -338,14 +338,14 @@ pub struct CheckpointSection {
     /// Bytes of journal between checkpoints. Default 256 MiB.
     #[serde(deserialize_with = "byte_size::deserialize")]
     pub journal_bytes: u64,
-    /// Bytes of queued messages in memory that are on no disk but the journal's. Default 32 MiB.
+    /// Bytes of queued messages in memory that are on no disk but the journal's. Default 16 MiB.
     #[serde(deserialize_with = "byte_size::deserialize")]
     pub memory_bytes: u64,
 }
 
 impl Default for CheckpointSection {
     fn default() -> Self {
-        Self { interval_s: 30, journal_bytes: 256 << 20, memory_bytes: 32 << 20 }
+        Self { interval_s: 30, journal_bytes: 256 << 20, memory_bytes: 16 << 20 }
     }
 }
 
