@@ -39,7 +39,7 @@ use super::AppError;
 use super::timers::{BrokerTimers, Handle};
 
 /// Memory for pages of the metadata database.
-const DATABASE_CACHE_BYTES: usize = 16 << 20;
+const DATABASE_CACHE_BYTES: usize = 8 << 20;
 /// QoS 0 messages that wait behind a session's queue, and their bytes.
 const VOLATILE_MAX: usize = 10_000;
 const VOLATILE_BYTES_MAX: usize = 4 << 20;

@@ -268,13 +268,16 @@ def test_expiry_is_what_remains(shared, connect, open_amqp, unique):
     assert client.message().properties["message_expiry"] in (1, 2)
 
 
-def test_an_amqp_publisher_may_ask_for_a_retained_message(shared, connect, open_amqp, unique):
-    channel = open_amqp(shared)
-    channel.select().confirmed("amq.topic", unique, "kept", {"headers": {"mqtt-retain": True}, "delivery_mode": 2})
-    late = connect(shared, unique)
+def test_what_amqp_publishes_is_not_retained(shared, connect, open_amqp, unique):
+    """docs/limits.md; the header that tells AMQP consumers of a retained message asks for nothing."""
+    channel, here = open_amqp(shared), connect(shared, f"{unique}-here")
+    here.subscribe((unique, 1))
+    channel.select().confirmed("amq.topic", unique, "passing", {"headers": {"mqtt-retain": True}, "delivery_mode": 2})
+    message = here.message()
+    assert (message.payload, message.retain) == (b"passing", False)
+    late = connect(shared, f"{unique}-late")
     late.subscribe((unique, 1))
-    message = late.message()
-    assert (message.payload, message.retain) == (b"kept", True)
+    late.nothing_comes()
 
 
 def test_version_3_subscribers_get_amqp_messages_too(shared, connect, open_amqp, unique, version):

@@ -193,6 +193,10 @@ impl Client {
     pub fn handle(&mut self, event: Event<'_>, now_ms: u64) -> Flow {
         match event {
             Event::Publish(number, published) => {
+                if self.serving.as_ref().is_some_and(|serving| !serving.settled.is_empty()) {
+                    // As behind any answer: what was acknowledged before a confirmed message stays so.
+                    self.settle_gathered();
+                }
                 if let Err(fault) = self.publish(number, &published, now_ms) {
                     return self.fail(number, fault, now_ms);
                 }

@@ -41,8 +41,13 @@ impl Stored {
     /// A body that counts in `meter` as long as it is in memory.
     #[must_use]
     pub fn counted(bytes: Bytes, meter: &Arc<Meter>) -> Arc<Self> {
-        let charge = OnceLock::from(Charge::forced(meter, bytes.len() + OVERHEAD_BYTES));
+        let charge = OnceLock::from(Charge::forced(meter, Self::cost(&bytes)));
         Arc::new(Self { bytes, disk: OnceLock::new(), spilled: OnceLock::new(), charge })
+    }
+
+    /// What a body takes: of a short one, more than its bytes.
+    fn cost(bytes: &Bytes) -> usize {
+        bytes.len() + OVERHEAD_BYTES
     }
 
     /// Has the body count in `meter` unless it does in some. False when that has no room.
@@ -51,7 +56,7 @@ impl Stored {
         if self.charge.get().is_some() {
             return true;
         }
-        let charge = Charge::new(meter, self.bytes.len() + OVERHEAD_BYTES);
+        let charge = Charge::new(meter, Self::cost(&self.bytes));
         // Another thread's charge is as good; this one's is then given back.
         charge.is_some_and(|charge| self.charge.set(charge).is_ok() || self.charge.get().is_some())
     }

@@ -25,7 +25,7 @@ pub const MQTT_CONTENT_TYPE: &str = "mqtt-content-type";
 pub const MQTT_PAYLOAD_FORMAT: &str = "mqtt-payload-format";
 /// What [`MQTT_PAYLOAD_FORMAT`] says.
 pub const UTF_8: &str = "utf-8";
-/// True when published with the retain flag; an AMQP publisher sets it to have a message retained.
+/// True when published with the retain flag. What AMQP publishers put there is not acted on.
 pub const MQTT_RETAIN: &str = "mqtt-retain";
 /// True when it is a will.
 pub const MQTT_WILL: &str = "mqtt-will";

@@ -196,6 +196,9 @@ pub(super) struct Image {
     header: BatchHeader,
 }
 
+/// The largest buffer that is filled again.
+const BUFFER_BYTES_MAX: usize = 2 * 1024 * 1024;
+
 impl Image {
     /// Takes a buffer of [`HEADER`] free bytes followed by the body.
     pub(super) fn new(mut bytes: Vec<u8>, number: u64, first_lsn: u64, count: u32) -> Self {
@@ -232,15 +235,27 @@ impl Image {
         &self.bytes
     }
 
-    /// The batch as the applier gets it.
-    pub(super) fn into_batch<W>(self, waiters: Vec<(Lsn, W)>) -> Batch<W> {
+    /// The batch as the applier gets it, and its buffer if that may be filled again.
+    ///
+    /// Messages may keep the records long: they are copied out of a buffer that grew by doubling, and the buffer's
+    /// memory stays warm.
+    pub(super) fn into_batch<W>(self, waiters: Vec<(Lsn, W)>) -> (Batch<W>, Option<Vec<u8>>) {
         let end = HEADER + self.header.body_bytes as usize;
-        Batch {
+        let records = self.bytes.get(HEADER..end).unwrap_or_default();
+        let (records, buffer) = if self.bytes.capacity() <= BUFFER_BYTES_MAX {
+            (Bytes::copy_from_slice(records), Some(self.bytes))
+        } else if self.bytes.capacity() > end + end / 4 {
+            (Bytes::copy_from_slice(records), None)
+        } else {
+            (Bytes::from(self.bytes).slice(HEADER..end), None)
+        };
+        let batch = Batch {
             number: self.header.number,
             first_lsn: Lsn(self.header.first_lsn),
             count: self.header.count,
-            records: Bytes::from(self.bytes).slice(HEADER..end),
+            records,
             waiters,
-        }
+        };
+        (batch, buffer)
     }
 }

@@ -17,8 +17,8 @@ use crate::model::ids::Lsn;
 use crate::store::journal::batch::{HEADER, RECORD_PREFIX};
 use crate::store::journal::{JournalState, OnRoom, RECORD_BYTES_MAX, SubmitError};
 
-/// Smallest and largest buffer that a batch starts with; between them the last batch's length decides.
-const BUFFER_BYTES: (usize, usize) = (4 * 1024, 2 * 1024 * 1024);
+/// The buffer that a batch starts with unless there is one to fill again.
+const BUFFER_BYTES: usize = 4 * 1024;
 
 /// How long records that nobody waits for may wait for company.
 const PATIENCE: Duration = Duration::from_millis(5);
@@ -46,10 +46,9 @@ pub(super) struct Chunk<W> {
 }
 
 impl<W> Chunk<W> {
-    fn new(first_lsn: u64, capacity: usize) -> Self {
-        // Of few sizes, so that a buffer that was given back serves the next batch.
-        let capacity = capacity.clamp(BUFFER_BYTES.0, BUFFER_BYTES.1).next_power_of_two();
-        let mut buffer = Vec::with_capacity(capacity);
+    fn new(first_lsn: u64, buffer: Option<Vec<u8>>) -> Self {
+        let mut buffer = buffer.unwrap_or_else(|| Vec::with_capacity(BUFFER_BYTES));
+        buffer.clear();
         buffer.resize(HEADER, 0);
         Self { buffer, first_lsn, count: 0, waiters: Vec::new(), whole: HEADER }
     }
@@ -58,6 +57,8 @@ impl<W> Chunk<W> {
 pub(super) struct Queue<W> {
     next_lsn: u64,
     open: Chunk<W>,
+    /// An empty buffer for the next one.
+    spare: Option<Vec<u8>>,
     /// Full batches before the open one.
     closed: VecDeque<Chunk<W>>,
     writer: Writer,
@@ -85,7 +86,8 @@ impl<W> Shared<W> {
         Self {
             queue: Mutex::new(Queue {
                 next_lsn: next_lsn.0,
-                open: Chunk::new(next_lsn.0, 0),
+                open: Chunk::new(next_lsn.0, None),
+                spare: None,
                 closed: VecDeque::new(),
                 writer: Writer::Awake,
                 urgent: false,
@@ -244,6 +246,13 @@ impl<W> Shared<W> {
         }
     }
 
+    /// Gives a buffer back.
+    pub(super) fn refill(&self, buffer: Option<Vec<u8>>) {
+        if let Some(buffer) = buffer {
+            self.queue.lock().spare.get_or_insert(buffer);
+        }
+    }
+
     /// Records written but not by this writer's last batch: still waiting when the journal gives up.
     pub(super) fn waiting(&self) -> u64 {
         let queue = self.queue.lock();
@@ -306,8 +315,8 @@ impl<W> Queue<W> {
     }
 
     fn replace_open(&mut self) -> Chunk<W> {
-        let capacity = self.open.buffer.len();
-        let mut chunk = std::mem::replace(&mut self.open, Chunk::new(self.next_lsn, capacity));
+        let next = Chunk::new(self.next_lsn, self.spare.take());
+        let mut chunk = std::mem::replace(&mut self.open, next);
         chunk.buffer.truncate(chunk.whole);
         chunk
     }

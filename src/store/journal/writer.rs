@@ -48,7 +48,9 @@ impl<W> Writer<W> {
             self.write(&mut image)?;
             self.next_batch += 1;
             self.shared.set_durable(Lsn(first_lsn + u64::from(count) - 1));
-            (self.sink)(image.into_batch(waiters));
+            let (batch, buffer) = image.into_batch(waiters);
+            self.shared.refill(buffer);
+            (self.sink)(batch);
         }
         Ok(())
     }
