@@ -173,7 +173,6 @@ impl Client {
         purge: &QueuePurge<'_>,
         now_ms: u64,
     ) -> Worked {
-        self.settle_gathered();
         let Some(serving) = &self.serving else { return Ok(Flow::Continue) };
         let queue = self.find_queue(serving, number, purge.queue)?;
         let who = &serving.publisher.principal;
@@ -193,7 +192,6 @@ impl Client {
         delete: &QueueDelete<'_>,
         now_ms: u64,
     ) -> Worked {
-        self.settle_gathered();
         let Some(serving) = &self.serving else { return Ok(Flow::Continue) };
         let Some(channel) = serving.channels.get(&number) else { return Ok(Flow::Continue) };
         let name = named(delete.queue, channel)?;

@@ -63,6 +63,8 @@ impl Client {
     }
 
     fn work_rarely(&mut self, number: u16, method: Method<'_>, now_ms: u64) -> Worked {
+        // Acknowledged before: who is answered from the disk finds his acks there, too.
+        self.settle_gathered();
         if let Some(name) = looked_into(&method)
             && self.catches_up(number, name)
         {
