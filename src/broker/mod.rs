@@ -275,11 +275,6 @@ impl Broker {
         self.submit(Some(waiter), &Record::Barrier).map(drop)
     }
 
-    /// Submits one record that nobody waits for.
-    pub(crate) fn submit_in_time(&self, record: &Record<'_>) -> Result<Lsn, SubmitError> {
-        self.journal.submit_in_time(&mut |_, out| record.encode(out))
-    }
-
     /// Whether connections should not be read because too much waits to be applied.
     #[must_use]
     pub fn is_full(&self) -> bool {
