@@ -2,8 +2,8 @@
 //!
 //! Connections call the verbs of [`Broker`]; every verb takes the principal and asks. Durable changes are
 //! [`record`]s: submitted to the journal, applied in order by one thread ([`apply`]), frozen by
-//! [`checkpoint`]s. Lock order: session registry → retained slot → journal submit → router → session →
-//! outbound buffer; no lock is held across a write to disk.
+//! [`checkpoint`]s. Lock order: session registry → retained slot → a vhost's verbs → journal submit → router or live
+//! topology → session or declared queue → channel → outbound buffer; no lock is held across a write to disk.
 //!
 //! - [`message`], [`record`] the bytes of a message and of a journal record; [`via`] an address that replaces its own
 //! - [`consumer`] the seam to a connection: deliver, wake, complete; [`fanout`] a publish on its way

@@ -72,7 +72,9 @@ impl Client {
             Ok(outcome) => outcome,
             // Never handed to the journal: the publisher is told, and may try again.
             Err(PublishError::Journal(error)) if confirmed => {
-                tracing::warn!(%error, "a publish was refused");
+                if broker.logs.may_complain(now_ms) {
+                    tracing::warn!(%error, "a publish was refused");
+                }
                 Published::Refused
             }
             Err(error) => {
