@@ -186,10 +186,10 @@ impl Connections {
         let now_ms = self.clock.now_ms();
         if protocol == Protocol::Amqp {
             let service = AmqpService::new(&self.amqp, outbound, peer, now_ms);
-            Box::pin(drive(stream, service, self.clock.clone()))
+            Box::pin(drive(stream, service, self.clock))
         } else {
             let service = MqttService::new(&self.mqtt, outbound, peer, now_ms);
-            Box::pin(drive(stream, service, self.clock.clone()))
+            Box::pin(drive(stream, service, self.clock))
         }
     }
 

@@ -186,10 +186,7 @@ impl<W: Send + 'static> Journal<W> for EmbeddedJournal<W> {
         self.shared.submit(waiter, fill)
     }
 
-    fn submit_in_time(
-        &self,
-        fill: &mut dyn FnMut(Lsn, &mut Vec<u8>),
-    ) -> Result<Lsn, SubmitError> {
+    fn submit_in_time(&self, fill: &mut dyn FnMut(Lsn, &mut Vec<u8>)) -> Result<Lsn, SubmitError> {
         self.shared.submit_in_time(fill)
     }
 

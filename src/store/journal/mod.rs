@@ -55,10 +55,7 @@ pub trait Journal<W: Send>: Send + Sync {
     ///
     /// # Errors
     /// As [`Self::submit_with`].
-    fn submit_in_time(
-        &self,
-        fill: &mut dyn FnMut(Lsn, &mut Vec<u8>),
-    ) -> Result<Lsn, SubmitError> {
+    fn submit_in_time(&self, fill: &mut dyn FnMut(Lsn, &mut Vec<u8>)) -> Result<Lsn, SubmitError> {
         self.submit_with(None, fill)
     }
 
