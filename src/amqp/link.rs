@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 use crate::auth::Principal;
 use crate::auth::authenticator::AuthError;
 use crate::broker::consumer::{Completer, Outcome};
+use crate::broker::declared::queue::DeclaredQueue;
 use crate::model::ids::ConsumerId;
 use crate::net::outbound::{Outbound, READY, TIMER};
 use crate::server::timer::Timed;
@@ -32,6 +33,10 @@ pub struct Inbox {
     pub ready: Vec<(u16, ConsumerId)>,
     /// Consumers whose queue is gone, with their channels.
     pub cancelled: Vec<(u16, ConsumerId)>,
+    /// Queues to be dispatched whose consumers are anybody's.
+    pub lent: Vec<Arc<DeclaredQueue>>,
+    /// Nobody reads it any more.
+    over: bool,
 }
 
 impl Link {
@@ -44,6 +49,13 @@ impl Link {
     /// Takes what was left.
     pub fn take_inbox(&self) -> Inbox {
         std::mem::take(&mut *self.inbox.lock())
+    }
+
+    /// Ends the inbox; returns queues that were left and that somebody else must dispatch now.
+    pub fn close_inbox(&self) -> Vec<Arc<DeclaredQueue>> {
+        let mut inbox = self.inbox.lock();
+        inbox.over = true;
+        std::mem::take(&mut inbox.lent)
     }
 
     /// A consumer was refused for want of room: its queue is to be asked again when there is some.
@@ -86,6 +98,14 @@ impl Completer for Link {
 
     fn wake(&self) {
         self.outbound.signal(READY);
+    }
+
+    fn lend(&self, queue: &Arc<DeclaredQueue>) -> bool {
+        let mut inbox = self.inbox.lock();
+        if !inbox.over {
+            inbox.lent.push(Arc::clone(queue));
+        }
+        !inbox.over
     }
 }
 

@@ -202,6 +202,11 @@ pub trait Completer: Send + Sync {
     fn complete(&self, token: u64, outcome: Outcome) -> bool;
     /// Wakes the connection's task; called once a batch.
     fn wake(&self);
+    /// Leaves a queue for the connection's task to dispatch, which saves waking a consumer's; [`Completer::wake`]
+    /// follows. False when it will not.
+    fn lend(&self, _queue: &Arc<DeclaredQueue>) -> bool {
+        false
+    }
 }
 
 /// Who is told of a record's outcome.

@@ -82,6 +82,8 @@ struct Serving {
     relieved: Vec<u16>,
     /// Queues to be dispatched at its end.
     due: Vec<Arc<DeclaredQueue>>,
+    /// The same, on behalf of others' consumers: it published what is in them.
+    lent: Vec<Arc<DeclaredQueue>>,
     /// Channels with confirms to be told at its end.
     telling: Vec<u16>,
 }
@@ -179,6 +181,8 @@ impl Client {
             self.relieve();
             self.dispatch_due(now_ms);
             self.tell_confirms();
+        } else if let Some(serving) = &mut self.serving {
+            serving.lent.drain(..).for_each(|queue| queue.call());
         }
         let sent_bytes = self.link.outbound.take_sent_bytes();
         self.sent |= sent_bytes > 0;
@@ -289,7 +293,11 @@ impl Client {
         if let Some(verdict) = inbox.login {
             self.authenticated(verdict, now_ms);
         }
-        let Some(serving) = &mut self.serving else { return };
+        let Some(serving) = &mut self.serving else {
+            inbox.lent.iter().for_each(|queue| queue.call());
+            return;
+        };
+        serving.lent.extend(inbox.lent);
         for (token, outcome) in inbox.outcomes {
             serving.owing.resolve(token, outcome == Outcome::Done);
         }

@@ -135,6 +135,7 @@ impl Client {
             settled: Vec::new(),
             relieved: Vec::new(),
             due: Vec::new(),
+            lent: Vec::new(),
             telling: Vec::new(),
         }));
         self.stage = Stage::Running;

@@ -102,8 +102,8 @@ impl Client {
     /// Has the queues that have something for this connection, or lost something of it, hand out.
     pub(super) fn dispatch_due(&mut self, now_ms: u64) {
         let Some(serving) = &mut self.serving else { return };
-        let Serving { due, id, encodings, publisher, .. } = &mut **serving;
-        if due.is_empty() {
+        let Serving { due, lent, id, encodings, publisher, .. } = &mut **serving;
+        if due.is_empty() && lent.is_empty() {
             return;
         }
         due.sort_unstable_by_key(|queue| queue.id);
@@ -115,6 +115,13 @@ impl Client {
                 let counters = &mut publisher.counters;
                 if let Err(error) = broker.dispatch(&queue, *id, encodings, counters, now_ms) {
                     failed = Some((queue, error));
+                }
+            }
+            for queue in lent.drain(..) {
+                let counters = &mut publisher.counters;
+                if broker.dispatch(&queue, *id, encodings, counters, now_ms).is_err() {
+                    // A consumer's connection shall hear of it.
+                    queue.call();
                 }
             }
         });

@@ -140,7 +140,7 @@ impl Applier {
         drop(inner);
         self.broker.metrics.state.queued.inc();
         if self.woken.insert(id) {
-            self.to_call.push(queue);
+            self.to_call.push((queue, None));
         }
         true
     }
@@ -166,8 +166,12 @@ impl Applier {
 
     /// Calls consumers and leaves deadlines, when everything of a batch is applied.
     pub(super) fn call_consumers(&mut self) {
-        for queue in self.to_call.drain(..) {
-            queue.call();
+        for (queue, lend_to) in self.to_call.drain(..) {
+            match lend_to.filter(|publisher| publisher.lend(&queue)) {
+                // Always: it may have taken the outcome of its record already.
+                Some(publisher) => publisher.wake(),
+                None => queue.call(),
+            }
         }
         for (at_ms, id) in self.to_tidy.drain(..) {
             self.broker.declared.keeping.tidy_at(at_ms, id);

@@ -34,6 +34,9 @@ use super::queues::entry::Body;
 use super::record::{Record, SetMember};
 use super::sessions::session::{Inner, Session};
 
+/// Queues of one message that its publisher dispatches; those beyond are for several threads.
+const LENT_MAX: usize = 4;
+
 /// A journal record that cannot be applied: it was not written by a build that this one understands.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("journal record {lsn} cannot be applied: {reason}")]
@@ -74,6 +77,9 @@ pub struct Delta {
     pub references: AHashMap<u32, i64>,
 }
 
+/// Who waits for the record of a message that it published.
+type Publisher = Arc<dyn Completer>;
+
 /// The applier's own state.
 pub struct Applier {
     broker: Arc<Broker>,
@@ -88,7 +94,8 @@ pub struct Applier {
     delta: Delta,
     woken: AHashSet<QueueId>,
     to_wake: Vec<Arc<Session>>,
-    to_call: Vec<Arc<DeclaredQueue>>,
+    /// Declared queues that got messages, each with who published the first one and is woken anyway.
+    to_call: Vec<(Arc<DeclaredQueue>, Option<Publisher>)>,
     /// Declared queues to be tidied up, and when.
     to_tidy: Vec<(u64, QueueId)>,
     /// Declared queues that refuse messages when they are at their limit.
@@ -197,9 +204,10 @@ impl Applier {
                 record.map_err(|error| ApplyError { lsn: error.lsn, reason: error.to_string() })?;
             let decoded = Record::decode(&bytes)
                 .map_err(|error| ApplyError { lsn, reason: error.to_string() })?;
+            let called = self.to_call.len();
             let outcome = self.apply(lsn, decoded, &bytes);
             if let Some(waiter) = told.take(lsn) {
-                self.tell(waiter, outcome);
+                self.tell(waiter, outcome, called);
             }
         }
         self.gather.flush(self.time_ms, &mut self.touched);
@@ -208,9 +216,13 @@ impl Applier {
         Ok(())
     }
 
-    fn tell(&mut self, waiter: Waiter, outcome: Outcome) {
+    /// Tells `waiter` the outcome of its record, which put something into the queues to be called from `called` on.
+    fn tell(&mut self, waiter: Waiter, outcome: Outcome, called: usize) {
         match waiter {
             Waiter::Connection(completer, token) => {
+                for (_, lend_to) in self.to_call.iter_mut().skip(called).take(LENT_MAX) {
+                    *lend_to = Some(Arc::clone(&completer));
+                }
                 if completer.complete(token, outcome) {
                     self.completers.push(completer);
                 }
@@ -221,6 +233,8 @@ impl Applier {
     }
 
     fn wake(&mut self) {
+        // First, so that who is woken for both is woken once.
+        self.call_consumers();
         for completer in self.completers.drain(..) {
             completer.wake();
         }
@@ -231,7 +245,6 @@ impl Applier {
                 consumer.ready();
             }
         }
-        self.call_consumers();
         self.woken.clear();
         self.broker.wake_applied();
     }

@@ -158,7 +158,7 @@ impl DeclaredQueue {
     }
 
     /// Calls a consumer that may be able to take what is ready.
-    pub(in crate::broker) fn call(&self) {
+    pub fn call(&self) {
         let whom = {
             let mut inner = self.inner.lock();
             inner.place_held(self.keeping.applied());

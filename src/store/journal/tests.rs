@@ -107,6 +107,28 @@ fn last_batch(bytes: &[u8]) -> (usize, usize) {
 }
 
 #[test]
+fn what_nobody_waits_for_is_written_in_time() {
+    let disk = SimulatedDisk::default();
+    let running = open(&disk);
+    let in_time = |record: &[u8]| {
+        running.journal.submit_in_time(&mut |_, buffer| buffer.extend_from_slice(record)).unwrap()
+    };
+    assert_eq!(in_time(b"alone"), Lsn(1));
+    assert_eq!(records(&running.written.recv().unwrap()), [(Lsn(1), Bytes::from("alone"))]);
+    // Behind one that somebody waits for it keeps its place, whichever batch that is in.
+    assert_eq!(in_time(b"before"), Lsn(2));
+    running.submit(b"urgent").unwrap();
+    let mut both = Vec::new();
+    while both.len() < 2 {
+        both.extend(records(&running.written.recv().unwrap()));
+    }
+    assert_eq!(both, [(Lsn(2), Bytes::from("before")), (Lsn(3), Bytes::from("urgent"))]);
+    assert_eq!(in_time(b"last"), Lsn(4));
+    running.journal.close().unwrap();
+    assert_eq!(records(&running.written.recv().unwrap()), [(Lsn(4), Bytes::from("last"))]);
+}
+
+#[test]
 fn waiters_come_back_with_their_records() {
     let disk = SimulatedDisk::default();
     let running = open(&disk);
