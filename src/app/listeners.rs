@@ -60,25 +60,42 @@ pub(super) fn bind_one(
 
 /// MQTT and AMQP connections, those that have not logged in among them, which the broker knows nothing of.
 #[derive(Default)]
-pub(super) struct Roll(Mutex<(Vec<Weak<Outbound>>, usize)>);
+pub(super) struct Roll(Mutex<Known>);
+
+#[derive(Default)]
+struct Known {
+    list: Vec<Weak<Outbound>>,
+    /// Entries before the next look for those that are gone.
+    clean_at: usize,
+    /// The broker stops.
+    closed: bool,
+}
 
 impl Roll {
     /// Entries before the first look for those that are gone.
     const CLEAN_MIN: usize = 1024;
 
     fn enter(&self, outbound: &Arc<Outbound>) {
-        let mut roll = self.0.lock();
-        let (known, clean_at) = &mut *roll;
-        known.push(Arc::downgrade(outbound));
-        if known.len() >= (*clean_at).max(Self::CLEAN_MIN) {
-            known.retain(|one| one.strong_count() > 0);
-            *clean_at = known.len() * 2;
+        let mut known = self.0.lock();
+        if known.closed {
+            // Accepted before the listeners closed, and not begun until after all others were told.
+            outbound.signal(CLOSE);
+            return;
+        }
+        known.list.push(Arc::downgrade(outbound));
+        if known.list.len() >= known.clean_at.max(Self::CLEAN_MIN) {
+            known.list.retain(|one| one.strong_count() > 0);
+            known.clean_at = known.list.len() * 2;
         }
     }
 
     /// Has every connection end.
     pub(super) fn close(&self) {
-        let known = std::mem::take(&mut self.0.lock().0);
+        let known = {
+            let mut known = self.0.lock();
+            known.closed = true;
+            std::mem::take(&mut known.list)
+        };
         for outbound in known.iter().filter_map(Weak::upgrade) {
             outbound.signal(CLOSE);
         }
