@@ -1,5 +1,6 @@
 //! The client's own messages: publishes, returns, confirms. Part of `amqp::client`.
 
+use std::fmt::Display;
 use std::sync::Arc;
 
 use crate::amqp::codec::basic::PublishHead;
@@ -12,12 +13,21 @@ use crate::amqp::error::{Fault, ReplyCode};
 use crate::amqp::owing::Owed;
 use crate::amqp::prepared::{Author, prepare};
 use crate::amqp::refusal;
+use crate::broker::Broker;
 use crate::broker::consumer::{Completer, Waiter};
 use crate::broker::publish::Published;
 use crate::broker::publish::exchange::{ExchangePublication, PublishError};
 
 use super::working::not_implemented;
 use super::{Client, Serving};
+
+/// What became of a publish that the journal did not take.
+fn refused(broker: &Broker, error: &impl Display, now_ms: u64) -> Published {
+    if broker.logs.may_complain(now_ms) {
+        tracing::warn!(%error, "a publish was refused");
+    }
+    Published::Refused
+}
 
 impl Client {
     pub(super) fn select_confirms(&mut self, number: u16, no_wait: bool) -> Flow {
@@ -71,12 +81,7 @@ impl Client {
         let outcome = match broker.publish_to_exchange(publisher, &publication, waiter, now_ms) {
             Ok(outcome) => outcome,
             // Never handed to the journal: the publisher is told, and may try again.
-            Err(PublishError::Journal(error)) if confirmed => {
-                if broker.logs.may_complain(now_ms) {
-                    tracing::warn!(%error, "a publish was refused");
-                }
-                Published::Refused
-            }
+            Err(PublishError::Journal(error)) if confirmed => refused(broker, &error, now_ms),
             Err(error) => {
                 let vhost = &publisher.principal.vhost;
                 let fault = refusal::publishing(&error, head.exchange, vhost, &self.login);
