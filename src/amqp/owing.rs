@@ -1,9 +1,6 @@
 //! What waits for a record of this connection. Part of `amqp`.
-//!
-//! Records are applied in the order in which they were submitted, so what waits is a queue, and a token is a place
-//! in it that stays valid while the connection lives.
 
-use std::collections::VecDeque;
+use crate::broker::pending::Pending;
 
 /// Something that is owed to the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,58 +22,8 @@ pub enum Owed {
     Turn,
 }
 
-/// What is owed, oldest first.
-#[derive(Debug, Default)]
-pub struct Owing {
-    queue: VecDeque<(Owed, Option<bool>)>,
-    /// Token of the front.
-    first: u64,
-}
-
-impl Owing {
-    /// The token that the next entry will have.
-    #[must_use]
-    pub fn next_token(&self) -> u64 {
-        self.first + self.queue.len() as u64
-    }
-
-    /// How many entries wait.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.queue.len()
-    }
-
-    /// Whether nothing waits.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.queue.is_empty()
-    }
-
-    /// Owes `owed` until its token's outcome is known.
-    pub fn owe(&mut self, owed: Owed) {
-        self.queue.push_back((owed, None));
-    }
-
-    /// Notes whether the record of `token` did what it was meant to.
-    pub fn resolve(&mut self, token: u64, done: bool) {
-        let place = token.checked_sub(self.first).and_then(|at| usize::try_from(at).ok());
-        if let Some((_, outcome)) = place.and_then(|at| self.queue.get_mut(at)) {
-            *outcome = Some(done);
-        }
-    }
-
-    /// The next entry whose outcome is known.
-    pub fn pop(&mut self) -> Option<(Owed, bool)> {
-        let &(owed, outcome) = self.queue.front()?;
-        let done = outcome?;
-        self.queue.pop_front();
-        self.first += 1;
-        if self.queue.is_empty() && self.queue.capacity() > 1024 {
-            self.queue = VecDeque::new();
-        }
-        Some((owed, done))
-    }
-}
+/// What is owed, and whether its record did what it was meant to.
+pub type Owing = Pending<Owed, bool>;
 
 #[cfg(test)]
 mod tests {

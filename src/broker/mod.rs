@@ -6,7 +6,8 @@
 //! topology → session or declared queue → channel → outbound buffer; no lock is held across a write to disk.
 //!
 //! - [`message`], [`record`] the bytes of a message and of a journal record; [`via`] an address that replaces its own
-//! - [`consumer`] the seam to a connection: deliver, wake, complete; [`fanout`] a publish on its way
+//! - [`consumer`] the seam to a connection: deliver, wake, complete; [`pending`] what waits for records there;
+//!   [`fanout`] a publish on its way
 //! - [`router`] topic filters to destinations; [`crossing`] messages seen from the tree; [`replies`] direct reply-to
 //! - [`router`] topic filters to destinations; [`exchanges`] exchanges, bindings, names of queues
 //! - [`sessions`], [`queues`], [`retained`], [`logs`], [`sets`] the state
@@ -30,6 +31,7 @@ pub mod fanout;
 pub mod limits;
 pub mod logs;
 pub mod message;
+pub mod pending;
 pub mod publish;
 pub mod queues;
 pub mod record;

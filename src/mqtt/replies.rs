@@ -1,10 +1,10 @@
 //! Answers that leave in the order of what they answer, some at once, some when their record is durable. Part
 //! of `mqtt`.
 
-use std::collections::VecDeque;
 use std::num::NonZeroU16;
 
 use crate::broker::consumer::Outcome;
+use crate::broker::pending::Pending;
 use crate::broker::replay::Replay;
 use crate::mqtt::reason::ReasonCode;
 
@@ -42,62 +42,13 @@ impl Reply {
     }
 }
 
-struct Owed {
-    reply: Reply,
-    outcome: Option<Outcome>,
-}
-
-/// Answers owed, oldest first. A token names a place in the queue for as long as the connection lives.
-#[derive(Default)]
-pub struct Replies {
-    queue: VecDeque<Owed>,
-    /// Token of the front.
-    first: u64,
-}
+/// Answers owed to the client.
+pub type Replies = Pending<Reply, Outcome>;
 
 impl Replies {
-    /// The token that the next answer will have.
-    #[must_use]
-    pub fn next_token(&self) -> u64 {
-        self.first + self.queue.len() as u64
-    }
-
-    /// How many are owed.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.queue.len()
-    }
-
-    /// Whether an answer could leave now without overtaking another.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.queue.is_empty()
-    }
-
-    /// Owes `reply` until the outcome of its token is known.
-    pub fn owe(&mut self, reply: Reply) {
-        self.queue.push_back(Owed { reply, outcome: None });
-    }
-
     /// Owes `reply` behind earlier ones only.
     pub fn owe_ready(&mut self, reply: Reply) {
-        self.queue.push_back(Owed { reply, outcome: Some(Outcome::Done) });
-    }
-
-    /// Notes the outcome of `token`.
-    pub fn resolve(&mut self, token: u64, outcome: Outcome) {
-        let place = token.checked_sub(self.first).and_then(|at| usize::try_from(at).ok());
-        if let Some(owed) = place.and_then(|at| self.queue.get_mut(at)) {
-            owed.outcome = Some(outcome);
-        }
-    }
-
-    /// The next answer whose outcome is known.
-    pub fn pop(&mut self) -> Option<(Reply, Outcome)> {
-        self.queue.front()?.outcome.as_ref()?;
-        let owed = self.queue.pop_front()?;
-        self.first += 1;
-        Some((owed.reply, owed.outcome?))
+        self.owe_known(reply, Outcome::Done);
     }
 }
 
