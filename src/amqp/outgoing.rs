@@ -7,13 +7,11 @@ use std::borrow::Cow;
 
 use crate::amqp::codec::content::Content;
 use crate::broker::consumer::Encodings;
+use crate::broker::exchanges::vhost::TREE;
 use crate::broker::message::{Form, Message};
 use crate::broker::via::Via;
 use crate::model::crossing::{TopicMetadata, topic_to_content};
 use crate::model::routing_key::to_key;
-
-/// The exchange that the topic tree appears as.
-pub const TREE_EXCHANGE: &str = "amq.topic";
 
 /// What of a header frame is not properties: frame head and end, class, weight and body size.
 const HEADER_BYTES: u32 = 20;
@@ -46,7 +44,7 @@ pub fn address<'a>(message: &Message<'a>, via: Option<&'a Via>) -> Address<'a> {
 
 /// A topic whose key is too long matches no binding, so none comes here; if one did, it would have no key.
 fn of_topic(topic: &str) -> Address<'_> {
-    Address { exchange: TREE_EXCHANGE, routing_key: to_key(topic).unwrap_or_default() }
+    Address { exchange: TREE, routing_key: to_key(topic).unwrap_or_default() }
 }
 
 /// Calls `write` with the content of `message` for a peer of this `frame_bytes_max`.

@@ -25,6 +25,12 @@ impl Principal {
         Self { name: name.into(), vhost: DEFAULT_VHOST.into(), anonymous: false }
     }
 
+    /// The name it logged in with; empty for a peer that has not.
+    #[must_use]
+    pub fn login(&self) -> &str {
+        if self.anonymous { "" } else { &self.name }
+    }
+
     /// A peer that has not logged in, in the default vhost.
     #[must_use]
     pub fn anonymous() -> Self {

@@ -26,9 +26,6 @@ pub enum ViewError {
     /// Its routing key has no topic.
     #[error("the routing key is no topic")]
     NoTopic,
-    /// Its properties are not what was checked when it came.
-    #[error("the properties do not decode")]
-    Properties,
 }
 
 impl TopicView {

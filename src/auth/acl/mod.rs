@@ -294,7 +294,7 @@ fn without_share(filter: &str) -> &str {
 
 /// `filter` with `%u` and `%c` replaced; see the module's head for values that are not put in.
 fn with_names(filter: &str, who: &Principal, client_id: &str, allow: bool) -> Option<String> {
-    let user = if who.anonymous { "" } else { &*who.name };
+    let user = who.login();
     let mut levels = Vec::new();
     for (index, level) in filter.split('/').enumerate() {
         let fits = |name: &str, value: &str| {

@@ -133,14 +133,13 @@ impl Broker {
         now_ms: u64,
     ) -> Result<Published, PublishError> {
         let principal = publisher.principal.clone();
-        let username = if principal.anonymous { "" } else { &*principal.name };
         let message = Message {
             time_ms: now_ms,
             expires_ms: publication.expires_in_ms.map(|life_ms| now_ms.saturating_add(life_ms)),
             topic: publication.keys.first().copied().unwrap_or_default(),
             properties: publication.properties,
             client_id: "",
-            username,
+            username: principal.login(),
             payload: publication.payload,
             qos: if publication.persistent { QoS::AtLeastOnce } else { QoS::AtMostOnce },
             retain: false,

@@ -113,13 +113,8 @@ impl Publisher {
         }
     }
 
-    /// Name under which messages are published; empty for somebody who has not logged in.
-    fn username(&self) -> &str {
-        if self.principal.anonymous { "" } else { &self.principal.name }
-    }
-
     fn resolver<'a>(&'a self, headers: Option<FieldTable<'a>>) -> Resolver<'a> {
-        let (client_id, username) = (&self.client_id, self.username());
+        let (client_id, username) = (&self.client_id, self.principal.login());
         Resolver::new(&self.router, &self.exchanges, self.session, client_id, username, headers)
     }
 
@@ -220,8 +215,7 @@ impl Broker {
         // The author borrows what outlives this call, not the publisher's changing parts.
         let (principal, client_id) =
             (publisher.principal.clone(), Arc::clone(&publisher.client_id));
-        let username = if principal.anonymous { "" } else { &*principal.name };
-        let author = Author { client_id: &client_id, username };
+        let author = Author { client_id: &client_id, username: principal.login() };
         let message = Message::accepted(publication, author, now_ms);
         let route = publisher.route_of(self, &message, route);
         self.publish_message(publisher, &route, message, condition, waiter, now_ms)

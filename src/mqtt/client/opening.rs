@@ -96,10 +96,7 @@ impl Client {
             return;
         }
         let will = connect.will.as_ref().map(|will| {
-            let author = Author {
-                client_id: &client_id,
-                username: if principal.anonymous { "" } else { &principal.name },
-            };
+            let author = Author { client_id: &client_id, username: principal.login() };
             (will.delay_s, encode_will(will, author, now_ms))
         });
         let expiry_s = match connect.version {
