@@ -8,14 +8,17 @@ use crate::amqp::codec::exchange::{ExchangeBind, ExchangeDeclare, ExchangeDelete
 use crate::amqp::codec::queue::{QueueBind, QueueDeclare, QueueDelete, QueuePurge};
 use crate::amqp::codec::reply::Reply;
 use crate::amqp::connection::Flow;
+use crate::amqp::error::Fault;
 use crate::amqp::refusal;
-use crate::broker::exchanges::error::TopologyError;
-use crate::broker::exchanges::verbs::{BindingSpec, ExchangeDeclaration, QueueDeclaration};
+use crate::broker::exchanges::error::{Entity, TopologyError};
+use crate::broker::exchanges::verbs::{
+    BindingSpec, Changed, ExchangeDeclaration, QueueDeclaration,
+};
 use crate::broker::replies::{REPLY_TO, Replies};
 
-use super::Client;
 use super::consuming::named;
 use super::working::Worked;
+use super::{Client, Serving};
 
 /// A count as methods carry it.
 fn count(messages: u64) -> u32 {
@@ -73,14 +76,7 @@ impl Client {
             key: bind.routing_key,
             arguments: bind.arguments.as_bytes(),
         };
-        let (broker, who) = (&self.shared.broker, &serving.publisher.principal);
-        let waiter = self.waiter(serving);
-        let changed = if binds {
-            broker.bind_exchange(who, serving.id, &spec, waiter)
-        } else {
-            broker.unbind_exchange(who, serving.id, &spec, waiter)
-        };
-        let changed = changed.map_err(|error| refusal::topology(&error))?;
+        let changed = self.change_binding(serving, Entity::Exchange, &spec, binds)?;
         let reply = if binds { Reply::ExchangeBindOk } else { Reply::ExchangeUnbindOk };
         Ok(self.answer(number, bind.no_wait, changed.waits, reply))
     }
@@ -143,6 +139,23 @@ impl Client {
         }
     }
 
+    fn change_binding(
+        &self,
+        serving: &Serving,
+        to: Entity,
+        spec: &BindingSpec<'_>,
+        binds: bool,
+    ) -> Result<Changed, Fault> {
+        let (broker, who) = (&self.shared.broker, &serving.publisher.principal);
+        let waiter = self.waiter(serving);
+        let changed = if binds {
+            broker.bind(who, serving.id, to, spec, waiter)
+        } else {
+            broker.unbind(who, serving.id, to, spec, waiter)
+        };
+        changed.map_err(|error| refusal::topology(&error))
+    }
+
     /// `queue.bind`, or `queue.unbind`. Without a name and without a key both are the queue's declared last.
     pub(super) fn bind_queue(&mut self, number: u16, bind: &QueueBind<'_>, binds: bool) -> Worked {
         let Some(serving) = &self.serving else { return Ok(Flow::Continue) };
@@ -155,14 +168,7 @@ impl Client {
             key: if nameless { &queue } else { bind.routing_key },
             arguments: bind.arguments.as_bytes(),
         };
-        let (broker, who) = (&self.shared.broker, &serving.publisher.principal);
-        let waiter = self.waiter(serving);
-        let changed = if binds {
-            broker.bind_queue(who, serving.id, &spec, waiter)
-        } else {
-            broker.unbind_queue(who, serving.id, &spec, waiter)
-        };
-        let changed = changed.map_err(|error| refusal::topology(&error))?;
+        let changed = self.change_binding(serving, Entity::Queue, &spec, binds)?;
         let reply = if binds { Reply::QueueBindOk } else { Reply::QueueUnbindOk };
         Ok(self.answer(number, bind.no_wait, changed.waits, reply))
     }

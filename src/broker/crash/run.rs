@@ -17,6 +17,7 @@ use crate::broker::checkpoint::Checkpointer;
 use crate::broker::connect::{Opening, SessionHandle};
 use crate::broker::consumer::{Outcome, Waiter};
 use crate::broker::engine::{Due, Engine, Observer};
+use crate::broker::exchanges::error::Entity;
 use crate::broker::exchanges::verbs::{BindingSpec, QueueDeclaration};
 use crate::broker::logs::settings::LogSettings;
 use crate::broker::publish::Publisher;
@@ -208,7 +209,7 @@ impl Running {
         let spec = BindingSpec { source: "amq.topic", destination: name, key, arguments: &[] };
         let (broker, told) = (&self.broker, || declared.0);
         let queue = broker.declare_queue(&who, CONNECTION, &declaration, told, NOW_MS).ok()?;
-        let bound = broker.bind_queue(&who, CONNECTION, &spec, || binding.0).ok()?;
+        let bound = broker.bind(&who, CONNECTION, Entity::Queue, &spec, || binding.0).ok()?;
         let waits = [(queue.waits, declared.1), (bound.waits, binding.1)];
         Some(waits.into_iter().filter(|(waits, _)| *waits).map(|(_, told)| told).collect())
     }

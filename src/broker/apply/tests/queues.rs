@@ -7,6 +7,7 @@ use proptest::prelude::*;
 
 use crate::auth::principal::Principal;
 use crate::broker::declared::queue::DeclaredQueue;
+use crate::broker::exchanges::error::Entity;
 use crate::broker::exchanges::verbs::{BindingSpec, QueueDeclaration};
 use crate::broker::message::{Form, Message};
 use crate::broker::publish::Publisher;
@@ -135,10 +136,14 @@ pub(super) fn run(bed: &Bed, step: &QueueStep, now_ms: u64) {
         }
         // There may be no such queue.
         QueueStep::Bind { queue, key } => {
-            broker.bind_queue(&who, CONNECTION, &binding(*queue, *key), || waiter().0).ok();
+            broker
+                .bind(&who, CONNECTION, Entity::Queue, &binding(*queue, *key), || waiter().0)
+                .ok();
         }
         QueueStep::Unbind { queue, key } => {
-            broker.unbind_queue(&who, CONNECTION, &binding(*queue, *key), || waiter().0).ok();
+            broker
+                .unbind(&who, CONNECTION, Entity::Queue, &binding(*queue, *key), || waiter().0)
+                .ok();
         }
         QueueStep::Send { key, persistent, length } => {
             send(bed, KEYS[*key], *persistent, *length, now_ms);

@@ -2,7 +2,7 @@
 
 use super::{NOW_MS, OWN, Topology, binding, exchange, queue, unheard};
 use crate::auth::acl::{Acl, RuleSpec};
-use crate::broker::exchanges::error::TopologyError;
+use crate::broker::exchanges::error::{Entity, TopologyError};
 use crate::broker::exchanges::verbs::{Changed, ExchangeDeclaration, QueueDeclaration};
 use crate::model::field_table::write::TableWriter;
 
@@ -162,7 +162,7 @@ fn without_rules_everybody_may_do_everything() {
     let broker = topology.broker();
     broker.declare_exchange(&who, &exchange("x", "topic"), unheard).unwrap();
     broker.declare_queue(&who, OWN, &queue("q"), unheard, NOW_MS).unwrap();
-    broker.bind_queue(&who, OWN, &binding("amq.topic", "q", "#.x"), unheard).unwrap();
+    broker.bind(&who, OWN, Entity::Queue, &binding("amq.topic", "q", "#.x"), unheard).unwrap();
     let hits = topology.route("amq.topic", &["a.x"]).unwrap();
     assert!(broker.check_publish(&who, "amq.topic", &["a.x"], &hits).is_ok());
 }

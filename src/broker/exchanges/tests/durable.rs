@@ -336,6 +336,7 @@ fn settings_and_arguments_survive_a_checkpoint() {
     let alternate = vhost.look(|live| live.exchanges["ü.x"].settings.alternate.clone());
     assert_eq!(alternate.as_deref(), Some("amq.fanout"));
     assert!(vhost.look(|live| live.is_bound(Entity::Exchange, &"amq.fanout".into())));
-    let unbound = topology.broker().unbind_exchange(&topology.who, OWN, &spec, unheard).unwrap();
+    let unbound =
+        topology.broker().unbind(&topology.who, OWN, Entity::Exchange, &spec, unheard).unwrap();
     assert!(unbound.waits && !vhost.has_exchange("ü.x"), "the last one takes it along");
 }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
-use super::error::TopologyError;
+use super::error::{Entity, TopologyError};
 use super::hits::{Hits, RouteError};
 use super::verbs::{
     BindingSpec, Changed, Deleted, ExchangeDeclaration, QueueDeclaration, QueueDeclared,
@@ -99,19 +99,19 @@ impl Topology {
     }
 
     fn bind(&self, spec: &BindingSpec<'_>) -> Result<Changed, TopologyError> {
-        self.broker().bind_queue(&self.who, OWN, spec, unheard)
+        self.broker().bind(&self.who, OWN, Entity::Queue, spec, unheard)
     }
 
     fn unbind(&self, spec: &BindingSpec<'_>) -> Result<Changed, TopologyError> {
-        self.broker().unbind_queue(&self.who, OWN, spec, unheard)
+        self.broker().unbind(&self.who, OWN, Entity::Queue, spec, unheard)
     }
 
     fn chain(&self, spec: &BindingSpec<'_>) -> Result<Changed, TopologyError> {
-        self.broker().bind_exchange(&self.who, OWN, spec, unheard)
+        self.broker().bind(&self.who, OWN, Entity::Exchange, spec, unheard)
     }
 
     fn unchain(&self, spec: &BindingSpec<'_>) -> Result<Changed, TopologyError> {
-        self.broker().unbind_exchange(&self.who, OWN, spec, unheard)
+        self.broker().unbind(&self.who, OWN, Entity::Exchange, spec, unheard)
     }
 
     fn delete(&self, name: &str, if_unused: bool) -> Result<Changed, TopologyError> {

@@ -165,14 +165,14 @@ fn exclusive_queues_are_their_connections_and_go_with_it() {
     assert_eq!(topology.declare_queue_of(OTHER, &own).err(), Some(locked.clone()));
     assert_eq!(topology.declare_queue_of(OTHER, &passive).err(), Some(locked.clone()));
     assert_eq!(broker.find_queue(who, OTHER, "q").err(), Some(locked.clone()));
-    assert_eq!(broker.bind_queue(who, OTHER, &spec, unheard), Err(locked.clone()));
+    assert_eq!(broker.bind(who, OTHER, Entity::Queue, &spec, unheard), Err(locked.clone()));
     assert_eq!(
-        broker.unbind_queue(who, OTHER, &spec, unheard),
+        broker.unbind(who, OTHER, Entity::Queue, &spec, unheard),
         AT_ONCE,
         "there is no such binding"
     );
     topology.bind(&spec).unwrap();
-    assert_eq!(broker.unbind_queue(who, OTHER, &spec, unheard), Err(locked.clone()));
+    assert_eq!(broker.unbind(who, OTHER, Entity::Queue, &spec, unheard), Err(locked.clone()));
     let deleted = broker.delete_queue(who, OTHER, "q", false, false, unheard, NOW_MS);
     assert_eq!(deleted, Err(locked));
     assert!(broker.find_queue(who, OWN, "q").is_ok());

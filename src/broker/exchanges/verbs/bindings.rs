@@ -20,62 +20,6 @@ use super::removal::Removal;
 use super::{BindingSpec, Changed, check_table, plain};
 
 impl Broker {
-    /// Binds a queue to an exchange.
-    ///
-    /// # Errors
-    /// See [`TopologyError`]; nothing changed.
-    pub fn bind_queue(
-        &self,
-        who: &Principal,
-        connection: ConnectionId,
-        spec: &BindingSpec<'_>,
-        waiter: impl FnOnce() -> Waiter,
-    ) -> Result<Changed, TopologyError> {
-        self.bind(who, connection, Entity::Queue, spec, waiter)
-    }
-
-    /// Binds an exchange to an exchange.
-    ///
-    /// # Errors
-    /// See [`TopologyError`]; nothing changed.
-    pub fn bind_exchange(
-        &self,
-        who: &Principal,
-        connection: ConnectionId,
-        spec: &BindingSpec<'_>,
-        waiter: impl FnOnce() -> Waiter,
-    ) -> Result<Changed, TopologyError> {
-        self.bind(who, connection, Entity::Exchange, spec, waiter)
-    }
-
-    /// Removes a binding of a queue; one that is not there is as good as removed.
-    ///
-    /// # Errors
-    /// See [`TopologyError`]; nothing changed, but for its note on the journal.
-    pub fn unbind_queue(
-        &self,
-        who: &Principal,
-        connection: ConnectionId,
-        spec: &BindingSpec<'_>,
-        waiter: impl FnOnce() -> Waiter,
-    ) -> Result<Changed, TopologyError> {
-        self.unbind(who, connection, Entity::Queue, spec, waiter)
-    }
-
-    /// Removes a binding of an exchange; one that is not there is as good as removed.
-    ///
-    /// # Errors
-    /// See [`TopologyError`]; nothing changed, but for its note on the journal.
-    pub fn unbind_exchange(
-        &self,
-        who: &Principal,
-        connection: ConnectionId,
-        spec: &BindingSpec<'_>,
-        waiter: impl FnOnce() -> Waiter,
-    ) -> Result<Changed, TopologyError> {
-        self.unbind(who, connection, Entity::Exchange, spec, waiter)
-    }
-
     /// Asks the access rules and names the binding.
     fn name_binding(
         &self,
@@ -102,7 +46,11 @@ impl Broker {
         })
     }
 
-    fn bind(
+    /// Binds a queue or an exchange, as `to` says, to an exchange.
+    ///
+    /// # Errors
+    /// See [`TopologyError`]; nothing changed.
+    pub fn bind(
         &self,
         who: &Principal,
         connection: ConnectionId,
@@ -135,7 +83,11 @@ impl Broker {
         Ok(Changed { waits: durable })
     }
 
-    fn unbind(
+    /// Removes a binding; one that is not there is as good as removed.
+    ///
+    /// # Errors
+    /// See [`TopologyError`]; nothing changed, but for its note on the journal.
+    pub fn unbind(
         &self,
         who: &Principal,
         connection: ConnectionId,

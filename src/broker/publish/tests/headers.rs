@@ -1,6 +1,7 @@
 //! Headers exchanges ask each message anew, and see user properties as headers. Tests of `broker::publish`.
 
 use super::town::{Town, block, unheard, user_properties};
+use crate::broker::exchanges::error::Entity;
 use crate::broker::exchanges::verbs::BindingSpec;
 use crate::broker::publish::Published;
 use crate::model::field_table::write::TableWriter;
@@ -14,7 +15,7 @@ fn bind_by(town: &mut Town, queue: &str, unit: &str) {
     TableWriter::new(&mut arguments).string("unit", unit).unwrap();
     let spec =
         BindingSpec { source: "amq.headers", destination: queue, key: "", arguments: &arguments };
-    town.bed.broker.bind_queue(&town.who, super::town::OWN, &spec, unheard).unwrap();
+    town.bed.broker.bind(&town.who, super::town::OWN, Entity::Queue, &spec, unheard).unwrap();
     town.bed.sync();
 }
 

@@ -7,6 +7,7 @@ use parking_lot::Mutex;
 use crate::auth::principal::Principal;
 use crate::broker::consumer::{Outcome, Waiter};
 use crate::broker::declared::queue::DeclaredQueue;
+use crate::broker::exchanges::error::Entity;
 use crate::broker::exchanges::hits::ExchangeRoute;
 use crate::broker::exchanges::verbs::{BindingSpec, ExchangeDeclaration, QueueDeclaration};
 use crate::broker::logs::batch::records::{batches, records};
@@ -141,36 +142,36 @@ impl Town {
 
     pub(super) fn bind(&mut self, source: &str, destination: &str, key: &str) {
         let spec = BindingSpec { source, destination, key, arguments: &[] };
-        self.bed.broker.bind_queue(&self.who, OWN, &spec, unheard).unwrap();
+        self.bed.broker.bind(&self.who, OWN, Entity::Queue, &spec, unheard).unwrap();
         self.bed.sync();
     }
 
     pub(super) fn unbind(&mut self, source: &str, destination: &str, key: &str) {
         let spec = BindingSpec { source, destination, key, arguments: &[] };
-        self.bed.broker.unbind_queue(&self.who, OWN, &spec, unheard).unwrap();
+        self.bed.broker.unbind(&self.who, OWN, Entity::Queue, &spec, unheard).unwrap();
         self.bed.sync();
     }
 
     pub(super) fn chain(&mut self, source: &str, destination: &str, key: &str) {
         let spec = BindingSpec { source, destination, key, arguments: &[] };
-        self.bed.broker.bind_exchange(&self.who, OWN, &spec, unheard).unwrap();
+        self.bed.broker.bind(&self.who, OWN, Entity::Exchange, &spec, unheard).unwrap();
         self.bed.sync();
     }
 
     /// The same when an end may be missing.
     pub(super) fn try_bind(&mut self, source: &str, destination: &str, key: &str) {
         let spec = BindingSpec { source, destination, key, arguments: &[] };
-        self.bed.broker.bind_queue(&self.who, OWN, &spec, unheard).ok();
+        self.bed.broker.bind(&self.who, OWN, Entity::Queue, &spec, unheard).ok();
     }
 
     pub(super) fn try_unbind(&mut self, source: &str, destination: &str, key: &str) {
         let spec = BindingSpec { source, destination, key, arguments: &[] };
-        self.bed.broker.unbind_queue(&self.who, OWN, &spec, unheard).ok();
+        self.bed.broker.unbind(&self.who, OWN, Entity::Queue, &spec, unheard).ok();
     }
 
     pub(super) fn try_chain(&mut self, source: &str, destination: &str, key: &str) {
         let spec = BindingSpec { source, destination, key, arguments: &[] };
-        self.bed.broker.bind_exchange(&self.who, OWN, &spec, unheard).ok();
+        self.bed.broker.bind(&self.who, OWN, Entity::Exchange, &spec, unheard).ok();
     }
 
     /// A queue bound once.
