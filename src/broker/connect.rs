@@ -13,7 +13,7 @@ use crate::store::journal::SubmitError;
 
 use super::consumer::{CloseReason, Consumer, Waiter};
 use super::queues::queue::Queue;
-use super::record::{OpenSession, Record};
+use super::record::{Condition, OpenSession, Record};
 use super::sessions::session::{Link, NEVER_EXPIRES_S, Session, SessionKey, Will};
 use super::wills::LeftWill;
 use super::{Broker, Job};
@@ -96,7 +96,7 @@ impl Broker {
             let epoch = session.inner.lock().owner_epoch.saturating_add(1);
             self.publish_immediate_will(&session, now_ms);
             let record = open_record(&session, epoch, expiry_s, &opening, None, now_ms);
-            self.submit(Some(waiter), &Record::OpenSession(record))?;
+            self.submit_opening(&session, epoch, &Record::OpenSession(record), waiter)?;
             self.take_over(&session);
             self.prepare(&session, epoch, &opening);
             drop(keys);
@@ -128,6 +128,33 @@ impl Broker {
             self.supersede(&old, now_ms);
         }
         Ok(Opened { handle: SessionHandle { session, epoch: 1 }, waits: true, expiry_s })
+    }
+
+    /// Submits the record by which `epoch` takes a session from its predecessor. The session changes hands where
+    /// the record gets its LSN: what the predecessor submits later is stale, and it can tell (`is_overtaken`).
+    fn submit_opening(
+        &self,
+        session: &Session,
+        epoch: u64,
+        record: &Record<'_>,
+        waiter: Waiter,
+    ) -> Result<(), SubmitError> {
+        let mut before = epoch;
+        let submitted = self.journal.submit_with(Some(waiter), &mut |_, out| {
+            before = std::mem::replace(&mut session.inner.lock().owner_epoch, epoch);
+            record.encode(out);
+        });
+        if submitted.is_err() && before != epoch {
+            session.inner.lock().owner_epoch = before;
+        }
+        submitted.map(drop)
+    }
+
+    /// Whether a QoS 2 publish that gets its LSN now has lost its session to a newer connection: its record will
+    /// be found stale, so nothing else may take the message either. The client sends it again [MQTT-4.4.0-1].
+    pub(super) fn is_overtaken(&self, condition: Condition) -> bool {
+        let Condition::Inbound { session, epoch, .. } = condition else { return false };
+        self.sessions.by_id(session).is_none_or(|it| !it.inner.lock().is_owned_by(epoch))
     }
 
     fn prepare(&self, session: &Arc<Session>, epoch: u64, opening: &Opening<'_>) {

@@ -246,6 +246,7 @@ impl Broker {
         let mut recorded = route.recorded(self, message.qos)?;
         let matched = !reach.is_unroutable();
         let mut published = Published::Done { matched };
+        let mut overtaken = false;
         let behind = self.unapplied(publisher);
         let has_record = !recorded.is_empty() || condition != Condition::None;
         if has_record || !reach.logs.is_empty() {
@@ -261,12 +262,16 @@ impl Broker {
                     message: &[],
                 };
                 let lsn = self.journal.submit_with(waiter(), &mut |_, out| {
+                    overtaken = self.is_overtaken(condition);
                     record.encode(out);
                     message.encode(out);
                 })?;
                 publisher.last_lsn = lsn;
                 published = Published::Waiting { matched, refused: false };
             }
+        }
+        if overtaken {
+            return Ok(published);
         }
         let refused = self.deliver_direct(publisher, reach, message, None, behind, now_ms);
         publisher.count_crossings(route);
@@ -316,8 +321,10 @@ impl Broker {
         let mut recorded = route.recorded(self, message.qos)?;
         let mut current = Arc::clone(route);
         let mut taken = Lsn(0);
+        let mut overtaken = false;
         let submitted = self.journal.submit_with(waiter(), &mut |lsn, out| {
             taken = lsn;
+            overtaken = self.is_overtaken(condition);
             contents.put(lsn, stored.clone());
             if !route.is_current(&publisher.router, &publisher.exchanges) {
                 let fresh = Arc::new(publisher.resolve(self, message.topic, None));
@@ -347,6 +354,9 @@ impl Broker {
         match submitted {
             Ok(lsn) => {
                 publisher.last_lsn = lsn;
+                if overtaken {
+                    return Ok(Published::Waiting { matched: true, refused: false });
+                }
                 // Behind its own record too: an older value may be on its way to a subscriber by replay.
                 let behind = self.unapplied(publisher);
                 let refused = self.deliver_direct(

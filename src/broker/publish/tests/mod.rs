@@ -4,6 +4,7 @@ mod cache;
 mod crossing;
 mod headers;
 mod kept;
+mod overtaken;
 mod random;
 mod refusals;
 mod rights;
