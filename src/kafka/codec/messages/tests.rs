@@ -6,7 +6,7 @@ use kafka_protocol::messages as theirs;
 use kafka_protocol::messages::{ApiKey, RequestHeader as TheirHeader, ResponseHeader};
 use kafka_protocol::protocol::{Decodable, Encodable, StrBytes};
 
-use crate::kafka::codec::api::{Api, ApiRange, SERVED};
+use crate::kafka::codec::api::{self, Api, ApiRange, SERVED};
 use crate::kafka::codec::header::{self, Decoded};
 use crate::kafka::codec::messages::{
     api_versions, create_topics, fetch, list_offsets, metadata, produce,
@@ -17,7 +17,7 @@ const ID: [u8; 16] = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16];
 const ID_TEXT: &str = "01020304-0506-0708-090a-0b0c0d0e0f10";
 
 fn range(api: Api) -> &'static ApiRange {
-    SERVED.iter().find(|range| range.api == api).unwrap()
+    api::LAYOUTS.iter().find(|range| range.api == api).unwrap()
 }
 
 fn text(value: &'static str) -> StrBytes {
@@ -428,7 +428,7 @@ fn create_topics_responses() {
 /// Decodes `body` as every request at every version.
 fn decode_all(body: &[u8]) -> Vec<Result<(), DecodeError>> {
     let mut results = Vec::new();
-    for range in &SERVED {
+    for range in api::served() {
         for version in range.min..=range.max {
             let reader = Reader::new(body, range.is_flexible(version));
             results.push(match range.api {
@@ -442,6 +442,7 @@ fn decode_all(body: &[u8]) -> Vec<Result<(), DecodeError>> {
                     api_versions::ApiVersionsRequest::decode(reader, version).map(drop)
                 }
                 Api::CreateTopics => create_topics::CreateTopicsRequest::decode(reader).map(drop),
+                other => panic!("{other:?} is served but not decoded here"),
             });
         }
     }
