@@ -84,9 +84,9 @@ const NEVER: i16 = i16::MAX;
 /// and lz4 may be used (KAFKA-18659). JoinGroup is answered from 0 for the same client, which takes its version 0
 /// as the sign that SASL works (KAFKA-19444).
 pub const LAYOUTS: [ApiRange; 26] = [
-    range(Api::Produce, 0, 0, 3, 11, 9),
-    range(Api::Fetch, 1, 4, 4, 16, 12),
-    range(Api::ListOffsets, 2, 1, 1, 10, 6),
+    range(Api::Produce, 0, 0, 3, 13, 9),
+    range(Api::Fetch, 1, 4, 4, 18, 12),
+    range(Api::ListOffsets, 2, 1, 1, 11, 6),
     range(Api::Metadata, 3, 0, 0, 13, 9),
     range(Api::OffsetCommit, 8, 2, 2, 10, 8),
     range(Api::OffsetFetch, 9, 1, 1, 10, 6),
