@@ -286,11 +286,9 @@ fn alter_configs_samples() -> Vec<Sample> {
         let resource = AlterConfigsResource::default()
             .with_resource_type(2)
             .with_resource_name(text("t"))
-            .with_configs(
-                vec![config("retention.ms", some("5")), config("segment.ms", None)].into(),
-            );
+            .with_configs(vec![config("retention.ms", some("5")), config("segment.ms", None)]);
         theirs::AlterConfigsRequest::default()
-            .with_resources(vec![resource].into())
+            .with_resources(vec![resource])
             .with_validate_only(true)
     })
 }
@@ -339,9 +337,9 @@ fn incremental_alter_configs_samples() -> Vec<Sample> {
         let resource = AlterConfigsResource::default()
             .with_resource_type(2)
             .with_resource_name(text("t"))
-            .with_configs(vec![change(0, some("5")), change(1, None), change(9, None)].into());
+            .with_configs(vec![change(0, some("5")), change(1, None), change(9, None)]);
         theirs::IncrementalAlterConfigsRequest::default()
-            .with_resources(vec![resource].into())
+            .with_resources(vec![resource])
             .with_validate_only(true)
     })
 }

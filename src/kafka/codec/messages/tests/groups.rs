@@ -574,9 +574,7 @@ fn offset_delete_samples() -> Vec<Sample> {
         let topics = OffsetDeleteRequestTopic::default()
             .with_name(topic("t"))
             .with_partitions(vec![part(1), part(2)]);
-        theirs::OffsetDeleteRequest::default()
-            .with_group_id(group("g"))
-            .with_topics(vec![topics].into())
+        theirs::OffsetDeleteRequest::default().with_group_id(group("g")).with_topics(vec![topics])
     })
 }
 

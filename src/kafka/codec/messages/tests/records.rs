@@ -394,8 +394,7 @@ fn offset_for_leader_epoch_samples() -> Vec<Sample> {
             .with_leader_epoch(5);
         let asked =
             OffsetForLeaderTopic::default().with_topic(topic("t")).with_partitions(vec![part]);
-        let mut body =
-            theirs::OffsetForLeaderEpochRequest::default().with_topics(vec![asked].into());
+        let mut body = theirs::OffsetForLeaderEpochRequest::default().with_topics(vec![asked]);
         if version >= 3 {
             body.replica_id = theirs::BrokerId(-1);
         }
