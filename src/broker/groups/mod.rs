@@ -5,11 +5,13 @@
 //!
 //! - [`verbs`] what protocols ask, and the errors they get
 //! - [`applied`] what the journal says: offsets and memberships
+//! - [`limits`] what groups are bounded by
 //!
 //! A route out of a log is a group too, named [`ROUTE_PREFIX`] and the route's name: its position is its committed
 //! offset, listed like any other. Nobody joins it.
 
 pub mod applied;
+pub mod limits;
 pub mod verbs;
 
 use parking_lot::Mutex;
