@@ -12,6 +12,7 @@
 
 mod declared;
 mod exchanges;
+mod groups;
 mod log;
 mod publish;
 mod session;
@@ -71,6 +72,8 @@ pub struct Delta {
     pub partitions: AHashSet<(LogId, u32)>,
     /// Logs that were created.
     pub logs: Vec<LogId>,
+    /// Groups whose members or offsets changed, by vhost and name.
+    pub groups: AHashSet<(Arc<str>, Arc<str>)>,
     /// Sets defined (`Some`) and retired (`None`).
     pub sets: AHashMap<SetId, Option<Arc<[SetMember]>>>,
     /// References to body segments that came (+) or went (-).
@@ -156,6 +159,7 @@ impl Applier {
         self.delta.ended_declared.extend(newer.ended_declared);
         self.delta.partitions.extend(newer.partitions);
         self.delta.logs.extend(newer.logs);
+        self.delta.groups.extend(newer.groups);
         self.delta.sets.extend(newer.sets);
         for (segment, change) in newer.references {
             *self.delta.references.entry(segment).or_default() += change;
@@ -345,6 +349,8 @@ impl Applier {
             Record::DeclareQueue { .. } | Record::SettleRanges { .. } => {
                 self.change_declared(&record)
             }
+            Record::Group(record) => self.change_group(&record),
+            Record::LogChange(change) => self.change_log(&change),
             Record::Barrier => Outcome::Done,
         }
     }
