@@ -95,7 +95,8 @@ impl PartitionFiles {
         Ok(())
     }
 
-    /// Appends whole batches, `base_offset` to `last_offset`; readers see them when this returns. For one thread.
+    /// Appends whole batches, `base_offset` to `last_offset`; readers see them when this returns, though a file
+    /// may get them only with a later append or sync. For one thread.
     ///
     /// # Errors
     /// [`StoreError::Refused`] for offsets that do not follow, [`StoreError::Io`] when the write fails, and
@@ -126,13 +127,7 @@ impl PartitionFiles {
             None => self.begin(base_offset).inspect_err(|error| self.fail(error))?,
         };
         segment
-            .append(
-                self.options.index_interval_bytes,
-                base_offset,
-                last_offset,
-                max_timestamp,
-                bytes,
-            )
+            .append(&self.options, base_offset, last_offset, max_timestamp, bytes)
             .inspect_err(|error| self.fail(error))
     }
 

@@ -12,9 +12,10 @@ use crate::store::partition::PartitionOptions;
 use crate::store::partition::files::PartitionFiles;
 use crate::store::partition::folders::LogFolders;
 use crate::store::partition::header::BatchInfo;
+use crate::store::partition::segment::log_name;
 
 const OPTIONS: PartitionOptions =
-    PartitionOptions { segment_bytes: 2000, index_interval_bytes: 300 };
+    PartitionOptions { segment_bytes: 2000, index_interval_bytes: 300, write_bytes: 500 };
 
 /// A batch as far as files look into one.
 fn batch(base_offset: i64, records: i32, max_timestamp: i64, body: usize) -> Vec<u8> {
@@ -154,10 +155,42 @@ fn a_failed_write_is_not_visible() {
     let files = open(&disk, &[]);
     fill(&files, 0, 2);
     disk.inject(|faults| faults.writes = 1);
-    assert!(files.append(4, 5, 0, &batch(4, 2, 0, 50)).is_err());
+    // Too large for memory: written at once, after what waits there.
+    assert!(files.append(4, 5, 0, &batch(4, 2, 0, 500)).is_err());
     assert_eq!(files.next_offset(), Some(4));
     assert_eq!(offsets(&files.read(0, 9999, 100).unwrap()), [0, 2]);
     assert!(files.failure().is_some());
+}
+
+#[test]
+fn what_a_failed_write_left_in_memory_can_be_read_and_is_not_checkpointed() {
+    let disk = SimulatedDisk::default();
+    let files = open(&disk, &[]);
+    fill(&files, 0, 2);
+    let valid = files.valid_lengths();
+    files.sync().unwrap();
+    fill(&files, 4, 2);
+    disk.inject(|faults| faults.writes = 1);
+    assert!(files.sync().is_err());
+    assert!(matches!(files.append(8, 8, 0, &batch(8, 1, 0, 0)), Err(StoreError::Failed { .. })));
+    assert_eq!(offsets(&files.read(0, 9999, 100).unwrap()), [0, 2, 4, 6]);
+    assert_eq!(files.lookup_timestamp(60).unwrap().map(|batch| batch.base_offset), Some(6));
+    let files = open(&disk.crash(&mut |_, _| 0), &valid);
+    assert_eq!(files.next_offset(), Some(4));
+}
+
+#[test]
+fn small_appends_reach_the_file_together() {
+    let disk = SimulatedDisk::default();
+    let files = open(&disk, &[]);
+    fill(&files, 0, 2);
+    assert!(disk.contents(&log_name(0)).is_empty());
+    fill(&files, 4, 2);
+    let written = disk.contents(&log_name(0)).len();
+    assert_eq!(offsets(&disk.contents(&log_name(0))), [0, 2, 4], "{written} bytes");
+    assert_eq!(offsets(&files.read(2, 9999, 100).unwrap()), [2, 4, 6]);
+    files.sync().unwrap();
+    assert_eq!(offsets(&disk.contents(&log_name(0))), [0, 2, 4, 6]);
 }
 
 #[test]
