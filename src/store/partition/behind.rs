@@ -47,10 +47,12 @@ impl Behind {
         self.writing.as_ref().map_or(0, |bytes| bytes.len()) + self.tail.len()
     }
 
-    /// Adds `bytes` to what waits.
-    pub(super) fn push(&mut self, bytes: &[u8]) {
-        HELD_BYTES.fetch_add(bytes.len(), Ordering::Relaxed);
-        self.tail.extend_from_slice(bytes);
+    /// Adds `parts` to what waits.
+    pub(super) fn push(&mut self, parts: [&[u8]; 2]) {
+        for part in parts {
+            HELD_BYTES.fetch_add(part.len(), Ordering::Relaxed);
+            self.tail.extend_from_slice(part);
+        }
     }
 
     /// Notes that `count` bytes were written while nothing waited.
@@ -123,10 +125,10 @@ mod tests {
     #[test]
     fn what_waits_is_read_across_a_write_under_way() {
         let mut behind = Behind::new(100);
-        behind.push(b"abc");
+        behind.push([b"a", b"bc"]);
         let (at, bytes) = behind.begin().unwrap();
         assert_eq!((at, bytes.as_slice()), (100, &b"abc"[..]));
-        behind.push(b"defg");
+        behind.push([b"defg", b""]);
         assert_eq!(behind.len(), 7);
         assert_eq!(read(&behind, 100, 9), b"abcdefg");
         assert_eq!(read(&behind, 102, 3), b"cde");
@@ -142,9 +144,9 @@ mod tests {
     #[test]
     fn a_failed_write_leaves_its_bytes_readable() {
         let mut behind = Behind::new(0);
-        behind.push(b"ab");
+        behind.push([b"ab", b""]);
         drop(behind.begin());
-        behind.push(b"c");
+        behind.push([b"", b"c"]);
         assert!(behind.begin().is_none());
         assert_eq!(read(&behind, 0, 9), b"abc");
     }

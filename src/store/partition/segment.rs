@@ -150,35 +150,38 @@ impl Segment {
         base_offset: i64,
         last_offset: i64,
         max_timestamp: i64,
-        bytes: &[u8],
+        parts: [&[u8]; 2],
     ) -> Result<(), StoreError> {
+        let length: usize = parts.iter().map(|part| part.len()).sum();
         let limit = options.write_bytes;
-        let directly = bytes.len() >= limit || behind::is_full();
+        let directly = length >= limit || behind::is_full();
         let waiting = self.state.read().behind.len();
-        if waiting > 0 && (directly || waiting + bytes.len() > limit) {
+        if waiting > 0 && (directly || waiting + length > limit) {
             self.write_out(true)?;
         }
-        let file = if directly { Some(self.write(bytes)?) } else { None };
+        let file = if directly { Some(self.write(parts)?) } else { None };
         let mut state = self.state.write();
-        let length = bytes.len() as u64;
         let interval = options.index_interval_bytes;
-        state.index.extend(interval, base_offset, last_offset, max_timestamp, length);
+        state.index.extend(interval, base_offset, last_offset, max_timestamp, length as u64);
         match file {
             Some(file) => {
-                state.behind.wrote_directly(length);
+                state.behind.wrote_directly(length as u64);
                 state.unsynced = true;
                 state.file = Some(file);
             }
-            None => state.behind.push(bytes),
+            None => state.behind.push(parts),
         }
         Ok(())
     }
 
-    /// Writes `bytes` behind the written ones, while nothing waits.
-    fn write(&self, bytes: &[u8]) -> Result<Arc<dyn DiskFile>, StoreError> {
+    /// Writes `parts` behind the written bytes, while nothing waits.
+    fn write(&self, parts: [&[u8]; 2]) -> Result<Arc<dyn DiskFile>, StoreError> {
         let file = self.file()?;
-        let position = self.state.read().behind.written();
-        file.write_at(position, bytes).map_err(StoreError::io(&self.path(), "append to"))?;
+        let mut position = self.state.read().behind.written();
+        for part in parts {
+            file.write_at(position, part).map_err(StoreError::io(&self.path(), "append to"))?;
+            position += part.len() as u64;
+        }
         Ok(file)
     }
 
