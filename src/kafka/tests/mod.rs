@@ -2,6 +2,7 @@
 
 mod by_id;
 mod double;
+mod hostile;
 mod kcat;
 
 use std::sync::Arc;
