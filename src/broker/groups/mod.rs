@@ -7,7 +7,7 @@
 //! - [`group`] one group, pure; [`live`] all of them, with locks, waiters and deadlines
 //! - [`membership`], [`offsets`], [`listing`] the verbs of [`crate::broker::Broker`]; [`front`] the same with a clock
 //! - [`applied`] what the journal says: offsets and memberships; [`frozen`] the same on disk
-//! - [`limits`] what groups are bounded by
+//! - [`limits`] what groups are bounded by; [`access`] who may use one
 //!
 //! A route out of a log is a group too, named [`ROUTE_PREFIX`] and the route's name: its position is its committed
 //! offset, listed like any other. Nobody joins it.
@@ -15,6 +15,7 @@
 //! Locks: the table of live groups is a leaf below a group's own lock; a group's lock is held while its records are
 //! submitted, so that the journal's order is the order of its changes; what the journal says is a leaf below all.
 
+pub mod access;
 pub mod applied;
 pub mod front;
 pub mod frozen;
