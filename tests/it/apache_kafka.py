@@ -56,7 +56,7 @@ class ApacheKafka(Broker):
     """One node that is broker and controller. `settings` are lines of its server.properties, before ours."""
 
     SETTINGS = {
-        "process.roles": "broker,controller", "node.id": "1", "controller.listener.names": "CONTROLLER",
+        "process.roles": "broker,controller", "node.id": "0", "controller.listener.names": "CONTROLLER",
         "offsets.topic.replication.factor": "1", "offsets.topic.num.partitions": "4",
         "transaction.state.log.replication.factor": "1", "transaction.state.log.min.isr": "1",
         "transaction.state.log.num.partitions": "4", "share.coordinator.state.topic.replication.factor": "1",
@@ -84,7 +84,7 @@ class ApacheKafka(Broker):
             self.ports = {"kafka": fixed_port(), "controller": fixed_port()}
         client, controller = (f"127.0.0.1:{self.ports[name]}" for name in ("kafka", "controller"))
         own = {"listeners": f"PLAINTEXT://{client},CONTROLLER://{controller}",
-               "advertised.listeners": f"PLAINTEXT://{client}", "controller.quorum.voters": f"1@{controller}",
+               "advertised.listeners": f"PLAINTEXT://{client}", "controller.quorum.voters": f"0@{controller}",
                "log.dirs": str(self.data)}
         (self.folder / "server.properties").write_text(
             "".join(f"{name}={value}\n" for name, value in {**self.settings, **own}.items()))
