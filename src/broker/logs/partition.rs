@@ -228,7 +228,7 @@ impl Partition {
         let (base_offset, log_start, leader_epoch) = {
             let state = self.state.lock();
             let log_start = state.log_start;
-            match state.producers.judge(&header) {
+            match state.producers.judge(&header, now_ms) {
                 Ok(Verdict::Append) => (state.next_offset, log_start, state.leader_epoch),
                 Ok(Verdict::Duplicate { base_offset, timestamp }) => {
                     let append_time_ms = self.append_time.then_some(timestamp);
@@ -244,11 +244,18 @@ impl Partition {
             header::stamp(&mut stored, time);
         }
         let timestamp = append_time_ms.unwrap_or(header.max_timestamp);
-        self.store(&header, base_offset, timestamp, stored);
+        self.store(&header, base_offset, timestamp, now_ms, stored);
         AppendOutcome::Appended { base_offset, log_start, append_time_ms }
     }
 
-    fn store(&self, header: &BatchHeader, base_offset: i64, timestamp: i64, stored: Vec<u8>) {
+    fn store(
+        &self,
+        header: &BatchHeader,
+        base_offset: i64,
+        timestamp: i64,
+        now_ms: u64,
+        stored: Vec<u8>,
+    ) {
         let last_offset = base_offset.saturating_add(header.last_offset_delta.into());
         let failed = self.state.lock().tail.is_some();
         let written = if failed {
@@ -266,7 +273,7 @@ impl Partition {
         if let Some(tail) = &mut state.tail {
             tail.batches.push((last_offset, stored.into()));
         }
-        state.producers.note(header, base_offset, timestamp);
+        state.producers.note(header, base_offset, timestamp, now_ms);
         if state.newest.is_none_or(|(highest, _)| timestamp > highest) {
             state.newest = Some((timestamp, base_offset));
         }

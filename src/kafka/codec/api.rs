@@ -123,7 +123,7 @@ pub const SERVED: &[Api] = &[
     // Groups.
 
     // Producers and leader epochs.
-
+    Api::InitProducerId,
     // Administration.
     Api::CreateTopics,
 ];

@@ -7,6 +7,7 @@
 pub(super) mod api_versions;
 pub(super) mod create_topics;
 pub(super) mod fetch;
+pub(super) mod init_producer_id;
 pub(super) mod list_offsets;
 pub(super) mod metadata;
 pub(super) mod produce;
@@ -107,7 +108,8 @@ pub(super) fn begin<B: LogBroker>(
             | Api::DeleteGroups
             | Api::OffsetDelete => Err(DecodeError::OutOfRange),
             // Producers and leader epochs.
-            Api::InitProducerId | Api::OffsetForLeaderEpoch => Err(DecodeError::OutOfRange),
+            Api::InitProducerId => init_producer_id::answer(&context, to, reader).await,
+            Api::OffsetForLeaderEpoch => Err(DecodeError::OutOfRange),
             // Administration.
             Api::DeleteTopics
             | Api::DeleteRecords
