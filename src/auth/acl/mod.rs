@@ -33,7 +33,7 @@ pub enum Action {
     Publish,
     /// Subscribe to a filter; fetch or describe a log; consume from a queue; bind from an exchange.
     Subscribe,
-    /// Declare or delete an exchange or queue.
+    /// Declare or delete an exchange or queue; delete or change a log.
     Configure,
 }
 
@@ -66,7 +66,7 @@ pub struct RuleSpec<'a> {
     pub publish: bool,
     /// Whether it is about subscribing.
     pub subscribe: bool,
-    /// Whether it is about declaring and deleting; for exchanges and queues.
+    /// Whether it is about declaring, changing and deleting; for exchanges, queues and logs.
     pub configure: bool,
     /// Topic filter with `%u` and `%c`. Exactly one of `filter`, `log`, `exchange` and `queue`.
     pub filter: Option<&'a str>,
@@ -174,7 +174,7 @@ impl Acl {
         })
     }
 
-    /// Whether `who` may write to (publish) or read (subscribe) the log `name` of `vhost`.
+    /// Whether `who` may write to (publish), read (subscribe) or change (configure) the log `name` of `vhost`.
     #[must_use]
     pub fn allows_log(&self, who: &Principal, action: Action, vhost: &str, name: &str) -> Verdict {
         self.decide(who, action, vhost, |rule| match &rule.object {
@@ -237,9 +237,9 @@ impl Rule {
             _ => return Err("`allow` and `deny` name a user, `*` (everybody) or `%anonymous`"),
         };
         let object = Object::new(&spec)?;
-        let configures = matches!(object, Object::Exchange(_) | Object::Queue(_));
+        let configures = !matches!(object, Object::Topics(..));
         if spec.configure && !spec.publish && !spec.subscribe && !configures {
-            return Err("`configure` is for rules about an `exchange` or a `queue`");
+            return Err("`configure` is for rules about a `log`, an `exchange` or a `queue`");
         }
         let vhost = match spec.vhost {
             "" => return Err("`vhost` is empty: `/` is the default one, `*` each"),

@@ -191,7 +191,6 @@ fn a_rule_that_says_nothing_clear_is_refused() {
         RuleSpec { allow: Some("*"), exchange: Some(""), ..EMPTY },
         RuleSpec { allow: Some("*"), queue: Some(""), ..EMPTY },
         RuleSpec { publish: false, subscribe: false, ..allow("*", "a") },
-        RuleSpec { publish: false, subscribe: false, allow: Some("*"), log: Some("l"), ..EMPTY },
         allow("%everyone", "a"),
         allow("*", ""),
         allow("*", "a+"),

@@ -68,10 +68,12 @@ pub struct Delta {
     pub ended_declared: Vec<(QueueId, Vec<u64>)>,
     /// Sessions that ended, with the pages a checkpoint wrote of them.
     pub ended: Vec<(QueueId, Vec<u64>)>,
-    /// Partitions that got batches.
+    /// Partitions that got batches or gave some up.
     pub partitions: AHashSet<(LogId, u32)>,
-    /// Logs that were created.
+    /// Logs that were created or changed.
     pub logs: Vec<LogId>,
+    /// Logs that were deleted, with how many partitions they had.
+    pub deleted_logs: AHashMap<LogId, u32>,
     /// Groups whose members or offsets changed, by vhost and name.
     pub groups: AHashSet<(Arc<str>, Arc<str>)>,
     /// Sets defined (`Some`) and retired (`None`).
@@ -159,6 +161,7 @@ impl Applier {
         self.delta.ended_declared.extend(newer.ended_declared);
         self.delta.partitions.extend(newer.partitions);
         self.delta.logs.extend(newer.logs);
+        self.delta.deleted_logs.extend(newer.deleted_logs);
         self.delta.groups.extend(newer.groups);
         self.delta.sets.extend(newer.sets);
         for (segment, change) in newer.references {

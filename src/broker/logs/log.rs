@@ -48,6 +48,32 @@ impl LogState {
         self.partitions.get(usize::try_from(index).ok()?)
     }
 
+    /// How many partitions it has.
+    #[must_use]
+    pub fn partition_count(&self) -> u32 {
+        u32::try_from(self.partitions.len()).unwrap_or(u32::MAX)
+    }
+
+    /// The same log with other settings and further partitions.
+    #[must_use]
+    pub fn changed(
+        &self,
+        config: Vec<(String, String)>,
+        settings: LogSettings,
+        partitions: Vec<Arc<Partition>>,
+    ) -> Self {
+        Self {
+            id: self.id,
+            vhost: self.vhost.clone(),
+            name: self.name.clone(),
+            uuid: self.uuid,
+            created_ms: self.created_ms,
+            config,
+            settings,
+            partitions,
+        }
+    }
+
     /// What protocols tell of it.
     #[must_use]
     pub fn describe(&self) -> LogDescription {
@@ -85,6 +111,15 @@ impl LogTable {
         inner.by_uuid.insert(log.uuid, Arc::clone(log));
         inner.by_id.insert(log.id, Arc::clone(log));
         true
+    }
+
+    /// Puts `log` in the place of the one with its id, whose name it has.
+    pub fn replace(&self, log: &Arc<LogState>) {
+        let mut inner = self.inner.write();
+        let names = inner.by_name.entry(log.vhost.clone()).or_default();
+        names.insert(log.name.clone(), Arc::clone(log));
+        inner.by_uuid.insert(log.uuid, Arc::clone(log));
+        inner.by_id.insert(log.id, Arc::clone(log));
     }
 
     /// Takes the log with `id` out.

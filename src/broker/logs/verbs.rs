@@ -8,6 +8,7 @@ use std::sync::Arc;
 use thiserror::Error;
 
 use crate::auth::Principal;
+use crate::broker::logs::admin::LogAdmin;
 use crate::broker::logs::batch::check::BatchFault;
 use crate::broker::logs::partition::Partition;
 use crate::broker::logs::producers::SequenceFault;
@@ -80,6 +81,9 @@ pub enum LogError {
     /// Zero, or more than the broker allows.
     #[error("number of partitions out of range")]
     InvalidPartitions,
+    /// An offset beyond a partition's end, or none at all.
+    #[error("offset out of range")]
+    OffsetOutOfRange,
     /// A setting that is refused.
     #[error(transparent)]
     InvalidSetting(#[from] SettingFault),
@@ -104,7 +108,7 @@ pub enum LogError {
 }
 
 /// The broker's verbs on logs.
-pub trait LogBroker: Send + Sync + 'static {
+pub trait LogBroker: LogAdmin + Send + Sync + 'static {
     /// Completes when an append is durable and applied.
     type Ack: Future<Output = Result<Appended, LogError>> + Send + 'static;
 

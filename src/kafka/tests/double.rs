@@ -27,7 +27,7 @@ type Held = (oneshot::Sender<Answer>, Answer);
 /// Applies at once what is submitted.
 #[derive(Default)]
 pub(super) struct MemoryBroker {
-    logs: LogTable,
+    pub(super) logs: LogTable,
     holds: bool,
     held: Mutex<Vec<Option<Held>>>,
     appended: Notify,
@@ -64,7 +64,11 @@ impl MemoryBroker {
         apply(log.partition(0).unwrap(), batch).unwrap();
     }
 
-    fn find(&self, principal: &Principal, log: LogRef<'_>) -> Result<Arc<LogState>, LogError> {
+    pub(super) fn find(
+        &self,
+        principal: &Principal,
+        log: LogRef<'_>,
+    ) -> Result<Arc<LogState>, LogError> {
         let found = match log {
             LogRef::Name(name) => self.logs.by_name(&principal.vhost, name),
             LogRef::Uuid(uuid) => self.logs.by_uuid(&principal.vhost, &uuid),

@@ -12,6 +12,7 @@ use parking_lot::RwLock;
 
 use crate::store::disk::{Disk, DiskFile, read_full};
 use crate::store::error::StoreError;
+use crate::store::partition::PartitionOptions;
 use crate::store::partition::header::{BATCH_HEADER_BYTES, BatchInfo};
 use crate::store::partition::index::Index;
 
@@ -39,6 +40,8 @@ struct State {
     unsynced: bool,
     /// Bytes that the index file covers.
     index_saved: u64,
+    /// Latest timestamp of its first batch, once somebody asked.
+    began: Option<i64>,
 }
 
 /// A segment as retention sees it.
@@ -67,7 +70,7 @@ impl Segment {
     pub(super) fn create(disk: Arc<dyn Disk>, base_offset: i64) -> io::Result<Self> {
         let file = Some(disk.create(&log_name(base_offset))?);
         let index = Index::new(base_offset);
-        let state = State { index, file, unsynced: true, index_saved: 0 };
+        let state = State { index, file, unsynced: true, index_saved: 0, began: None };
         Ok(Self { disk, base_offset, state: RwLock::new(state) })
     }
 
@@ -82,7 +85,7 @@ impl Segment {
         let stale = index.covered > valid_len;
         index.cut(base_offset, valid_len);
         let index_saved = if stale { 0 } else { index.covered };
-        let state = State { index, file: None, unsynced: false, index_saved };
+        let state = State { index, file: None, unsynced: false, index_saved, began: None };
         let segment = Self { disk, base_offset, state: RwLock::new(state) };
         segment.catch_up(valid_len, interval)?;
         Ok(segment)
@@ -123,6 +126,40 @@ impl Segment {
         self.disk.path(&log_name(self.base_offset))
     }
 
+    /// Whether a batch of so many bytes and this latest timestamp belongs into it too.
+    pub(super) fn has_room(
+        &self,
+        options: &PartitionOptions,
+        max_timestamp: i64,
+        bytes: u64,
+    ) -> bool {
+        let covered = self.state.read().index.covered;
+        if covered == 0 {
+            return true;
+        }
+        let is_old = || {
+            let age = self.began().map(|began| max_timestamp.saturating_sub(began));
+            age.and_then(|age| u64::try_from(age).ok()).is_some_and(|age| age > options.segment_ms)
+        };
+        covered + bytes <= options.segment_bytes && !is_old()
+    }
+
+    /// Latest timestamp of the first batch; `None` if it holds none or cannot be read.
+    fn began(&self) -> Option<i64> {
+        let (known, length) = {
+            let state = self.state.read();
+            (state.began, state.index.covered)
+        };
+        if known.is_some() {
+            return known;
+        }
+        let file = self.file().ok()?;
+        let (_, first) = Scan::new(self, file.as_ref(), 0, length).next().ok()??;
+        let began = (first.max_timestamp >= 0).then_some(first.max_timestamp);
+        self.state.write().began = began;
+        began
+    }
+
     /// Appends whole batches; readers see them when this returns. After an error the file beyond its old length
     /// is unknown, and nothing must be appended any more.
     pub(super) fn append(
@@ -138,6 +175,9 @@ impl Segment {
         file.write_at(position, bytes).map_err(StoreError::io(&self.path(), "append to"))?;
         let mut state = self.state.write();
         let length = bytes.len() as u64;
+        if state.index.covered == 0 && max_timestamp >= 0 {
+            state.began = Some(max_timestamp);
+        }
         state.index.extend(interval, base_offset, last_offset, max_timestamp, length);
         state.unsynced = true;
         state.file = Some(file);
@@ -232,12 +272,17 @@ impl Segment {
         Ok(bytes.into())
     }
 
-    /// The first batch with a record of at least `timestamp`.
-    pub(super) fn find_time(&self, timestamp: i64) -> Result<Option<BatchInfo>, StoreError> {
+    /// The first batch that reaches to `from` or beyond, with a record of at least `timestamp`.
+    pub(super) fn find_time(
+        &self,
+        timestamp: i64,
+        from: i64,
+    ) -> Result<Option<BatchInfo>, StoreError> {
         let (start, length, latest) = {
             let state = self.state.read();
             let index = &state.index;
-            (index.position_of_time(timestamp), index.covered, index.max_timestamp)
+            let start = index.position_of_time(timestamp).max(index.position_of(from));
+            (start, index.covered, index.max_timestamp)
         };
         if latest < timestamp {
             return Ok(None);
@@ -245,11 +290,32 @@ impl Segment {
         let file = self.file()?;
         let mut scan = Scan::new(self, file.as_ref(), start, length);
         while let Some((_, batch)) = scan.next()? {
-            if batch.max_timestamp >= timestamp {
+            if batch.max_timestamp >= timestamp && batch.last_offset >= from {
                 return Ok(Some(batch));
             }
         }
         Ok(None)
+    }
+
+    /// The highest timestamp of the batches that begin at `from` or beyond. Reads only if some do and some do not.
+    pub(super) fn highest_timestamp(&self, from: i64) -> Result<Option<i64>, StoreError> {
+        let info = self.info();
+        if info.bytes == 0 || info.next_offset <= from {
+            return Ok(None);
+        }
+        if self.base_offset >= from {
+            return Ok(Some(info.max_timestamp));
+        }
+        let start = self.state.read().index.position_of(from);
+        let file = self.file()?;
+        let mut scan = Scan::new(self, file.as_ref(), start, info.bytes);
+        let mut highest = None;
+        while let Some((_, batch)) = scan.next()? {
+            if batch.base_offset >= from {
+                highest = highest.max(Some(batch.max_timestamp));
+            }
+        }
+        Ok(highest)
     }
 
     fn file(&self) -> Result<Arc<dyn DiskFile>, StoreError> {
