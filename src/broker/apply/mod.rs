@@ -21,6 +21,7 @@ use std::sync::Arc;
 
 use ahash::{AHashMap, AHashSet};
 use bytes::Bytes;
+use tokio::sync::oneshot;
 
 use crate::model::ids::{LogId, Lsn, QueueId, SetId};
 use crate::store::journal::Position;
@@ -74,8 +75,6 @@ pub struct Delta {
     pub logs: Vec<LogId>,
     /// Logs that were deleted, with how many partitions they had.
     pub deleted_logs: AHashMap<LogId, u32>,
-    /// Groups whose members or offsets changed, by vhost and name.
-    pub groups: AHashSet<(Arc<str>, Arc<str>)>,
     /// Sets defined (`Some`) and retired (`None`).
     pub sets: AHashMap<SetId, Option<Arc<[SetMember]>>>,
     /// References to body segments that came (+) or went (-).
@@ -106,6 +105,9 @@ pub struct Applier {
     /// Declared queues that refuse messages when they are at their limit.
     refusing: usize,
     completers: Vec<Arc<dyn Completer>>,
+    /// Who waits for a single record, with what became of it: told after the whole batch, so that a connection
+    /// which waits for many finds all of them.
+    calls: Vec<(oneshot::Sender<Outcome>, Outcome)>,
 }
 
 impl Applier {
@@ -132,6 +134,7 @@ impl Applier {
             to_tidy: Vec::new(),
             refusing: 0,
             completers: Vec::new(),
+            calls: Vec::new(),
         }
     }
 
@@ -162,7 +165,6 @@ impl Applier {
         self.delta.partitions.extend(newer.partitions);
         self.delta.logs.extend(newer.logs);
         self.delta.deleted_logs.extend(newer.deleted_logs);
-        self.delta.groups.extend(newer.groups);
         self.delta.sets.extend(newer.sets);
         for (segment, change) in newer.references {
             *self.delta.references.entry(segment).or_default() += change;
@@ -234,8 +236,7 @@ impl Applier {
                     self.completers.push(completer);
                 }
             }
-            // Whoever gave up waiting needs no news.
-            Waiter::Call(sender) => drop(sender.send(outcome)),
+            Waiter::Call(sender) => self.calls.push((sender, outcome)),
         }
     }
 
@@ -244,6 +245,10 @@ impl Applier {
         self.call_consumers();
         for completer in self.completers.drain(..) {
             completer.wake();
+        }
+        for (sender, outcome) in self.calls.drain(..) {
+            // Whoever gave up waiting needs no news.
+            drop(sender.send(outcome));
         }
         for session in self.to_wake.drain(..) {
             let consumer =

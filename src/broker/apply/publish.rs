@@ -100,7 +100,7 @@ impl Applier {
         let verdict = if refused { Outcome::Rejected } else { Outcome::Done };
         if let Condition::Position { group, log, partition, expected, next } = condition {
             // A publish that is refused leaves the group where it was: its reader tries again.
-            if self.broker.groups.position(vhost, group, (log, partition)) != expected {
+            if !self.is_at(vhost, group, (log, partition), expected) {
                 return Outcome::Stale;
             }
             if !refused {

@@ -98,7 +98,8 @@ impl PartitionFiles {
         Ok(())
     }
 
-    /// Appends whole batches, `base_offset` to `last_offset`; readers see them when this returns. For one thread.
+    /// Appends whole batches in two parts, `base_offset` to `last_offset`; readers see them when this returns, though a file
+    /// may get them only with a later append or sync. For one thread.
     ///
     /// # Errors
     /// [`StoreError::Refused`] for offsets that do not follow, [`StoreError::Io`] when the write fails, and
@@ -108,7 +109,7 @@ impl PartitionFiles {
         base_offset: i64,
         last_offset: i64,
         max_timestamp: i64,
-        bytes: &[u8],
+        parts: [&[u8]; 2],
     ) -> Result<(), StoreError> {
         self.check()?;
         let last = self.segments.read().last().cloned();
@@ -123,13 +124,13 @@ impl PartitionFiles {
         if self.sealed.swap(false, Ordering::AcqRel) {
             options.segment_bytes = 0;
         }
-        let length = bytes.len() as u64;
+        let length = parts.iter().map(|part| part.len() as u64).sum::<u64>();
         let segment = match last.filter(|last| last.has_room(&options, max_timestamp, length)) {
             Some(segment) => segment,
             None => self.begin(base_offset).inspect_err(|error| self.fail(error))?,
         };
         segment
-            .append(options.index_interval_bytes, base_offset, last_offset, max_timestamp, bytes)
+            .append(&options, base_offset, last_offset, max_timestamp, parts)
             .inspect_err(|error| self.fail(error))
     }
 
