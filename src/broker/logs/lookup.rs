@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 
 use crate::broker::logs::batch::header::BatchHeader;
-use crate::broker::logs::batch::records::{self, Record};
+use crate::broker::logs::batch::records::{Opened, Record};
 use crate::broker::logs::partition::{FetchError, Partition};
 
 /// Which offset of a partition.
@@ -29,8 +29,7 @@ pub struct FoundOffset {
 }
 
 impl Partition {
-    /// The offset that `query` asks for, or `None` if no record fits. Within a compressed batch the batch's
-    /// first offset is given: a reader from there misses nothing.
+    /// The offset that `query` asks for, or `None` if no record fits. A compressed batch is unpacked to find it.
     ///
     /// # Errors
     /// If the disk fails.
@@ -59,8 +58,8 @@ impl Partition {
         // It was given up, or its batch begins before the start: what is left says which is the highest now.
         let first = self.read(start, 1)?.records;
         let Some(header) = BatchHeader::read(&first) else { return Ok(None) };
-        let inside = records::records(&first).ok().and_then(|records| {
-            let left = records.filter_map(Result::ok).filter(|record| record.offset >= start);
+        let inside = Opened::new(&first).ok().and_then(|opened| {
+            let left = opened.records().filter_map(Result::ok).filter(|it| it.offset >= start);
             left.map(found).min_by_key(|one| (Reverse(one.timestamp_ms), one.offset))
         });
         let next = header.last_offset().saturating_add(1);
@@ -100,9 +99,13 @@ impl Partition {
             timestamp_ms: Some(header.max_timestamp),
         };
         // All its records have one time; and one that cannot be opened is given as a whole.
-        let opened = records::records(&slice.records).ok().filter(|_| !header.is_append_time());
-        let Some(opened) = opened else { return Ok(Looked { found: Some(whole), next }) };
-        let mut records = opened.filter_map(Result::ok).map(found);
+        if header.is_append_time() {
+            return Ok(Looked { found: Some(whole), next });
+        }
+        let Ok(opened) = Opened::new(&slice.records) else {
+            return Ok(Looked { found: Some(whole), next });
+        };
+        let mut records = opened.records().filter_map(Result::ok).map(found);
         let first = records.find(|r| r.timestamp_ms >= Some(timestamp) && r.offset >= start);
         Ok(Looked { found: first, next })
     }
