@@ -220,7 +220,7 @@ impl Broker {
         if let Some(failure) = target.failure() {
             return Err(LogError::Storage(failure));
         }
-        let batch = log.check_batch(batch)?.bytes;
+        let batch = log.check_batch(batch, now_ms)?.bytes;
         let (sender, done) = oneshot::channel();
         let record = Record::Append { log: log.id, partition, time_ms: now_ms, batch: &batch };
         self.submit(Some(Waiter::Call(sender)), &record)?;

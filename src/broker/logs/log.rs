@@ -36,9 +36,11 @@ impl LogState {
     /// Checks a producer's batch before it is journaled.
     ///
     /// # Errors
-    /// If it is not exactly one valid batch within this log's limit.
-    pub fn check_batch<'a>(&self, batch: &'a [u8]) -> Result<Checked<'a>, BatchFault> {
-        check::check(batch, self.settings.batch_bytes_max, &Checks::default())
+    /// If it is not exactly one valid batch within this log's limits of size and time.
+    pub fn check_batch<'a>(&self, batch: &'a [u8], now_ms: u64) -> Result<Checked<'a>, BatchFault> {
+        let (oldest_ms, newest_ms) = self.settings.times(now_ms);
+        let checks = Checks { oldest_ms, newest_ms, ..Checks::default() };
+        check::check(batch, self.settings.batch_bytes_max, &checks)
     }
 
     /// Partition `index`, if there is one.

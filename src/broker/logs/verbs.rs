@@ -8,6 +8,7 @@ use std::sync::Arc;
 use thiserror::Error;
 
 use crate::auth::Principal;
+use crate::broker::groups::verbs::GroupBroker;
 use crate::broker::logs::admin::LogAdmin;
 use crate::broker::logs::batch::check::BatchFault;
 use crate::broker::logs::partition::Partition;
@@ -114,7 +115,7 @@ pub enum LogError {
 }
 
 /// The broker's verbs on logs.
-pub trait LogBroker: LogAdmin + Send + Sync + 'static {
+pub trait LogBroker: LogAdmin + GroupBroker + Send + Sync + 'static {
     /// Completes when an append is durable and applied.
     type Ack: Future<Output = Result<Appended, LogError>> + Send + 'static;
 

@@ -143,14 +143,19 @@ impl LogSettings {
         })
     }
 
-    /// Whether a record of this time may be appended at `now_ms`. A log that stamps records asks no producer, and a
-    /// record without a time (−1) has none to be wrong.
+    /// The lowest and the highest timestamp that a record may have at `now_ms`. A log that stamps records asks no
+    /// producer.
     #[must_use]
-    pub fn accepts_time(&self, timestamp_ms: i64, now_ms: u64) -> bool {
-        let Ok(time) = u64::try_from(timestamp_ms) else { return true };
-        self.append_time
-            || (now_ms.saturating_sub(time) <= self.before_max_ms
-                && time.saturating_sub(now_ms) <= self.after_max_ms)
+    pub fn times(&self, now_ms: u64) -> (i64, i64) {
+        if self.append_time {
+            return (i64::MIN, i64::MAX);
+        }
+        let signed = |ms: u64| i64::try_from(ms).unwrap_or(i64::MAX);
+        let oldest = match self.before_max_ms {
+            LONG_MAX.. => i64::MIN,
+            before => signed(now_ms).saturating_sub(signed(before)),
+        };
+        (oldest, signed(now_ms.saturating_add(self.after_max_ms)))
     }
 }
 
@@ -213,10 +218,10 @@ mod tests {
     #[test]
     fn times_are_bounded_unless_the_log_stamps() {
         let settings = LogSettings { before_max_ms: 10, after_max_ms: 5, ..LogSettings::default() };
-        let accepted: Vec<i64> =
-            (85..110).filter(|time| settings.accepts_time(*time, 100)).collect();
-        assert_eq!(accepted, (90..=105).collect::<Vec<_>>());
-        assert!(settings.accepts_time(-1, 100));
-        assert!(LogSettings { append_time: true, ..settings }.accepts_time(0, 100));
+        assert_eq!(settings.times(100), (90, 105));
+        let defaults = LogSettings::default();
+        assert_eq!(defaults.times(100), (i64::MIN, 3_600_100));
+        let stamps = LogSettings { append_time: true, ..settings };
+        assert_eq!(stamps.times(100), (i64::MIN, i64::MAX));
     }
 }
