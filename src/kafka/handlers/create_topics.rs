@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 
-use crate::broker::logs::settings;
+use crate::broker::logs::settings::LogSettings;
+use crate::broker::logs::settings::listed::{Source, listed};
 use crate::broker::logs::verbs::{CreateLog, LogBroker, LogDescription, LogError};
 use crate::kafka::codec::messages::create_topics::{
     CreateTopicsRequest, CreatedConfig, NewTopic, SOURCE_DEFAULT, SOURCE_TOPIC, TopicResult,
@@ -111,12 +112,12 @@ fn assigned(topic: &NewTopic<'_>) -> Result<u32, Refusal> {
 }
 
 fn created(log: LogDescription) -> TopicResult {
-    let configs = settings::effective(&log.config)
+    let configs = listed(&LogSettings::default(), &log.config)
         .into_iter()
-        .map(|(name, value, is_set)| CreatedConfig {
-            name: name.to_owned(),
-            value,
-            source: if is_set { SOURCE_TOPIC } else { SOURCE_DEFAULT },
+        .map(|setting| CreatedConfig {
+            name: setting.known.name.to_owned(),
+            value: setting.value,
+            source: if setting.source == Source::Log { SOURCE_TOPIC } else { SOURCE_DEFAULT },
         })
         .collect();
     TopicResult {
