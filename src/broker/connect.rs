@@ -152,7 +152,7 @@ impl Broker {
 
     /// Whether a QoS 2 publish that gets its LSN now has lost its session to a newer connection: its record will
     /// be found stale, so nothing else may take the message either. The client sends it again [MQTT-4.4.0-1].
-    pub(super) fn is_overtaken(&self, condition: Condition) -> bool {
+    pub(super) fn is_overtaken(&self, condition: Condition<'_>) -> bool {
         let Condition::Inbound { session, epoch, .. } = condition else { return false };
         self.sessions.by_id(session).is_none_or(|it| !it.inner.lock().is_owned_by(epoch))
     }

@@ -10,7 +10,7 @@
 //!   [`fanout`] a publish on its way
 //! - [`router`] topic filters to destinations; [`crossing`] messages seen from the tree; [`replies`] direct reply-to
 //! - [`router`] topic filters to destinations; [`exchanges`] exchanges, bindings, names of queues
-//! - [`sessions`], [`queues`], [`retained`], [`logs`], [`sets`] the state
+//! - [`sessions`], [`queues`], [`retained`], [`logs`], [`groups`], [`sets`] the state
 //! - [`publish`], [`routed`], [`connect`], [`wills`], [`subscribe`], [`replay`], [`settle`], [`append`] the verbs
 //! - [`apply`], [`checkpoint`], [`restore`] records to state, state to disk, disk to state
 //! - [`engine`] the threads that apply and checkpoint
@@ -28,6 +28,7 @@ pub mod declared;
 pub mod engine;
 pub mod exchanges;
 pub mod fanout;
+pub mod groups;
 pub mod limits;
 pub mod logs;
 pub mod message;
@@ -68,6 +69,7 @@ use self::consumer::{Completer, Waiter};
 use self::declared::keeping::Keeping;
 use self::declared::registry::DeclaredQueues;
 use self::exchanges::Exchanges;
+use self::groups::Groups;
 use self::limits::Limits;
 use self::logs::registry::Logs;
 use self::queues::meter::Meter;
@@ -131,6 +133,8 @@ pub struct Broker {
     pub retained: Retained,
     /// Partitioned logs.
     pub logs: Logs,
+    /// Consumer groups.
+    pub groups: Groups,
     /// Channels that wait for direct replies.
     pub replies: Replies,
     /// Message bodies on disk.
@@ -189,6 +193,7 @@ impl Broker {
             exchanges: Exchanges::default(),
             retained: parts.retained,
             logs: parts.logs,
+            groups: Groups::default(),
             replies: Replies::default(),
             bodies: parts.bodies,
             metrics: parts.metrics,

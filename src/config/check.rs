@@ -18,6 +18,7 @@ pub fn check(config: &Config) -> Result<(), Vec<Fault>> {
     check_reach(config, &mut faults);
     check_ranges(config, &mut faults);
     config.amqp.check(&mut faults);
+    config.groups.check(&mut faults);
     check_advertised(&config.kafka.advertised, &mut faults);
     for (index, rule) in config.acl.iter().enumerate() {
         check_rule(index, rule, &mut faults);

@@ -9,7 +9,7 @@ use super::super::logs::log::LogState;
 use super::super::logs::partition::{AppendOutcome, Partition};
 use super::super::logs::settings::LogSettings;
 use super::super::logs::verbs::{Appended, LogError};
-use super::super::record::Record;
+use super::super::record::{LogChange, Record};
 use super::Applier;
 
 impl Applier {
@@ -107,6 +107,21 @@ impl Applier {
             AppendOutcome::Malformed => {
                 Outcome::Refused(LogError::Unavailable("the batch is malformed".to_owned()))
             }
+        }
+    }
+}
+
+impl Applier {
+    pub(super) fn change_log(&mut self, change: &LogChange<'_>) -> Outcome {
+        match change {
+            LogChange::Producers { next } => {
+                self.broker.logs.raise_next_producer(*next);
+                Outcome::Done
+            }
+            LogChange::Delete { .. }
+            | LogChange::Grow { .. }
+            | LogChange::Configure { .. }
+            | LogChange::AdvanceStart { .. } => Outcome::Stale,
         }
     }
 }

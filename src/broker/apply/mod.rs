@@ -12,6 +12,7 @@
 
 mod declared;
 mod exchanges;
+mod groups;
 mod log;
 mod publish;
 mod session;
@@ -345,6 +346,8 @@ impl Applier {
             Record::DeclareQueue { .. } | Record::SettleRanges { .. } => {
                 self.change_declared(&record)
             }
+            Record::Group(record) => self.change_group(&record),
+            Record::LogChange(change) => self.change_log(&change),
             Record::Barrier => Outcome::Done,
         }
     }

@@ -25,7 +25,7 @@ const SLICES_BYTES_MAX: usize = 4 << 20;
 /// The fields of a publish record.
 pub(super) struct DurablePublish<'a> {
     pub(super) vhost: &'a str,
-    pub(super) condition: Condition,
+    pub(super) condition: Condition<'a>,
     pub(super) set: Option<SetId>,
     pub(super) members: &'a [SetMember],
     pub(super) retained: bool,
@@ -54,7 +54,7 @@ impl Applier {
         let interned = publish.set.and_then(|set| self.sets.get(&set).map(Arc::clone));
         let members = || interned.iter().flat_map(|set| set.iter()).chain(publish.members);
         let refused = self.is_refused(members(), message.payload.len() as u64);
-        let verdict = self.judge(publish.condition, refused);
+        let verdict = self.judge(publish.vhost, publish.condition, refused);
         if verdict != Outcome::Done {
             if publish.retained {
                 self.broker.retained.withdraw(publish.vhost, message.topic, lsn);
@@ -96,8 +96,18 @@ impl Applier {
         Stored::counted(Bytes::copy_from_slice(&message), memory)
     }
 
-    fn judge(&mut self, condition: Condition, refused: bool) -> Outcome {
+    fn judge(&mut self, vhost: &str, condition: Condition<'_>, refused: bool) -> Outcome {
         let verdict = if refused { Outcome::Rejected } else { Outcome::Done };
+        if let Condition::Position { group, log, partition, expected, next } = condition {
+            // A publish that is refused leaves the group where it was: its reader tries again.
+            if !self.is_at(vhost, group, (log, partition), expected) {
+                return Outcome::Stale;
+            }
+            if !refused {
+                self.move_group(vhost, group, (log, partition), next);
+            }
+            return verdict;
+        }
         let (Condition::Inbound { session: id, epoch, .. }
         | Condition::Will { session: id, epoch }) = condition
         else {
@@ -120,7 +130,7 @@ impl Applier {
             }
             // A will that is refused is lost: nobody is there to publish it again.
             Condition::Will { .. } if inner.state.will.take().is_none() => Outcome::Stale,
-            Condition::Will { .. } | Condition::None => verdict,
+            Condition::Will { .. } | Condition::Position { .. } | Condition::None => verdict,
         };
         self.mark(&session, &mut inner);
         verdict

@@ -3,7 +3,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
 
 use ahash::AHashMap;
 use parking_lot::Mutex;
@@ -53,6 +53,7 @@ pub struct Logs {
     /// By vhost and name; held while a creation is decided and submitted.
     pub creating: Mutex<AHashMap<(String, String), Creating>>,
     next_id: AtomicU32,
+    next_producer: AtomicI64,
     turns: AtomicU64,
     complained_ms: AtomicU64,
 }
@@ -67,6 +68,7 @@ impl Logs {
             defaults,
             creating: Mutex::default(),
             next_id: AtomicU32::new(1),
+            next_producer: AtomicI64::new(0),
             turns: AtomicU64::new(0),
             complained_ms: AtomicU64::new(0),
         }
@@ -86,6 +88,17 @@ impl Logs {
     /// Sees to it that no id below `next` is given out.
     pub fn raise_next_id(&self, next: u32) {
         self.next_id.fetch_max(next, Ordering::AcqRel);
+    }
+
+    /// The first producer id that the journal has not given away; also what a checkpoint keeps.
+    #[must_use]
+    pub fn next_producer(&self) -> i64 {
+        self.next_producer.load(Ordering::Acquire)
+    }
+
+    /// Producer ids below `next` are given away.
+    pub fn raise_next_producer(&self, next: i64) {
+        self.next_producer.fetch_max(next, Ordering::AcqRel);
     }
 
     /// The partition for a message without a key: one for a while, then the next.

@@ -203,7 +203,7 @@ impl Broker {
         &self,
         publisher: &mut Publisher,
         publication: &Publication<'_>,
-        condition: Condition,
+        condition: Condition<'_>,
         waiter: impl FnOnce() -> Option<Waiter>,
         now_ms: u64,
     ) -> Result<Published, BrokerError> {
@@ -226,7 +226,7 @@ impl Broker {
         publisher: &mut Publisher,
         route: &Arc<CachedRoute>,
         message: Message<'_>,
-        condition: Condition,
+        condition: Condition<'_>,
         waiter: impl FnOnce() -> Option<Waiter>,
         now_ms: u64,
     ) -> Result<Published, BrokerError> {
@@ -301,7 +301,7 @@ impl Broker {
         publisher: &mut Publisher,
         route: &Arc<CachedRoute>,
         message: Message<'_>,
-        condition: Condition,
+        condition: Condition<'_>,
         waiter: impl FnOnce() -> Option<Waiter>,
         now_ms: u64,
     ) -> Result<Published, BrokerError> {
@@ -383,7 +383,7 @@ impl Broker {
         &self,
         publisher: &mut Publisher,
         encoded: &[u8],
-        condition: Condition,
+        condition: Condition<'_>,
         now_ms: u64,
     ) -> Result<Published, BrokerError> {
         let Ok(mut message) = Message::decode(encoded) else {

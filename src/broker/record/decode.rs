@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::encode::HAS_VIA;
 use super::{
-    Binding, CodecError, Condition, LogId, Lsn, OpenSession, QoS, QueueId, Reader, Record,
-    ReplayItem, RoutedAppend, SetId, SetMember, Subscription, VERSION, Via, kind,
+    Binding, CodecError, Condition, GroupRecord, LogChange, LogId, Lsn, OpenSession, QoS, QueueId,
+    Reader, Record, ReplayItem, RoutedAppend, SetId, SetMember, Subscription, VERSION, Via, kind,
 };
 
 fn queue(r: &mut Reader<'_>) -> Result<QueueId, CodecError> {
@@ -18,7 +18,7 @@ fn qos(r: &mut Reader<'_>) -> Result<QoS, CodecError> {
     QoS::from_bits(bits).ok_or(CodecError::Value { what: "QoS", found: u64::from(bits), at })
 }
 
-fn many<'a, T>(
+pub(super) fn many<'a, T>(
     r: &mut Reader<'a>,
     bytes_min: usize,
     mut read: impl FnMut(&mut Reader<'a>) -> Result<T, CodecError>,
@@ -87,6 +87,8 @@ impl<'a> Record<'a> {
             kind::DROP_RETAINED => {
                 Self::DropRetained { vhost: r.str()?, topic: r.str()?, value: Lsn(r.varint()?) }
             }
+            kind::GROUP => Self::Group(GroupRecord::decode(&mut r)?),
+            kind::LOG_CHANGE => Self::LogChange(LogChange::decode(&mut r)?),
             kind @ kind::DECLARE_EXCHANGE..=kind::BARRIER => topology(kind, &mut r)?,
             other => {
                 let found = u64::from(other);
@@ -173,12 +175,19 @@ fn create_log<'a>(r: &mut Reader<'a>) -> Result<Record<'a>, CodecError> {
     })
 }
 
-fn condition(r: &mut Reader<'_>) -> Result<Condition, CodecError> {
+fn condition<'a>(r: &mut Reader<'a>) -> Result<Condition<'a>, CodecError> {
     let at = r.position();
     match r.u8()? {
         0 => Ok(Condition::None),
         1 => Ok(Condition::Inbound { session: queue(r)?, epoch: r.varint()?, packet_id: r.u16()? }),
         2 => Ok(Condition::Will { session: queue(r)?, epoch: r.varint()? }),
+        3 => Ok(Condition::Position {
+            group: r.str()?,
+            log: LogId(r.u32()?),
+            partition: r.u32()?,
+            expected: r.i64()?,
+            next: r.i64()?,
+        }),
         found => Err(CodecError::Value { what: "condition", found: u64::from(found), at }),
     }
 }

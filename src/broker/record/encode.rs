@@ -170,6 +170,14 @@ impl Record<'_> {
                     w.varint(*count);
                 }
             }
+            Self::Group(record) => {
+                w.u8(kind::GROUP);
+                record.encode(&mut w);
+            }
+            Self::LogChange(change) => {
+                w.u8(kind::LOG_CHANGE);
+                change.encode(&mut w);
+            }
             Self::Barrier => w.u8(kind::BARRIER),
         }
     }
@@ -186,7 +194,7 @@ impl Binding<'_> {
     }
 }
 
-fn encode_condition(w: &mut Writer<'_>, condition: &Condition) {
+fn encode_condition(w: &mut Writer<'_>, condition: &Condition<'_>) {
     match condition {
         Condition::None => w.u8(0),
         Condition::Inbound { session, epoch, packet_id } => {
@@ -199,6 +207,14 @@ fn encode_condition(w: &mut Writer<'_>, condition: &Condition) {
             w.u8(2);
             w.varint(session.0);
             w.varint(*epoch);
+        }
+        Condition::Position { group, log, partition, expected, next } => {
+            w.u8(3);
+            w.str(group);
+            w.u32(log.0);
+            w.u32(*partition);
+            w.i64(*expected);
+            w.i64(*next);
         }
     }
 }

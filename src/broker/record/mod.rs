@@ -12,11 +12,14 @@ use crate::store::codec::{CodecError, Reader, Writer};
 use super::sessions::subscription::Subscription;
 use super::via::Via;
 
+pub use self::groups::{Committed, GroupRecord};
+pub use self::log_changes::LogChange;
+
 const VERSION: u8 = 1;
 
 /// What must still hold for a record to take effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Condition {
+pub enum Condition<'a> {
     /// Nothing.
     None,
     /// The session is at this epoch and has not yet taken this inbound packet identifier.
@@ -34,6 +37,19 @@ pub enum Condition {
         session: QueueId,
         /// The connection that left it.
         epoch: u64,
+    },
+    /// A group has read a partition up to here, and no further: the publish moves it on (routes out of logs).
+    Position {
+        /// The group, of the publish's vhost.
+        group: &'a str,
+        /// The log.
+        log: LogId,
+        /// The partition.
+        partition: u32,
+        /// The committed offset, −1 for none.
+        expected: i64,
+        /// The committed offset afterwards.
+        next: i64,
     },
 }
 
@@ -84,7 +100,7 @@ pub enum Record<'a> {
         /// vhost / mount point.
         vhost: &'a str,
         /// What must hold.
-        condition: Condition,
+        condition: Condition<'a>,
         /// Durable sessions it goes to.
         set: Option<SetId>,
         /// Durable sessions named one by one, when a set would not do.
@@ -281,6 +297,10 @@ pub enum Record<'a> {
         /// First positions and how many follow on, the first included.
         ranges: Vec<(u64, u64)>,
     },
+    /// A group's offsets or members.
+    Group(GroupRecord<'a>),
+    /// A log that is there changes.
+    LogChange(LogChange<'a>),
     /// Changes nothing: whoever waits for it knows that all before it is applied.
     Barrier,
 }
@@ -350,11 +370,15 @@ mod kind {
     pub(super) const DELETE_QUEUE: u8 = 22;
     pub(super) const SETTLE_RANGES: u8 = 23;
     pub(super) const BARRIER: u8 = 24;
+    pub(super) const GROUP: u8 = 25;
+    pub(super) const LOG_CHANGE: u8 = 26;
 }
 
 mod decode;
 #[cfg(test)]
 mod earlier;
 mod encode;
+mod groups;
+mod log_changes;
 #[cfg(test)]
 pub(super) mod tests;

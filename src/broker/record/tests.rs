@@ -6,7 +6,10 @@ use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 
-use super::{Binding, Condition, OpenSession, Record, ReplayItem, RoutedAppend, SetMember, kind};
+use super::{
+    Binding, Committed, Condition, GroupRecord, LogChange, OpenSession, Record, ReplayItem,
+    RoutedAppend, SetMember, kind,
+};
 use crate::broker::sessions::subscription::Subscription;
 use crate::broker::via::Via;
 use crate::model::ids::{LogId, Lsn, QueueId, SetId};
@@ -69,7 +72,7 @@ fn subscription() -> impl Strategy<Value = Subscription> {
         })
 }
 
-fn condition() -> impl Strategy<Value = Condition> {
+fn condition() -> impl Strategy<Value = Condition<'static>> {
     let session = || number().prop_map(QueueId);
     prop_oneof![
         Just(Condition::None),
@@ -77,6 +80,15 @@ fn condition() -> impl Strategy<Value = Condition> {
             Condition::Inbound { session, epoch, packet_id }
         }),
         (session(), number()).prop_map(|(session, epoch)| Condition::Will { session, epoch }),
+        (text(), short(), short(), -1i64..4, -1i64..4).prop_map(
+            |(group, log, partition, expected, next)| Condition::Position {
+                group,
+                log: LogId(log),
+                partition,
+                expected,
+                next
+            }
+        ),
     ]
 }
 
@@ -233,6 +245,56 @@ fn of_topology() -> impl Strategy<Value = Record<'static>> {
     ]
 }
 
+fn of_groups() -> impl Strategy<Value = Record<'static>> {
+    let committed = (short(), short(), -1i64..9, -1i32..3, text()).prop_map(
+        |(log, partition, offset, leader_epoch, metadata)| Committed {
+            log: LogId(log),
+            partition,
+            offset,
+            leader_epoch,
+            metadata,
+        },
+    );
+    let place = (short(), short()).prop_map(|(log, partition)| (LogId(log), partition));
+    prop_oneof![
+        (text(), text(), number(), vec(committed, 0..3)).prop_map(
+            |(vhost, group, time_ms, offsets)| GroupRecord::Commit {
+                vhost,
+                group,
+                time_ms,
+                offsets
+            }
+        ),
+        (text(), text(), number(), bytes()).prop_map(|(vhost, group, time_ms, snapshot)| {
+            GroupRecord::Put { vhost, group, time_ms, snapshot }
+        }),
+        (text(), text(), number(), vec(place, 0..3)).prop_map(
+            |(vhost, group, until_ms, places)| GroupRecord::Forget {
+                vhost,
+                group,
+                until_ms,
+                places
+            }
+        ),
+        (text(), text()).prop_map(|(vhost, group)| GroupRecord::Delete { vhost, group }),
+    ]
+    .prop_map(Record::Group)
+}
+
+fn of_log_changes() -> impl Strategy<Value = Record<'static>> {
+    let id = || short().prop_map(LogId);
+    prop_oneof![
+        id().prop_map(|id| LogChange::Delete { id }),
+        (id(), short()).prop_map(|(id, partitions)| LogChange::Grow { id, partitions }),
+        (id(), vec((text(), text()), 0..3))
+            .prop_map(|(id, config)| LogChange::Configure { id, config }),
+        (id(), vec((short(), -1i64..9), 0..3))
+            .prop_map(|(id, starts)| LogChange::AdvanceStart { id, starts }),
+        (0i64..9).prop_map(|next| LogChange::Producers { next }),
+    ]
+    .prop_map(Record::LogChange)
+}
+
 /// Any record of any kind.
 pub(in crate::broker) fn record() -> impl Strategy<Value = Record<'static>> {
     prop_oneof![
@@ -240,6 +302,8 @@ pub(in crate::broker) fn record() -> impl Strategy<Value = Record<'static>> {
         5 => of_sessions().boxed(),
         4 => of_logs_and_the_rest().boxed(),
         3 => of_topology().boxed(),
+        2 => of_groups().boxed(),
+        2 => of_log_changes().boxed(),
     ]
 }
 
@@ -275,7 +339,7 @@ proptest! {
     }
 
     #[test]
-    fn random_bytes_never_panic(kind in 0u8..27, bytes in vec(any::<u8>(), 0..64)) {
+    fn random_bytes_never_panic(kind in 0u8..29, bytes in vec(any::<u8>(), 0..64)) {
         std::hint::black_box(Record::decode(&bytes)).ok();
         let body: Vec<u8> = [1, kind].into_iter().chain(bytes).collect();
         if let Ok(record) = Record::decode(&body) {
@@ -296,7 +360,7 @@ proptest! {
 
 #[test]
 fn another_version_and_an_unknown_kind_are_refused() {
-    for bytes in [&[0, kind::RETIRE_SET, 1][..], &[2, kind::RETIRE_SET, 1], &[1, 0, 1], &[1, 25]] {
+    for bytes in [&[0, kind::RETIRE_SET, 1][..], &[2, kind::RETIRE_SET, 1], &[1, 0, 1], &[1, 27]] {
         assert!(Record::decode(bytes).is_err(), "{bytes:?}");
     }
     assert_eq!(Record::decode(&[1, kind::RETIRE_SET, 1]), Ok(Record::RetireSet { id: SetId(1) }));

@@ -1,0 +1,38 @@
+//! Consumer groups: who shares a log's partitions, and how far they have read. Part of `broker`.
+//!
+//! Who is in a group, whose turn it is and what they agreed on lives in memory and leads; what must outlast a
+//! restart is journaled: committed offsets, and the membership whenever it has become stable or empty.
+//!
+//! - [`verbs`] what protocols ask, and the errors they get
+//! - [`applied`] what the journal says: offsets and memberships; [`frozen`] the same on disk
+//! - [`limits`] what groups are bounded by
+//!
+//! A route out of a log is a group too, named [`ROUTE_PREFIX`] and the route's name: its position is its committed
+//! offset, listed like any other. Nobody joins it.
+
+pub mod applied;
+pub mod frozen;
+pub mod limits;
+pub mod verbs;
+
+use parking_lot::Mutex;
+
+use self::applied::{AppliedGroups, Place};
+
+/// Groups whose names begin so belong to routes.
+pub const ROUTE_PREFIX: &str = "$route.";
+
+/// The groups of a broker.
+#[derive(Debug, Default)]
+pub struct Groups {
+    /// What the journal says. Only the applier writes.
+    pub applied: Mutex<AppliedGroups>,
+}
+
+impl Groups {
+    /// The offset that `group` has committed for a partition, −1 without one.
+    #[must_use]
+    pub fn position(&self, vhost: &str, group: &str, place: Place) -> i64 {
+        self.applied.lock().offset(vhost, group, place).map_or(-1, |found| found.offset)
+    }
+}
