@@ -6,7 +6,8 @@
 use crate::auth::acl::Acl;
 use crate::config::Config;
 use crate::config::address::ListenAddress;
-use crate::config::sections::{AclRule, Anonymous};
+use crate::config::rules::AclRule;
+use crate::config::sections::Anonymous;
 use crate::config::source::Fault;
 
 /// Checks `config` as a whole.

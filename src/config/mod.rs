@@ -2,7 +2,7 @@
 //! so every layer above those may hold a section of it.
 //!
 //! - [`source`] the text of a file and where in it a key stands; the error every loader reports
-//! - [`sections`] one struct a section, one documented field a key; [`amqp`] and [`groups`], the longest of them
+//! - [`sections`] one struct a section, one documented field a key; [`amqp`], [`groups`] and [`rules`] the longest of them
 //! - [`address`] where a listener binds
 //! - [`byte_size`] numbers of bytes, written `1048576` or `"1MiB"`
 //! - [`check`] what no single key can say: ranges, combinations, who may connect from where
@@ -16,6 +16,7 @@ pub mod byte_size;
 pub mod check;
 pub mod groups;
 pub mod live;
+pub mod rules;
 pub mod sections;
 pub mod source;
 
@@ -26,9 +27,10 @@ use serde::{Deserialize, Serialize};
 use crate::config::address::ListenAddress;
 use crate::config::amqp::AmqpSection;
 use crate::config::groups::GroupsSection;
+use crate::config::rules::AclRule;
 use crate::config::sections::{
-    AclRule, AuthSection, CheckpointSection, JournalSection, KafkaSection, ListenersSection,
-    LogSection, LogsSection, MqttSection, RetainedSection, TlsSection,
+    AuthSection, CheckpointSection, JournalSection, KafkaSection, ListenersSection, LogSection,
+    LogsSection, MqttSection, RetainedSection, TlsSection,
 };
 use crate::config::source::{ConfigError, Source};
 

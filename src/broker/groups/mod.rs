@@ -5,11 +5,12 @@
 //!
 //! - [`verbs`] what protocols ask, and the errors they get
 //! - [`applied`] what the journal says: offsets and memberships; [`frozen`] the same on disk
-//! - [`limits`] what groups are bounded by
+//! - [`limits`] what groups are bounded by; [`access`] who may use one
 //!
 //! A route out of a log is a group too, named [`ROUTE_PREFIX`] and the route's name: its position is its committed
 //! offset, listed like any other. Nobody joins it.
 
+pub mod access;
 pub mod applied;
 pub mod frozen;
 pub mod limits;
