@@ -1,6 +1,7 @@
 //! Kafka's error codes, and what the broker's errors become. Part of `kafka`.
 
 use crate::broker::logs::batch::check::BatchFault;
+use crate::broker::logs::batch::walk::RecordFlaw;
 use crate::broker::logs::partition::FetchError;
 use crate::broker::logs::producers::SequenceFault;
 use crate::broker::logs::verbs::LogError;
@@ -15,30 +16,66 @@ pub enum ErrorCode {
     CorruptMessage = 2,
     UnknownTopicOrPartition = 3,
     LeaderNotAvailable = 5,
+    RequestTimedOut = 7,
     MessageTooLarge = 10,
+    OffsetMetadataTooLarge = 12,
+    CoordinatorLoadInProgress = 14,
+    CoordinatorNotAvailable = 15,
+    NotCoordinator = 16,
     InvalidTopic = 17,
     NotEnoughReplicas = 19,
     InvalidRequiredAcks = 21,
+    IllegalGeneration = 22,
+    InconsistentGroupProtocol = 23,
+    InvalidGroupId = 24,
+    UnknownMemberId = 25,
+    InvalidSessionTimeout = 26,
+    RebalanceInProgress = 27,
+    InvalidCommitOffsetSize = 28,
     TopicAuthorizationFailed = 29,
+    GroupAuthorizationFailed = 30,
+    ClusterAuthorizationFailed = 31,
+    InvalidTimestamp = 32,
     UnsupportedVersion = 35,
     TopicAlreadyExists = 36,
     InvalidPartitions = 37,
     InvalidReplicationFactor = 38,
     InvalidReplicaAssignment = 39,
     InvalidConfig = 40,
+    NotController = 41,
     InvalidRequest = 42,
     UnsupportedForMessageFormat = 43,
     PolicyViolation = 44,
     OutOfOrderSequenceNumber = 45,
+    DuplicateSequenceNumber = 46,
     InvalidProducerEpoch = 47,
     InvalidTxnState = 48,
+    InvalidProducerIdMapping = 49,
+    InvalidTransactionTimeout = 50,
+    ConcurrentTransactions = 51,
+    TransactionalIdAuthorizationFailed = 53,
     KafkaStorageError = 56,
+    UnknownProducerId = 59,
+    ReassignmentInProgress = 60,
+    NonEmptyGroup = 68,
+    GroupIdNotFound = 69,
     FetchSessionIdNotFound = 70,
+    TopicDeletionDisabled = 73,
     FencedLeaderEpoch = 74,
     UnknownLeaderEpoch = 75,
     UnsupportedCompressionType = 76,
+    MemberIdRequired = 79,
+    GroupMaxSizeReached = 81,
+    FencedInstanceId = 82,
+    GroupSubscribedToTopic = 86,
     InvalidRecord = 87,
+    UnstableOffsetCommit = 88,
+    ProducerFenced = 90,
+    ResourceNotFound = 91,
     UnknownTopicId = 100,
+    StaleMemberEpoch = 113,
+    MismatchedEndpointType = 114,
+    UnsupportedEndpointType = 115,
 }
 
 impl ErrorCode {
@@ -77,7 +114,10 @@ impl From<BatchFault> for ErrorCode {
             BatchFault::Invalid | BatchFault::NotOne => Self::InvalidRecord,
             BatchFault::UnknownCodec => Self::UnsupportedCompressionType,
             BatchFault::Transactional => Self::InvalidTxnState,
-            BatchFault::TooLarge => Self::MessageTooLarge,
+            BatchFault::Record { flaw: RecordFlaw::Timestamp, .. } => Self::InvalidTimestamp,
+            BatchFault::Record { .. } => Self::InvalidRecord,
+            // The Java client splits such a batch and sends its halves.
+            BatchFault::TooLarge | BatchFault::Inflated => Self::MessageTooLarge,
         }
     }
 }

@@ -73,8 +73,6 @@ pub struct Delta {
     pub partitions: AHashSet<(LogId, u32)>,
     /// Logs that were created.
     pub logs: Vec<LogId>,
-    /// Groups whose members or offsets changed, by vhost and name.
-    pub groups: AHashSet<(Arc<str>, Arc<str>)>,
     /// Sets defined (`Some`) and retired (`None`).
     pub sets: AHashMap<SetId, Option<Arc<[SetMember]>>>,
     /// References to body segments that came (+) or went (-).
@@ -164,7 +162,6 @@ impl Applier {
         self.delta.ended_declared.extend(newer.ended_declared);
         self.delta.partitions.extend(newer.partitions);
         self.delta.logs.extend(newer.logs);
-        self.delta.groups.extend(newer.groups);
         self.delta.sets.extend(newer.sets);
         for (segment, change) in newer.references {
             *self.delta.references.entry(segment).or_default() += change;

@@ -6,7 +6,7 @@
 //! - [`settings`] what can be set on a log
 //! - [`producers`] sequences of idempotent producers
 //! - [`partition`] the state of one partition; [`lookup`] finds offsets by time in it
-//! - [`carried`] what of a message a record carries, and under which names
+//! - [`carried`] what of a message a record carries, and under which names; [`released`] the way back
 //! - [`files`] the segments beneath a partition, as it sees them
 //! - [`waiters`] who waits for appends; woken once a sync
 //! - [`gather`] the routes' messages of one sync, one batch a partition
@@ -26,6 +26,7 @@ pub mod name;
 pub mod partition;
 pub mod producers;
 pub mod registry;
+pub mod released;
 pub mod settings;
 pub mod stored;
 pub mod verbs;

@@ -9,13 +9,14 @@ use base64::engine::general_purpose::STANDARD;
 use crate::model::field_table::{FieldArray, FieldTable, FieldValue};
 
 /// The most bytes a string of MQTT may have (MQTT5-1.5.4).
-pub(super) const STRING_BYTES_MAX: usize = 65_535;
+pub const STRING_BYTES_MAX: usize = 65_535;
 /// How deep nested values are looked into: no more than a check can let through.
 const DEPTH_MAX: u8 = u8::MAX;
 
 /// Whether every receiver must take `text` as a string: no control characters, no noncharacters
 /// (MQTT5-1.5.4, "SHOULD NOT include").
-pub(super) fn is_polite(text: &str) -> bool {
+#[must_use]
+pub fn is_polite(text: &str) -> bool {
     text.bytes().all(|byte| matches!(byte, b' '..=b'~')) || !text.chars().any(is_disallowed)
 }
 
