@@ -164,7 +164,8 @@ async fn serve(bundle: Arc<Bundle>, begun: Instant) -> Result<(), AppError> {
             now_ms: Arc::clone(&now_ms),
         },
     )?);
-    routes::install(&storage.broker, &routes, &metrics, clock.now_ms())?;
+    let origin = &storage.cluster_id;
+    let readers = routes::install(&storage.broker, &routes, &metrics, origin, clock.now_ms())?;
     let workers = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let workers = Arc::new(Workers::start(workers)?);
     let (stop, shutdown) = watch::channel(false);
@@ -188,6 +189,7 @@ async fn serve(bundle: Arc<Bundle>, begun: Instant) -> Result<(), AppError> {
         shutdown: shutdown.clone(),
         roll: Arc::new(Roll::default()),
     };
+    routes::start(readers, &workers, clock);
     sockets.announce();
     let accepting = start_accepting(&mut sockets, &connections, tls);
     let background = start_background(&storage, &metrics, &readiness, wheel, config, clock);

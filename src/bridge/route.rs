@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::bridge::into_exchange::IntoExchange;
 use crate::bridge::into_log::IntoLog;
 use crate::bridge::into_tree::IntoTree;
+use crate::bridge::out_of_log::{OutOfLog, Way as Outward};
 
 /// A route, valid from its load on.
 #[derive(Clone, Debug)]
@@ -26,6 +27,8 @@ pub enum Way {
     IntoExchange(IntoExchange),
     /// From an exchange into the topic tree.
     IntoTree(IntoTree),
+    /// From a log into the topic tree or an exchange.
+    OutOfLog(OutOfLog),
 }
 
 impl Route {
@@ -34,7 +37,7 @@ impl Route {
     pub fn fixed_log(&self) -> Option<(&str, Option<u32>)> {
         match &self.way {
             Way::IntoLog(way) => way.fixed_log().map(|log| (log, way.partitions)),
-            Way::IntoExchange(_) | Way::IntoTree(_) => None,
+            Way::IntoExchange(_) | Way::IntoTree(_) | Way::OutOfLog(_) => None,
         }
     }
 
@@ -45,6 +48,12 @@ impl Route {
             Way::IntoLog(_) => None,
             Way::IntoExchange(way) => Some((&way.exchange, &way.exchange_type)),
             Way::IntoTree(way) => Some((&way.exchange, &way.exchange_type)),
+            Way::OutOfLog(way) => match &way.way {
+                Outward::Tree { .. } => None,
+                Outward::Exchange { exchange, exchange_type, .. } => {
+                    Some((exchange, exchange_type))
+                }
+            },
         }
     }
 }

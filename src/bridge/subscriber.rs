@@ -1,8 +1,10 @@
-//! Routes as the broker sees them: subscribers of the topic tree, bindings of an exchange. Part of `bridge`.
+//! Routes as the broker sees them: subscribers of the topic tree, bindings of an exchange, readers of a log. Part of
+//! `bridge`.
 
 use std::cell::RefCell;
 use std::sync::Arc;
 
+use crate::broker::carry::{Beginning, OutRoute, Outgoing, Outlet};
 use crate::broker::exchanges::hits::ExchangeRoute;
 use crate::broker::router::{PartitionChoice, Route as Subscriber, RouteInput, RouteTarget};
 use crate::metrics::label::RouteFailure;
@@ -11,8 +13,9 @@ use super::counters::RouteMetrics;
 use super::into_exchange::IntoExchange;
 use super::into_log::{IntoLog, Target};
 use super::into_tree::IntoTree;
+use super::out_of_log::OutOfLog;
 use super::partitioner::key_hash;
-use super::template::RouteContext;
+use super::template::{RenderError, RouteContext};
 
 thread_local! {
     /// Buffers that a worker's messages are rendered into, one after the other.
@@ -136,6 +139,43 @@ impl ExchangeRoute for TreeSubscriber {
 
     fn count(&self, carried: bool) {
         self.0.count(carried);
+    }
+}
+
+/// Out of a log.
+pub struct LogSource(pub Identity, pub OutOfLog);
+
+impl OutRoute for LogSource {
+    fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    fn log(&self) -> &str {
+        &self.1.log
+    }
+
+    fn beginning(&self) -> Beginning {
+        self.1.beginning
+    }
+
+    fn outlet(&self) -> Outlet<'_> {
+        self.1.outlet()
+    }
+
+    fn address(&self, outgoing: &Outgoing<'_>, out: &mut Vec<u8>) -> Result<(), RouteFailure> {
+        self.1.address(outgoing, out).map_err(RenderError::failure)
+    }
+
+    fn carried(&self, records: u64) {
+        if let Some(counters) = self.0.metrics.of(self.0.index) {
+            counters.carried.inc_by(records);
+        }
+    }
+
+    fn failed(&self, why: RouteFailure, records: u64) {
+        if let Some(counters) = self.0.metrics.of(self.0.index) {
+            counters.failed.of(why).inc_by(records);
+        }
     }
 }
 

@@ -15,6 +15,7 @@
 //! place and nothing is captured per message.
 
 use crate::bridge::json_pointer::{JsonPointer, PointerError};
+use crate::bridge::places::{Piece, pieces};
 use crate::metrics::label::RouteFailure;
 use crate::model::property::user_property;
 use crate::model::topic::TopicFilter;
@@ -64,6 +65,18 @@ pub enum RenderError {
     /// What was rendered is no partition of the log.
     #[error("the rendered partition is no number below the log's partitions")]
     BadPartition,
+    /// The record has no key.
+    #[error("the record has no key")]
+    NoKey,
+    /// No header of the record has that name, or it is null.
+    #[error("the record lacks a header")]
+    NoHeader,
+    /// The record has no timestamp.
+    #[error("the record has no timestamp")]
+    NoTimestamp,
+    /// The record's key or header is not UTF-8.
+    #[error("the record's key or header is no text")]
+    NotText,
 }
 
 impl RenderError {
@@ -74,12 +87,16 @@ impl RenderError {
             Self::NoUserName
             | Self::NoUserProperty
             | Self::NoLevel
+            | Self::NoKey
+            | Self::NoHeader
+            | Self::NoTimestamp
             | Self::Json(PointerError::Absent) => RouteFailure::MissingValue,
             Self::Json(PointerError::NotJson) => RouteFailure::NotJson,
             Self::TooLong => RouteFailure::TooLong,
             Self::BadLogName => RouteFailure::BadLogName,
             Self::BadPartition => RouteFailure::BadPartition,
             Self::Unmapped => RouteFailure::Unmapped,
+            Self::NotText => RouteFailure::NotText,
         }
     }
 }
@@ -110,33 +127,11 @@ impl Template {
     /// # Errors
     /// What is wrong with it, in the user's words.
     pub fn parse(text: &str, filter: &TopicFilter) -> Result<Self, String> {
-        let mut parts = Vec::new();
-        let mut plain = String::new();
-        let mut rest = text;
-        while let Some((before, after)) = rest.split_once(['{', '}']) {
-            plain.push_str(before);
-            let brace = if rest.as_bytes().get(before.len()) == Some(&b'{') { '{' } else { '}' };
-            if let Some(escaped) = after.strip_prefix(brace) {
-                plain.push(brace);
-                rest = escaped;
-                continue;
-            }
-            if brace == '}' {
-                return Err("`}` without a `{` before it; `}}` is a brace".to_owned());
-            }
-            let (name, after) =
-                after.split_once('}').ok_or("`{` is never closed; `{{` is a brace")?;
-            if !plain.is_empty() {
-                parts.push(Part::Text(std::mem::take(&mut plain)));
-            }
-            parts.push(Part::parse(name, filter)?);
-            rest = after;
-        }
-        plain.push_str(rest);
-        if !plain.is_empty() {
-            parts.push(Part::Text(plain));
-        }
-        Ok(Self { parts })
+        let parts = pieces(text)?.into_iter().map(|piece| match piece {
+            Piece::Text(text) => Ok(Part::Text(text)),
+            Piece::Place(name) => Part::parse(name, filter),
+        });
+        Ok(Self { parts: parts.collect::<Result<_, String>>()? })
     }
 
     /// The text, if it is the same for every message.

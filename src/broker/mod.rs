@@ -12,12 +12,14 @@
 //! - [`router`] topic filters to destinations; [`exchanges`] exchanges, bindings, names of queues
 //! - [`sessions`], [`queues`], [`retained`], [`logs`], [`groups`], [`sets`] the state
 //! - [`publish`], [`routed`], [`connect`], [`wills`], [`subscribe`], [`replay`], [`settle`], [`append`] the verbs
+//! - [`carry`] what a log holds, published again: routes out of logs
 //! - [`apply`], [`checkpoint`], [`restore`] records to state, state to disk, disk to state
 //! - [`engine`] the threads that apply and checkpoint
 //! - [`limits`] what apply and delivery are bounded by
 
 pub mod append;
 pub mod apply;
+pub mod carry;
 pub mod checkpoint;
 pub mod connect;
 pub mod consumer;

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use crate::bridge::file;
+use crate::bridge::overlap::overlaps;
 use crate::config::live::Bundle;
 use crate::config::source::ConfigError;
 use crate::config::{Options, Overrides};
@@ -19,8 +20,10 @@ pub fn check(config: PathBuf, bridge_config: Option<PathBuf>) -> Result<String, 
     let folder = &bundle.started.bridge_config;
     let routes = file::load(folder)?;
     let rules = bundle.started.acl.len();
+    let warnings: String =
+        overlaps(&routes).iter().map(|sentence| format!("warning: {sentence}\n")).collect();
     Ok(format!(
-        "ok: {shown}, {rules} access rules, {} routes in {}",
+        "{warnings}ok: {shown}, {rules} access rules, {} routes in {}",
         routes.len(),
         folder.display()
     ))

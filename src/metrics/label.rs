@@ -162,6 +162,16 @@ label! {
         Unmapped = "unmapped",
         /// The log cannot be created or written.
         LogRefused = "log_refused",
+        /// A key or header that a template names is no text.
+        NotText = "not_text",
+        /// The same route, or too many routes, brought the message out of a log before.
+        Circle = "circle",
+        /// A record's time to live was over before the route came to it.
+        Expired = "expired",
+        /// A record cannot be read.
+        Corrupt = "corrupt",
+        /// The log was trimmed before the route had read so far.
+        Trimmed = "trimmed",
     }
 }
 

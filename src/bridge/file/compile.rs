@@ -11,6 +11,7 @@ use crate::model::ids::DEFAULT_VHOST;
 use crate::model::routing_key::filter_of;
 use crate::model::topic::TopicFilter;
 
+use super::from_log::from_log;
 use super::{FromSpec, PARTITIONS_MAX, RouteSpec, ToSpec};
 
 /// Most bytes of an exchange's name (AMQP 0-9-1 short string).
@@ -24,20 +25,33 @@ pub(super) fn route(spec: &RouteSpec) -> Result<Route, Fault> {
     if spec.vhost != DEFAULT_VHOST {
         return Err(Fault::new("vhost", format!("there is no vhost but `{DEFAULT_VHOST}`")));
     }
-    let way = match (&spec.from.mqtt, &spec.from.exchange) {
-        (Some(filter), None) => from_tree(spec, filter)?,
-        (None, Some(exchange)) => Way::IntoTree(from_exchange(spec, exchange)?),
-        (Some(_), Some(_)) | (None, None) => {
-            return Err(Fault::new("from", "expected `mqtt` or `exchange`, one of them"));
+    let from = &spec.from;
+    let way = match (&from.mqtt, &from.exchange, &from.log) {
+        (Some(filter), None, None) => from_tree(spec, filter)?,
+        (None, Some(exchange), None) => Way::IntoTree(from_exchange(spec, exchange)?),
+        (None, None, Some(log)) => Way::OutOfLog(from_log(spec, log)?),
+        _ => {
+            return Err(Fault::new("from", "expected `mqtt`, `exchange` or `log`, one of them"));
         }
     };
-    if spec.exchange_type.is_some() && matches!(way, Way::IntoLog(_)) {
+    let (name, vhost) = (spec.name.as_str().into(), spec.vhost.as_str().into());
+    let route = Route { name, vhost, way };
+    if spec.exchange_type.is_some() && route.exchange().is_none() {
         return Err(Fault::new("exchange_type", "this route has no exchange"));
     }
-    Ok(Route { name: spec.name.as_str().into(), vhost: spec.vhost.as_str().into(), way })
+    Ok(route)
+}
+
+/// Keys that only routes out of logs have.
+fn refuse_of_records(spec: &RouteSpec) -> Result<(), Fault> {
+    let (from, to) = (&spec.from, &spec.to);
+    refuse("from", &[("from", from.from.is_some())], "without `log`")?;
+    let of_records = [("qos", to.qos.is_some()), ("retain", to.retain.is_some())];
+    refuse("to", &of_records, "but from `log`")
 }
 
 fn from_tree(spec: &RouteSpec, filter: &str) -> Result<Way, Fault> {
+    refuse_of_records(spec)?;
     let FromSpec { binding, .. } = &spec.from;
     refuse("from", &[("binding", binding.is_some())], "with `mqtt`")?;
     let filter = TopicFilter::parse(filter)
@@ -74,7 +88,7 @@ fn of_log(to: &ToSpec) -> [(&'static str, bool); 4] {
     ]
 }
 
-fn refuse(table: &str, keys: &[(&str, bool)], why: &str) -> Result<(), Fault> {
+pub(super) fn refuse(table: &str, keys: &[(&str, bool)], why: &str) -> Result<(), Fault> {
     match keys.iter().find(|(_, set)| *set) {
         None => Ok(()),
         Some((key, _)) => {
@@ -129,6 +143,7 @@ fn into_exchange(
 }
 
 fn from_exchange(spec: &RouteSpec, exchange: &str) -> Result<IntoTree, Fault> {
+    refuse_of_records(spec)?;
     check_exchange("from.exchange", exchange)?;
     let to = &spec.to;
     refuse("to", &of_log(to), "from `exchange`")?;
@@ -153,7 +168,7 @@ fn from_exchange(spec: &RouteSpec, exchange: &str) -> Result<IntoTree, Fault> {
     })
 }
 
-fn exchange_type(spec: &RouteSpec) -> Result<Box<str>, Fault> {
+pub(super) fn exchange_type(spec: &RouteSpec) -> Result<Box<str>, Fault> {
     let written = spec.exchange_type.as_deref().unwrap_or("topic");
     if EXCHANGE_TYPES.contains(&written) {
         return Ok(written.into());
@@ -163,7 +178,7 @@ fn exchange_type(spec: &RouteSpec) -> Result<Box<str>, Fault> {
     Err(Fault::new("exchange_type", text))
 }
 
-fn check_exchange(key: &str, exchange: &str) -> Result<(), Fault> {
+pub(super) fn check_exchange(key: &str, exchange: &str) -> Result<(), Fault> {
     if (1..=NAME_BYTES_MAX).contains(&exchange.len()) {
         return Ok(());
     }

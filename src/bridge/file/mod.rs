@@ -5,6 +5,7 @@
 //! [`compile`] turns one written route into a compiled one.
 
 mod compile;
+mod from_log;
 
 use std::collections::HashMap;
 use std::fs;
@@ -49,6 +50,9 @@ struct FromSpec {
     mqtt: Option<String>,
     exchange: Option<String>,
     binding: Option<String>,
+    log: Option<String>,
+    /// Where a route begins in a log that is there before it.
+    from: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -62,6 +66,8 @@ struct ToSpec {
     routing_key: Option<String>,
     mqtt: Option<String>,
     escape: Option<bool>,
+    qos: Option<i64>,
+    retain: Option<bool>,
 }
 
 fn default_vhost() -> String {

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use parking_lot::RwLock;
+use tokio::sync::watch;
 
-use crate::broker::logs::batch::check::{self, BatchFault};
-use crate::broker::logs::batch::header::BatchHeader;
+use crate::broker::logs::batch::check::{self, BatchFault, Checked, Checks};
 use crate::broker::logs::partition::Partition;
 use crate::broker::logs::settings::LogSettings;
 use crate::broker::logs::verbs::LogDescription;
@@ -38,8 +38,8 @@ impl LogState {
     ///
     /// # Errors
     /// If it is not exactly one valid batch within this log's limit.
-    pub fn check_batch(&self, batch: &[u8]) -> Result<BatchHeader, BatchFault> {
-        check::check(batch, self.settings.batch_bytes_max)
+    pub fn check_batch<'a>(&self, batch: &'a [u8]) -> Result<Checked<'a>, BatchFault> {
+        check::check(batch, self.settings.batch_bytes_max, &Checks::default())
     }
 
     /// Partition `index`, if there is one.
@@ -64,6 +64,7 @@ impl LogState {
 #[derive(Debug, Default)]
 pub struct LogTable {
     inner: RwLock<Inner>,
+    changes: watch::Sender<()>,
 }
 
 #[derive(Debug, Default)]
@@ -84,6 +85,8 @@ impl LogTable {
         names.insert(log.name.clone(), Arc::clone(log));
         inner.by_uuid.insert(log.uuid, Arc::clone(log));
         inner.by_id.insert(log.id, Arc::clone(log));
+        drop(inner);
+        self.changes.send_replace(());
         true
     }
 
@@ -95,7 +98,15 @@ impl LogTable {
         if let Some(names) = inner.by_name.get_mut(&log.vhost) {
             names.remove(&log.name);
         }
+        drop(inner);
+        self.changes.send_replace(());
         Some(log)
+    }
+
+    /// Tells when a log came, went or changed.
+    #[must_use]
+    pub fn changes(&self) -> watch::Receiver<()> {
+        self.changes.subscribe()
     }
 
     /// The log called `name` in `vhost`.

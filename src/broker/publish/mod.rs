@@ -4,11 +4,13 @@
 //! - [`resolve`] everyone an address reaches, across both worlds
 //! - [`direct`] delivery to everyone who does not wait for the journal
 //! - [`exchange`] publishing to an exchange
+//! - [`step`] publishing what a route brings out of a log
 
 mod direct;
 pub mod exchange;
 pub(crate) mod resolve;
 mod route;
+pub mod step;
 #[cfg(test)]
 mod tests;
 
@@ -57,6 +59,10 @@ pub struct Publisher {
     routes: RouteCache,
     encodings: Encodings,
     last_lsn: Lsn,
+    /// It is a route of the configuration: access rules are for others.
+    is_route: bool,
+    /// What it publishes was published before and taken back: whoever does not wait for the record has it.
+    repeats: bool,
 }
 
 /// What a publish came to.
@@ -110,6 +116,8 @@ impl Publisher {
             routes: RouteCache::default(),
             encodings: Encodings::default(),
             last_lsn: Lsn(0),
+            is_route: false,
+            repeats: false,
         }
     }
 
@@ -174,8 +182,9 @@ impl Publisher {
         let vhost = &self.principal.vhost;
         let levels_max = broker.limits.load().topic_levels_max;
         let acl = broker.acl.load();
-        topic.split('/').count() <= levels_max
-            && acl.allows(&self.principal, &self.client_id, Action::Publish, vhost, topic).allowed
+        let by_rules =
+            || acl.allows(&self.principal, &self.client_id, Action::Publish, vhost, topic).allowed;
+        topic.split('/').count() <= levels_max && (self.is_route || by_rules())
     }
 
     /// Counts what takes a route into the other world, or finds no way there.
@@ -270,7 +279,7 @@ impl Broker {
                 published = Published::Waiting { matched, refused: false };
             }
         }
-        if overtaken {
+        if overtaken || publisher.repeats {
             return Ok(published);
         }
         let refused = self.deliver_direct(publisher, reach, message, None, behind, now_ms);
@@ -354,7 +363,7 @@ impl Broker {
         match submitted {
             Ok(lsn) => {
                 publisher.last_lsn = lsn;
-                if overtaken {
+                if overtaken || publisher.repeats {
                     return Ok(Published::Waiting { matched: true, refused: false });
                 }
                 // Behind its own record too: an older value may be on its way to a subscriber by replay.
