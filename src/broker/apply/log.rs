@@ -146,20 +146,8 @@ impl Applier {
             partition.retire();
         }
         self.delta.deleted_logs.insert(id, log.partition_count());
-        self.forget_offsets(id);
+        self.broker.groups.applied.lock().forget_log(id);
         Outcome::Done
-    }
-
-    /// What groups had committed in a log goes with it.
-    fn forget_offsets(&mut self, id: LogId) {
-        let mut applied = self.broker.groups.applied.lock();
-        for (vhost, name, group) in applied.iter_mut() {
-            let before = group.offsets.len();
-            group.offsets.retain(|(log, _), _| *log != id);
-            if group.offsets.len() < before {
-                self.delta.groups.insert((Arc::clone(vhost), Arc::clone(name)));
-            }
-        }
     }
 
     fn grow_log(&mut self, id: LogId, partitions: u32) -> Outcome {

@@ -14,21 +14,6 @@ use crate::broker::record::{GroupRecord, Record};
 use tokio::sync::oneshot;
 
 impl Broker {
-    /// Whether `who` may do `action` with a group: subscribe is to join, commit, fetch and describe, configure to
-    /// delete.
-    ///
-    /// # Errors
-    /// `NotAuthorized`.
-    #[expect(clippy::unused_self, clippy::unnecessary_wraps, reason = "rules of groups come")]
-    pub fn may_group(
-        &self,
-        _who: &Principal,
-        _action: Action,
-        _group: &str,
-    ) -> Result<(), GroupError> {
-        Ok(())
-    }
-
     /// Every group that the principal may see, by name.
     #[must_use]
     pub fn list_groups(&self, who: &Principal) -> Vec<GroupListing> {

@@ -133,9 +133,16 @@ pub const SERVED: &[Api] = &[
     Api::DeleteGroups,
     Api::OffsetDelete,
     // Producers and leader epochs.
-
+    Api::OffsetForLeaderEpoch,
     // Administration.
     Api::CreateTopics,
+    Api::DeleteTopics,
+    Api::DeleteRecords,
+    Api::DescribeConfigs,
+    Api::AlterConfigs,
+    Api::CreatePartitions,
+    Api::IncrementalAlterConfigs,
+    Api::DescribeCluster,
 ];
 
 const fn range(

@@ -4,13 +4,20 @@
 //! later. Everything else is carried out when all before it on its connection is answered, and the next
 //! request waits for it, as in Kafka: so what a connection creates is there for what it sends next.
 
+pub(super) mod alter_configs;
 pub(super) mod api_versions;
+pub(super) mod create_partitions;
 pub(super) mod create_topics;
 pub(super) mod delete_groups;
+pub(super) mod delete_records;
+pub(super) mod delete_topics;
+pub(super) mod describe_cluster;
+pub(super) mod describe_configs;
 pub(super) mod describe_groups;
 pub(super) mod fetch;
 pub(super) mod find_coordinator;
 pub(super) mod heartbeat;
+pub(super) mod incremental_alter_configs;
 pub(super) mod join_group;
 pub(super) mod leave_group;
 pub(super) mod list_groups;
@@ -19,6 +26,7 @@ pub(super) mod metadata;
 pub(super) mod offset_commit;
 pub(super) mod offset_delete;
 pub(super) mod offset_fetch;
+pub(super) mod offset_for_leader_epoch;
 pub(super) mod produce;
 pub(super) mod sync_group;
 
@@ -133,15 +141,18 @@ pub(super) fn begin<B: LogBroker>(
             Api::OffsetDelete => offset_delete::answer(&context, to, reader).await,
             // What `SERVED` does not name is not decoded, so none of these arrives.
             // Producers and leader epochs.
-            Api::InitProducerId | Api::OffsetForLeaderEpoch => Err(DecodeError::OutOfRange),
+            Api::InitProducerId => Err(DecodeError::OutOfRange),
+            Api::OffsetForLeaderEpoch => offset_for_leader_epoch::answer(&context, to, reader),
             // Administration.
-            Api::DeleteTopics
-            | Api::DeleteRecords
-            | Api::DescribeConfigs
-            | Api::AlterConfigs
-            | Api::CreatePartitions
-            | Api::IncrementalAlterConfigs
-            | Api::DescribeCluster => Err(DecodeError::OutOfRange),
+            Api::DeleteTopics => delete_topics::answer(&context, to, reader).await,
+            Api::DeleteRecords => delete_records::answer(&context, to, reader).await,
+            Api::DescribeConfigs => describe_configs::answer(&context, to, reader),
+            Api::AlterConfigs => alter_configs::answer(&context, to, reader).await,
+            Api::CreatePartitions => create_partitions::answer(&context, to, reader).await,
+            Api::IncrementalAlterConfigs => {
+                incremental_alter_configs::answer(&context, to, reader).await
+            }
+            Api::DescribeCluster => describe_cluster::answer(&context, to, reader),
         };
         done.unwrap_or_else(Reply::Malformed)
     })

@@ -181,7 +181,7 @@ fn what_a_failed_write_left_in_memory_can_be_read_and_is_not_checkpointed() {
         Err(StoreError::Failed { .. })
     ));
     assert_eq!(offsets(&files.read(0, 9999, 100).unwrap()), [0, 2, 4, 6]);
-    assert_eq!(files.lookup_timestamp(60).unwrap().map(|batch| batch.base_offset), Some(6));
+    assert_eq!(files.lookup_timestamp(60, 0).unwrap().map(|batch| batch.base_offset), Some(6));
     let files = open(&disk.crash(&mut |_, _| 0), &valid);
     assert_eq!(files.next_offset(), Some(4));
 }
@@ -230,7 +230,7 @@ fn all_of_a_partition_may_be_given_up_and_appends_go_on() {
     files.remove_before(80);
     assert!(files.segments().is_empty());
     assert!(files.read(0, 100, 80).unwrap().is_empty());
-    files.append(80, 80, 7, &batch(80, 1, 7, 10)).unwrap();
+    files.append(80, 80, 7, [&batch(80, 1, 7, 10), &[]]).unwrap();
     assert_eq!(offsets(&files.read(3, 100, 81).unwrap()), [80]);
     let valid = files.valid_lengths();
     files.sync().unwrap();
@@ -249,18 +249,18 @@ fn a_segment_is_closed_when_it_spans_too_long_a_time() {
         files.segments().iter().map(|info| info.base_offset).collect()
     };
     for (offset, time) in [(0, 1000), (1, 1100), (2, 900), (3, 1101)] {
-        files.append(offset, offset, time, &batch(offset, 1, time, 10)).unwrap();
+        files.append(offset, offset, time, [&batch(offset, 1, time, 10), &[]]).unwrap();
     }
     assert_eq!(bases(&files), [0, 3]);
     // What it began with is known after a restart.
     let valid = files.valid_lengths();
     files.sync().unwrap();
     files = PartitionFiles::open(disk.crash(&mut |_, _| 0).shared(), options, &valid).unwrap();
-    files.append(4, 4, 1201, &batch(4, 1, 1201, 10)).unwrap();
-    files.append(5, 5, 1202, &batch(5, 1, 1202, 10)).unwrap();
+    files.append(4, 4, 1201, [&batch(4, 1, 1201, 10), &[]]).unwrap();
+    files.append(5, 5, 1202, [&batch(5, 1, 1202, 10), &[]]).unwrap();
     assert_eq!(bases(&files), [0, 3, 5]);
     files.set_options(PartitionOptions { segment_bytes: 1, ..options });
-    files.append(6, 6, 1202, &batch(6, 1, 1202, 10)).unwrap();
+    files.append(6, 6, 1202, [&batch(6, 1, 1202, 10), &[]]).unwrap();
     assert_eq!(bases(&files), [0, 3, 5, 6]);
 }
 
