@@ -12,6 +12,12 @@ use crate::broker::logs::settings::listed::{Setting, listed};
 use crate::broker::logs::verbs::{LogError, LogRef};
 use crate::kafka::tests::double::MemoryBroker;
 
+impl MemoryBroker {
+    pub(super) async fn delete_now(&self, log: &str) {
+        self.delete(&Principal::anonymous(), LogRef::Name(log)).await.unwrap();
+    }
+}
+
 impl LogAdmin for MemoryBroker {
     async fn delete(&self, principal: &Principal, log: LogRef<'_>) -> Result<(), LogError> {
         let log = self.find(principal, log)?;
