@@ -121,11 +121,29 @@ pub const SERVED: &[Api] = &[
     Api::Metadata,
     Api::ApiVersions,
     // Groups.
-
+    Api::OffsetCommit,
+    Api::OffsetFetch,
+    Api::FindCoordinator,
+    Api::JoinGroup,
+    Api::Heartbeat,
+    Api::LeaveGroup,
+    Api::SyncGroup,
+    Api::DescribeGroups,
+    Api::ListGroups,
+    Api::DeleteGroups,
+    Api::OffsetDelete,
     // Producers and leader epochs.
-
+    Api::InitProducerId,
+    Api::OffsetForLeaderEpoch,
     // Administration.
     Api::CreateTopics,
+    Api::DeleteTopics,
+    Api::DeleteRecords,
+    Api::DescribeConfigs,
+    Api::AlterConfigs,
+    Api::CreatePartitions,
+    Api::IncrementalAlterConfigs,
+    Api::DescribeCluster,
 ];
 
 const fn range(
