@@ -1,0 +1,1 @@
+//! One group, step by step. Part of `broker::groups::group`.
