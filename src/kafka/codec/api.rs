@@ -133,7 +133,7 @@ pub const SERVED: &[Api] = &[
     Api::DeleteGroups,
     Api::OffsetDelete,
     // Producers and leader epochs.
-
+    Api::InitProducerId,
     // Administration.
     Api::CreateTopics,
 ];

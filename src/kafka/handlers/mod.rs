@@ -11,6 +11,7 @@ pub(super) mod describe_groups;
 pub(super) mod fetch;
 pub(super) mod find_coordinator;
 pub(super) mod heartbeat;
+pub(super) mod init_producer_id;
 pub(super) mod join_group;
 pub(super) mod leave_group;
 pub(super) mod list_groups;
@@ -131,9 +132,9 @@ pub(super) fn begin<B: LogBroker>(
             Api::ListGroups => list_groups::answer(&context, to, reader),
             Api::DeleteGroups => delete_groups::answer(&context, to, reader).await,
             Api::OffsetDelete => offset_delete::answer(&context, to, reader).await,
+            Api::InitProducerId => init_producer_id::answer(&context, to, reader).await,
             // What `SERVED` does not name is not decoded, so none of these arrives.
-            // Producers and leader epochs.
-            Api::InitProducerId | Api::OffsetForLeaderEpoch => Err(DecodeError::OutOfRange),
+            Api::OffsetForLeaderEpoch => Err(DecodeError::OutOfRange),
             // Administration.
             Api::DeleteTopics
             | Api::DeleteRecords
