@@ -54,3 +54,6 @@ impl Groups {
         self.applied.lock().offset(vhost, group, place).map_or(-1, |found| found.offset)
     }
 }
+
+#[cfg(test)]
+mod tests;
