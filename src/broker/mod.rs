@@ -2,8 +2,8 @@
 //!
 //! Connections call the verbs of [`Broker`]; every verb takes the principal and asks. Durable changes are
 //! [`record`]s: submitted to the journal, applied in order by one thread ([`apply`]), frozen by
-//! [`checkpoint`]s. Lock order: session registry → retained slot → a vhost's verbs → journal submit → router or live
-//! topology → session or declared queue → channel → outbound buffer; no lock is held across a write to disk.
+//! [`checkpoint`]s. Lock order: session registry → retained slot → a vhost's verbs or a group → journal submit → router
+//! or live topology → session or declared queue → channel → outbound buffer; no lock is held across a write to disk.
 //!
 //! - [`message`], [`record`] the bytes of a message and of a journal record; [`via`] an address that replaces its own
 //! - [`consumer`] the seam to a connection: deliver, wake, complete; [`pending`] what waits for records there;
@@ -11,6 +11,8 @@
 //! - [`router`] topic filters to destinations; [`crossing`] messages seen from the tree; [`replies`] direct reply-to
 //! - [`router`] topic filters to destinations; [`exchanges`] exchanges, bindings, names of queues
 //! - [`sessions`], [`queues`], [`retained`], [`logs`], [`groups`], [`sets`] the state
+//! - [`publish`], [`routed`], [`connect`], [`wills`], [`subscribe`], [`replay`], [`settle`], [`append`],
+//!   [`log_changes`] the verbs
 //! - [`publish`], [`routed`], [`connect`], [`wills`], [`subscribe`], [`replay`], [`settle`], [`append`] the verbs
 //! - [`carry`] what a log holds, published again: routes out of logs
 //! - [`apply`], [`checkpoint`], [`restore`] records to state, state to disk, disk to state
@@ -32,6 +34,7 @@ pub mod exchanges;
 pub mod fanout;
 pub mod groups;
 pub mod limits;
+pub mod log_changes;
 pub mod logs;
 pub mod message;
 pub mod pending;
@@ -62,7 +65,7 @@ use tokio::sync::oneshot;
 
 use crate::auth::acl::Acl;
 use crate::metrics::Metrics;
-use crate::model::ids::{Lsn, QueueId};
+use crate::model::ids::{GroupId, Lsn, QueueId};
 use crate::store::bodies::BodyStore;
 use crate::store::journal::{Journal, SubmitError};
 use crate::store::scratch::ScratchStore;
@@ -94,6 +97,10 @@ pub enum Job {
     TidyQueue(QueueId),
     /// Delete a declared queue unless somebody used it meanwhile.
     IdleQueue(QueueId),
+    /// Give up what logs keep no longer.
+    Retention,
+    /// Look what is due in a group.
+    Group(GroupId),
 }
 
 /// Where the broker leaves its deadlines; the wheel is the composition root's.

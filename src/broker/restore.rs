@@ -286,7 +286,9 @@ pub fn resume(broker: &Broker, applied: AppliedLimits, now_ms: u64) {
         }
     }
     broker.retire_sets();
+    broker.begin_retention(now_ms);
     frozen::resume(broker, now_ms);
+    broker.revive_groups(now_ms);
     for session in broker.sessions.all() {
         resume_session(broker, &session, now_ms);
     }

@@ -4,7 +4,7 @@
 //! - [`stored`] segments on disk
 //! - [`name`] which names a log may have
 //! - [`settings`] what can be set on a log
-//! - [`producers`] sequences of idempotent producers
+//! - [`producers`] sequences of idempotent producers; [`producer_ids`] their numbers
 //! - [`partition`] the state of one partition; [`lookup`] finds offsets by time in it
 //! - [`carried`] what of a message a record carries, and under which names; [`released`] the way back
 //! - [`files`] the segments beneath a partition, as it sees them
@@ -12,10 +12,12 @@
 //! - [`gather`] the routes' messages of one sync, one batch a partition
 //! - [`log`] a log and the table of all logs
 //! - [`registry`] the logs of a broker: the applied table, names being created, files
-//! - [`verbs`] what protocols ask of logs, and the errors they get
+//! - [`retention`] how long records stay
+//! - [`verbs`] what protocols ask of logs, and the errors they get; [`admin`] what administrators ask
 //!
 //! Only the applier changes state here, in the journal's order; any thread reads. Nothing here asks a clock.
 
+pub mod admin;
 pub mod batch;
 pub mod carried;
 pub mod files;
@@ -24,9 +26,11 @@ pub mod log;
 pub mod lookup;
 pub mod name;
 pub mod partition;
+pub mod producer_ids;
 pub mod producers;
 pub mod registry;
 pub mod released;
+pub mod retention;
 pub mod settings;
 pub mod stored;
 pub mod verbs;

@@ -8,6 +8,8 @@ use std::sync::Arc;
 use thiserror::Error;
 
 use crate::auth::Principal;
+use crate::broker::groups::verbs::GroupBroker;
+use crate::broker::logs::admin::LogAdmin;
 use crate::broker::logs::batch::check::BatchFault;
 use crate::broker::logs::partition::Partition;
 use crate::broker::logs::producers::SequenceFault;
@@ -86,6 +88,9 @@ pub enum LogError {
     /// Zero, or more than the broker allows.
     #[error("number of partitions out of range")]
     InvalidPartitions,
+    /// An offset beyond a partition's end, or none at all.
+    #[error("offset out of range")]
+    OffsetOutOfRange,
     /// A setting that is refused.
     #[error(transparent)]
     InvalidSetting(#[from] SettingFault),
@@ -110,7 +115,7 @@ pub enum LogError {
 }
 
 /// The broker's verbs on logs.
-pub trait LogBroker: Send + Sync + 'static {
+pub trait LogBroker: LogAdmin + GroupBroker + Send + Sync + 'static {
     /// Completes when an append is durable and applied.
     type Ack: Future<Output = Result<Appended, LogError>> + Send + 'static;
 
@@ -141,6 +146,12 @@ pub trait LogBroker: Send + Sync + 'static {
         partition: u32,
         batch: &[u8],
     ) -> Result<Self::Ack, LogError>;
+
+    /// A number that no idempotent producer has had (KIP-98); completes when it never will again.
+    fn new_producer_id(
+        &self,
+        principal: &Principal,
+    ) -> impl Future<Output = Result<i64, LogError>> + Send;
 
     /// A partition, to read from.
     ///

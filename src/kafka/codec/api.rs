@@ -121,11 +121,29 @@ pub const SERVED: &[Api] = &[
     Api::Metadata,
     Api::ApiVersions,
     // Groups.
-
+    Api::OffsetCommit,
+    Api::OffsetFetch,
+    Api::FindCoordinator,
+    Api::JoinGroup,
+    Api::Heartbeat,
+    Api::LeaveGroup,
+    Api::SyncGroup,
+    Api::DescribeGroups,
+    Api::ListGroups,
+    Api::DeleteGroups,
+    Api::OffsetDelete,
     // Producers and leader epochs.
-
+    Api::InitProducerId,
+    Api::OffsetForLeaderEpoch,
     // Administration.
     Api::CreateTopics,
+    Api::DeleteTopics,
+    Api::DeleteRecords,
+    Api::DescribeConfigs,
+    Api::AlterConfigs,
+    Api::CreatePartitions,
+    Api::IncrementalAlterConfigs,
+    Api::DescribeCluster,
 ];
 
 const fn range(
@@ -148,7 +166,7 @@ impl ApiRange {
     /// The range of the request with number `key`, or `None` if it is not served.
     #[must_use]
     pub fn of_key(key: i16) -> Option<&'static Self> {
-        served().find(|range| range.key == key)
+        LAYOUTS.iter().find(|range| range.key == key).filter(|range| SERVED.contains(&range.api))
     }
 
     /// Whether `version` is answered.

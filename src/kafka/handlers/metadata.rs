@@ -3,6 +3,7 @@
 //! A log asked for by a name that nobody has is created, if the client allows it and the configuration does; it
 //! can be appended to when the answer leaves.
 
+use crate::broker::logs::name::is_valid;
 use crate::broker::logs::verbs::{CreateLog, LogBroker, LogDescription, LogError, LogRef};
 use crate::kafka::codec::messages::metadata::{
     MetadataRequest, MetadataResponse, TopicMetadata, TopicRequest,
@@ -36,10 +37,7 @@ pub(in crate::kafka) async fn answer<B: LogBroker>(
             topics
         }
     };
-    let (host, port) = match &config.advertised {
-        Some((host, port)) => (host.clone(), *port),
-        None => (context.local.ip().to_canonical().to_string(), context.local.port()),
-    };
+    let (host, port) = context.advertised();
     let response = MetadataResponse {
         node_id: NODE_ID,
         host: &host,
@@ -82,6 +80,9 @@ async fn find<B: LogBroker>(
         });
     };
     let found = broker.describe(principal, LogRef::Name(name));
+    if found == Err(LogError::UnknownLog) && !is_valid(name) {
+        return Err(LogError::InvalidName.into());
+    }
     if found != Err(LogError::UnknownLog) || !may_create {
         return Ok(found?);
     }

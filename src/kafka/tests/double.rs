@@ -2,12 +2,17 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot, watch};
 
 use crate::auth::Principal;
+use crate::broker::groups::verbs::{
+    GroupBroker, GroupDescription, GroupError, GroupListing, Join, Joined, Leaving, LogCommit,
+    LogName, LogOffsets, Membership, Sync, Synced,
+};
 use crate::broker::logs::files::MemorySegments;
 use crate::broker::logs::log::{LogState, LogTable};
 use crate::broker::logs::name;
@@ -27,11 +32,12 @@ type Held = (oneshot::Sender<Answer>, Answer);
 /// Applies at once what is submitted.
 #[derive(Default)]
 pub(super) struct MemoryBroker {
-    logs: LogTable,
+    pub(super) logs: LogTable,
     holds: bool,
     held: Mutex<Vec<Option<Held>>>,
     appended: Notify,
     full: watch::Sender<bool>,
+    producers: AtomicI64,
 }
 
 impl MemoryBroker {
@@ -64,7 +70,11 @@ impl MemoryBroker {
         apply(log.partition(0).unwrap(), batch).unwrap();
     }
 
-    fn find(&self, principal: &Principal, log: LogRef<'_>) -> Result<Arc<LogState>, LogError> {
+    pub(super) fn find(
+        &self,
+        principal: &Principal,
+        log: LogRef<'_>,
+    ) -> Result<Arc<LogState>, LogError> {
         let found = match log {
             LogRef::Name(name) => self.logs.by_name(&principal.vhost, name),
             LogRef::Uuid(uuid) => self.logs.by_uuid(&principal.vhost, &uuid),
@@ -143,7 +153,7 @@ impl LogBroker for MemoryBroker {
         batch: &[u8],
     ) -> Result<Self::Ack, LogError> {
         let log = self.find(principal, log)?;
-        log.check_batch(batch)?;
+        log.check_batch(batch, 1)?;
         let answer = apply(log.partition(partition).ok_or(LogError::UnknownPartition)?, batch);
         if !self.holds {
             return Ok(Box::pin(async move { answer }));
@@ -152,6 +162,10 @@ impl LogBroker for MemoryBroker {
         self.held.lock().push(Some((sender, answer)));
         self.appended.notify_one();
         Ok(Box::pin(async move { receiver.await.unwrap_or(Err(LogError::InDoubt)) }))
+    }
+
+    async fn new_producer_id(&self, _: &Principal) -> Result<i64, LogError> {
+        Ok(self.producers.fetch_add(1, Ordering::Relaxed))
     }
 
     fn partition(
@@ -171,6 +185,73 @@ impl LogBroker for MemoryBroker {
     async fn room(&self) {
         let mut full = self.full.subscribe();
         full.wait_for(|full| !full).await.expect("the sender is ours");
+    }
+}
+
+/// There are no groups here; those of a real broker are tried in `groups`.
+impl GroupBroker for MemoryBroker {
+    async fn join(&self, _: &Principal, _: Join) -> Result<Joined, GroupError> {
+        Err(GroupError::NotAuthorized)
+    }
+
+    async fn sync(&self, _: &Principal, _: Sync) -> Result<Synced, GroupError> {
+        Err(GroupError::NotAuthorized)
+    }
+
+    fn heartbeat(&self, _: &Principal, _: &Membership) -> Result<(), GroupError> {
+        Err(GroupError::NotAuthorized)
+    }
+
+    fn leave(
+        &self,
+        _: &Principal,
+        _: &str,
+        _: &[Leaving],
+    ) -> Result<Vec<Result<(), GroupError>>, GroupError> {
+        Err(GroupError::NotAuthorized)
+    }
+
+    async fn commit(
+        &self,
+        _: &Principal,
+        _: &Membership,
+        _: Vec<LogCommit>,
+    ) -> Result<Vec<Vec<Result<(), GroupError>>>, GroupError> {
+        Err(GroupError::NotAuthorized)
+    }
+
+    fn committed(
+        &self,
+        _: &Principal,
+        _: &str,
+        _: Option<&[(LogName, Vec<u32>)]>,
+    ) -> Result<Vec<LogOffsets>, GroupError> {
+        Err(GroupError::NotAuthorized)
+    }
+
+    fn list_groups(&self, _: &Principal) -> Vec<GroupListing> {
+        Vec::new()
+    }
+
+    fn describe_group(&self, _: &Principal, _: &str) -> Result<GroupDescription, GroupError> {
+        Err(GroupError::NotAuthorized)
+    }
+
+    async fn delete_group(&self, _: &Principal, _: &str) -> Result<(), GroupError> {
+        Err(GroupError::NotAuthorized)
+    }
+
+    async fn forget_offsets(
+        &self,
+        _: &Principal,
+        _: &str,
+        _: Vec<(String, Vec<u32>)>,
+    ) -> Result<Vec<Vec<Result<(), GroupError>>>, GroupError> {
+        Err(GroupError::NotAuthorized)
+    }
+
+    fn may_use(&self, _: &Principal, _: &str) -> Result<(), GroupError> {
+        Err(GroupError::NotAuthorized)
     }
 }
 
