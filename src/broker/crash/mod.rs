@@ -6,8 +6,10 @@
 //!
 //! - [`run`] a broker and its clients until the cut
 //! - [`found`] what a restart finds
+//! - [`logs`] the same for logs that are made, cut, changed and deleted
 
 mod found;
+mod logs;
 mod run;
 
 use std::sync::Arc;
