@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 
 use crate::broker::logs::files::SegmentFiles;
 use crate::broker::logs::log::{LogState, LogTable};
+use crate::broker::logs::producer_ids::ProducerIds;
 use crate::broker::logs::settings::LogSettings;
 use crate::model::ids::LogId;
 
@@ -85,6 +86,8 @@ pub struct Logs {
     /// Settings of a log that does not say: file sizes and limits of the configuration, nothing that applied
     /// state depends on.
     pub defaults: LogSettings,
+    /// Numbers for idempotent producers.
+    pub producer_ids: ProducerIds,
     /// Held while a change of logs is decided and submitted.
     pub underway: Mutex<Underway>,
     /// How many logs are being deleted.
@@ -103,6 +106,7 @@ impl Logs {
             table: LogTable::default(),
             store,
             defaults,
+            producer_ids: ProducerIds::default(),
             underway: Mutex::default(),
             going: AtomicUsize::new(0),
             next_id: AtomicU32::new(1),

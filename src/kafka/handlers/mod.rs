@@ -18,6 +18,7 @@ pub(super) mod fetch;
 pub(super) mod find_coordinator;
 pub(super) mod heartbeat;
 pub(super) mod incremental_alter_configs;
+pub(super) mod init_producer_id;
 pub(super) mod join_group;
 pub(super) mod leave_group;
 pub(super) mod list_groups;
@@ -139,9 +140,8 @@ pub(super) fn begin<B: LogBroker>(
             Api::ListGroups => list_groups::answer(&context, to, reader),
             Api::DeleteGroups => delete_groups::answer(&context, to, reader).await,
             Api::OffsetDelete => offset_delete::answer(&context, to, reader).await,
-            // What `SERVED` does not name is not decoded, so none of these arrives.
             // Producers and leader epochs.
-            Api::InitProducerId => Err(DecodeError::OutOfRange),
+            Api::InitProducerId => init_producer_id::answer(&context, to, reader).await,
             Api::OffsetForLeaderEpoch => offset_for_leader_epoch::answer(&context, to, reader),
             // Administration.
             Api::DeleteTopics => delete_topics::answer(&context, to, reader).await,

@@ -2,7 +2,9 @@
 
 mod admin;
 mod administered;
+mod by_id;
 mod double;
+mod hostile;
 mod kcat;
 
 use std::sync::Arc;

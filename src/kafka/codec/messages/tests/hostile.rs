@@ -62,7 +62,7 @@ fn decode(api: Api, version: i16, body: &[u8]) -> Result<(), DecodeError> {
 }
 
 /// Every request that the other tests make.
-fn all() -> Vec<Sample> {
+pub(in crate::kafka) fn all() -> Vec<Sample> {
     [records::all(), groups::all(), admin::all(), golden::all()].into_iter().flatten().collect()
 }
 
@@ -169,7 +169,7 @@ fn more_elements_than_allowed_are_refused_at_any_depth() {
 }
 
 /// Numbers that look random and are the same in every run.
-struct Dice(u64);
+pub(in crate::kafka) struct Dice(pub(in crate::kafka) u64);
 
 impl Dice {
     fn next(&mut self) -> u64 {
@@ -184,7 +184,7 @@ impl Dice {
 }
 
 /// One change: a byte, a length turned extreme, bytes out, bytes in, the rest doubled.
-fn change(body: &mut Vec<u8>, dice: &mut Dice) {
+pub(in crate::kafka) fn change(body: &mut Vec<u8>, dice: &mut Dice) {
     if body.is_empty() {
         body.push(dice.next() as u8);
         return;

@@ -8,7 +8,7 @@
 mod admin;
 mod golden;
 mod groups;
-mod hostile;
+pub(in crate::kafka) mod hostile;
 mod records;
 
 use bytes::{Buf, Bytes, BytesMut};
@@ -24,10 +24,10 @@ const ID: [u8; 16] = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16];
 const ID_TEXT: &str = "01020304-0506-0708-090a-0b0c0d0e0f10";
 
 /// A request's body at one version.
-struct Sample {
-    api: Api,
-    version: i16,
-    body: Vec<u8>,
+pub(in crate::kafka) struct Sample {
+    pub(in crate::kafka) api: Api,
+    pub(in crate::kafka) version: i16,
+    pub(in crate::kafka) body: Vec<u8>,
 }
 
 impl Sample {

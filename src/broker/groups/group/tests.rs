@@ -1,1 +1,0 @@
-//! One group, step by step. Part of `broker::groups::group`.
