@@ -6,9 +6,11 @@
 //!
 //! - [`run`] a broker and its clients until the cut
 //! - [`found`] what a restart finds; [`consuming`] the same of a producer and a group
+//! - [`logs`] the same for logs that are made, cut, changed and deleted
 
 mod consuming;
 mod found;
+mod logs;
 mod run;
 
 use std::sync::Arc;

@@ -100,7 +100,7 @@ pub(super) enum Awaited {
 }
 
 pub(super) struct Running {
-    broker: Arc<Broker>,
+    pub(super) broker: Arc<Broker>,
     engine: Engine,
     journal: Arc<EmbeddedJournal<Waiter>>,
 }

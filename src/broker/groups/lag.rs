@@ -28,6 +28,9 @@ pub struct Lags {
     pub hidden: usize,
 }
 
+/// Committed offsets by vhost, group and log.
+type Positions = BTreeMap<(String, String, LogId), Vec<(Place, i64)>>;
+
 impl Broker {
     /// How far groups are behind in the logs they read, the first `shown_max` of them by name.
     #[must_use]
@@ -47,11 +50,8 @@ impl Broker {
 
     /// Committed offsets of the first `pairs_max` groups and logs, and how many more pairs there are. Copied, so that
     /// nothing is held while partitions are asked.
-    fn committed_places(
-        &self,
-        pairs_max: usize,
-    ) -> (BTreeMap<(String, String, LogId), Vec<(Place, i64)>>, usize) {
-        let mut shown: BTreeMap<_, Vec<(Place, i64)>> = BTreeMap::new();
+    fn committed_places(&self, pairs_max: usize) -> (Positions, usize) {
+        let mut shown = Positions::new();
         let mut hidden = 0;
         let applied = self.groups.applied.lock();
         for (vhost, name, group) in applied.iter() {

@@ -160,8 +160,13 @@ impl AppliedGroups {
             return false;
         }
         let (found, changed) = self.group_to_change(vhost, group);
-        let old = found.offsets.extract_if(.., |_, offset| offset.committed_ms <= until_ms);
-        changed.places.extend(old.map(|(place, _)| place));
+        found.offsets.retain(|place, offset| {
+            let is_old = offset.committed_ms <= until_ms;
+            if is_old {
+                changed.places.insert(*place);
+            }
+            !is_old
+        });
         if found.offsets.is_empty() {
             found.snapshot = None;
             changed.membership = true;
