@@ -2,6 +2,7 @@
 
 mod by_id;
 mod double;
+mod groups;
 mod hostile;
 mod kcat;
 
