@@ -1,5 +1,7 @@
 """Topics made, looked at, changed and deleted."""
 
+import time
+
 from harness import wait_until
 from kafka_scenarios import scenario
 from rawkafka import batch
@@ -35,9 +37,11 @@ def configs(stage, name, *keys, kind=TOPIC, version=4, **others):
 
 
 def alter(stage, name, *changes, kind=TOPIC, validate=False):
+    """What a change is answered with. Apache Kafka carries it out a moment later, so that moment passes here."""
     said = stage.call("IncrementalAlterConfigs", 1, validateOnly=validate, resources=[{
         "resourceType": kind, "resourceName": name,
         "configs": [{"name": key, "configOperation": operation, "value": value} for key, operation, value in changes]}])
+    time.sleep(0.2)
     return said["responses"]
 
 

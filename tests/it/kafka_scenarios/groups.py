@@ -129,7 +129,6 @@ def a_member_id_is_required(stage):
     member = Member(stage, group)
     member.send()
     stage.note("first", member.joined())
-    stage.note("no such group yet", describe(stage, group)["groupState"])
     member.send()
     stage.note("with its id", member.joined())
     stage.note("before the assignment", describe(stage, group)["groupState"])
