@@ -15,6 +15,7 @@ use crate::broker::consumer::Waiter;
 use crate::broker::engine::{Due, Engine, NowMs, Observer};
 use crate::broker::exchanges::TopologyLimits;
 use crate::broker::fanout::QueueLimits;
+use crate::broker::groups::limits::GroupLimits;
 use crate::broker::limits::Limits;
 use crate::broker::logs::settings::LogSettings;
 use crate::broker::restore;
@@ -106,6 +107,22 @@ fn limits(config: &Config) -> Limits {
         partitions_max: config.logs.partitions_max,
         default_partitions: config.logs.default_partitions,
         transient_bytes_max: config.amqp.memory_bytes_max,
+        groups: group_limits(config),
+    }
+}
+
+fn group_limits(config: &Config) -> GroupLimits {
+    let groups = &config.groups;
+    GroupLimits {
+        initial_rebalance_delay_ms: groups.initial_rebalance_delay_ms,
+        session_timeout_ms_min: groups.session_timeout_ms_min,
+        session_timeout_ms_max: groups.session_timeout_ms_max,
+        members_max: groups.members_max,
+        groups_max: groups.groups_max,
+        offset_metadata_bytes_max: groups.offset_metadata_bytes_max,
+        offsets_retention_ms: groups.offsets_retention_ms,
+        offsets_check_ms: groups.offsets_check_ms,
+        lag_series_max: groups.lag_series_max,
     }
 }
 

@@ -196,15 +196,15 @@ impl Broker {
     ///
     /// # Errors
     /// See [`LogError`].
-    pub fn append_batch(
+    pub fn append_batch<'a>(
         &self,
         principal: &Principal,
-        log: &str,
+        log: impl Into<LogRef<'a>>,
         partition: u32,
         batch: &[u8],
         now_ms: u64,
     ) -> Result<AppendAck, LogError> {
-        let log = self.find(principal, Action::Publish, LogRef::Name(log))?;
+        let log = self.find(principal, Action::Publish, log.into())?;
         let target = log.partition(partition).ok_or(LogError::UnknownPartition)?;
         if let Some(failure) = target.failure() {
             return Err(LogError::Storage(failure));
@@ -287,7 +287,7 @@ impl LogBroker for LogFront {
     fn append(
         &self,
         principal: &Principal,
-        log: &str,
+        log: LogRef<'_>,
         partition: u32,
         batch: &[u8],
     ) -> Result<Self::Ack, LogError> {

@@ -31,6 +31,7 @@ use super::apply::{AppliedLimits, Applier, Delta};
 use super::declared::frozen::FrozenQueues;
 use super::declared::queue::DeclaredQueue;
 use super::exchanges::applied::FrozenTopology;
+use super::groups::frozen::FrozenGroups;
 use super::logs::log::LogState;
 use super::logs::partition::Partition;
 use super::queues::entry::{Body, Entry};
@@ -52,10 +53,12 @@ pub struct Frozen {
     partitions: Vec<(Arc<Partition>, PartitionRow)>,
     retained: Vec<(Arc<Slot>, Option<Value>)>,
     topology: FrozenTopology,
+    groups: FrozenGroups,
     references: AHashMap<u32, i64>,
     next_queue_id: u64,
     next_log_id: u32,
     next_set_id: u64,
+    next_producer_id: i64,
     limits: AppliedLimits,
 }
 
@@ -103,10 +106,12 @@ impl Frozen {
             partitions,
             retained: broker.retained.freeze(),
             topology: broker.exchanges.applied.lock().freeze(),
+            groups: FrozenGroups::take(&mut broker.groups.applied.lock()),
             references,
             next_queue_id: broker.sessions.next_id(),
             next_log_id: broker.logs.next_id(),
             next_set_id: broker.next_set_id(),
+            next_producer_id: broker.logs.next_producer(),
             limits: applier.limits(),
         })
     }
@@ -170,7 +175,7 @@ impl Checkpointer {
             next_queue_id: QueueId(frozen.next_queue_id),
             next_log_id: LogId(frozen.next_log_id),
             next_set_id: SetId(frozen.next_set_id),
-            next_producer_id: 0,
+            next_producer_id: frozen.next_producer_id,
             broker_uuid: self.broker_uuid,
             written_ms: now_ms,
             queued_messages_max: frozen.limits.messages_max,
@@ -194,6 +199,7 @@ impl Checkpointer {
         put_logs(&mut write, &frozen.logs, &frozen.partitions);
         put_retained(&mut write, &frozen.retained);
         put_topology(&mut write, frozen.topology);
+        frozen.groups.put(&mut write);
         let lengths = bodies.finish()?;
         let dead = self.put_segments(&mut write, &lengths, &references);
         for (partition, _) in &frozen.partitions {

@@ -1,8 +1,9 @@
 //! What delivery and apply are bounded by. Part of `broker`.
 
 use super::fanout::QueueLimits;
+use super::groups::limits::GroupLimits;
 
-/// Limits of sessions and retained messages. Those that apply uses reach it as records.
+/// Limits of sessions, retained messages, logs and groups. Those that apply uses reach it as records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Bounds of one session's queue.
@@ -23,4 +24,6 @@ pub struct Limits {
     pub default_partitions: u32,
     /// Memory for bodies of transient messages in declared queues, bytes; beyond it they go to the scratch folder.
     pub transient_bytes_max: usize,
+    /// Groups and their offsets.
+    pub groups: GroupLimits,
 }

@@ -29,6 +29,7 @@ use super::connect::{Closing, SessionHandle};
 use super::declared::frozen;
 use super::declared::queue::DeclaredQueue;
 use super::exchanges::restore as exchanges;
+use super::groups::frozen as groups;
 use super::logs::log::LogState;
 use super::logs::partition::Partition;
 use super::logs::registry::Logs;
@@ -142,6 +143,7 @@ pub fn broker(
     frozen::restore(&broker, db)?;
     restore_pages(&broker, db)?;
     exchanges::read(&broker.exchanges, db)?;
+    groups::read(&mut broker.groups.applied.lock(), db)?;
     let sets = restore_sets(db)?;
     let limits = match checkpoint {
         Some(row) => {
@@ -153,6 +155,7 @@ pub fn broker(
         broker.sessions.raise_next_id(row.next_queue_id.0);
         broker.logs.raise_next_id(row.next_log_id.0);
         broker.restore_sets(row.next_set_id.0, []);
+        broker.logs.raise_next_producer(row.next_producer_id);
     }
     let mut applier = Applier::new(Arc::clone(&broker), position(checkpoint), sets, limits);
     applier.count_refusing(&broker.declared.all());

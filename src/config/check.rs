@@ -6,7 +6,8 @@
 use crate::auth::acl::Acl;
 use crate::config::Config;
 use crate::config::address::ListenAddress;
-use crate::config::sections::{AclRule, Anonymous};
+use crate::config::rules::AclRule;
+use crate::config::sections::Anonymous;
 use crate::config::source::Fault;
 
 /// Checks `config` as a whole.
@@ -18,6 +19,7 @@ pub fn check(config: &Config) -> Result<(), Vec<Fault>> {
     check_reach(config, &mut faults);
     check_ranges(config, &mut faults);
     config.amqp.check(&mut faults);
+    config.groups.check(&mut faults);
     check_advertised(&config.kafka.advertised, &mut faults);
     for (index, rule) in config.acl.iter().enumerate() {
         check_rule(index, rule, &mut faults);

@@ -2,7 +2,7 @@
 //! so every layer above those may hold a section of it.
 //!
 //! - [`source`] the text of a file and where in it a key stands; the error every loader reports
-//! - [`sections`] one struct a section, one documented field a key; [`amqp`] the longest of them
+//! - [`sections`] one struct a section, one documented field a key; [`amqp`], [`groups`] and [`rules`] the longest of them
 //! - [`address`] where a listener binds
 //! - [`byte_size`] numbers of bytes, written `1048576` or `"1MiB"`
 //! - [`check`] what no single key can say: ranges, combinations, who may connect from where
@@ -14,7 +14,9 @@ pub mod address;
 pub mod amqp;
 pub mod byte_size;
 pub mod check;
+pub mod groups;
 pub mod live;
+pub mod rules;
 pub mod sections;
 pub mod source;
 
@@ -24,9 +26,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::address::ListenAddress;
 use crate::config::amqp::AmqpSection;
+use crate::config::groups::GroupsSection;
+use crate::config::rules::AclRule;
 use crate::config::sections::{
-    AclRule, AuthSection, CheckpointSection, JournalSection, KafkaSection, ListenersSection,
-    LogSection, LogsSection, MqttSection, RetainedSection, TlsSection,
+    AuthSection, CheckpointSection, JournalSection, KafkaSection, ListenersSection, LogSection,
+    LogsSection, MqttSection, RetainedSection, TlsSection,
 };
 use crate::config::source::{ConfigError, Source};
 
@@ -58,6 +62,8 @@ pub struct Config {
     pub kafka: KafkaSection,
     /// Partitioned logs (Kafka topics).
     pub logs: LogsSection,
+    /// Consumer groups and their offsets.
+    pub groups: GroupsSection,
     /// The write-ahead log.
     pub journal: JournalSection,
     /// When live state is written out and the journal trimmed.
@@ -81,6 +87,7 @@ impl Default for Config {
             amqp: AmqpSection::default(),
             kafka: KafkaSection::default(),
             logs: LogsSection::default(),
+            groups: GroupsSection::default(),
             journal: JournalSection::default(),
             checkpoint: CheckpointSection::default(),
             log: LogSection::default(),

@@ -12,6 +12,7 @@ import pytest
 
 from harness import Broker
 from rawmqtt import Client
+from sharing import Shared
 
 _numbers = itertools.count(1)
 
@@ -81,14 +82,36 @@ def shared(tmp_path_factory, request):
     broker.close()
 
 
+def _one_for_all(tmp_path_factory, name, make):
+    base = tmp_path_factory.getbasetemp()
+    return Shared((base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base) / name, make)
+
+
 @pytest.fixture(scope="session")
 def rabbit(tmp_path_factory):
     """Debian's RabbitMQ, one for all test processes of the run; tests keep apart by names."""
-    from rabbit import Shared
-    base = tmp_path_factory.getbasetemp()
-    node = Shared((base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base) / "rabbit").enter()
+    from rabbit import Rabbit
+    node = _one_for_all(tmp_path_factory, "rabbit", Rabbit).enter()
     yield node
     node.leave()
+
+
+@pytest.fixture(scope="session")
+def kafka(tmp_path_factory):
+    """Apache Kafka, one node for all test processes of the run; tests keep apart by names."""
+    from apache_kafka import ApacheKafka
+    node = _one_for_all(tmp_path_factory, "kafka", ApacheKafka).enter()
+    yield node
+    node.leave()
+
+
+@pytest.fixture(scope="session")
+def java():
+    """Runs programs of Apache Kafka by class name, in one virtual machine a test process."""
+    from apache_kafka import Java
+    machine = Java()
+    yield machine
+    machine.close()
 
 
 @pytest.fixture

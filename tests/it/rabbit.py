@@ -6,17 +6,15 @@ database, log, node name and ports, all on the loopback. Its name service, epmd,
 foreground, so that nothing is left behind; everything is ended by process id.
 """
 
-import fcntl
-import json
 import os
 import re
 import signal
 import socket
 import subprocess
 import time
-from pathlib import Path
 
 from harness import Broker, free_port, wait_until
+from sharing import end
 
 SCRIPT = "/usr/lib/rabbitmq/bin/rabbitmq-server"
 EPMD = "epmd"
@@ -27,26 +25,6 @@ START = 90.0
 def accepts(port):
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
-
-
-def end(pid, sign=signal.SIGKILL, timeout=30.0):
-    """Ends one process that we started and waits until it is gone (or a zombie of another parent's)."""
-
-    def gone():
-        try:
-            os.waitpid(pid, os.WNOHANG)
-        except ChildProcessError:
-            pass
-        try:
-            return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-        except (FileNotFoundError, ProcessLookupError):
-            return True
-
-    try:
-        os.kill(pid, sign)
-    except ProcessLookupError:
-        return
-    wait_until(gone, f"process {pid} ends", timeout)
 
 
 class Rabbit(Broker):
@@ -118,9 +96,8 @@ class Rabbit(Broker):
         self.ready_ms = (time.monotonic() - began) * 1000
         return self
 
-    @property
-    def pid(self):
-        return self.process.pid
+    def pids(self):
+        return [self.process.pid, self.epmd.pid]
 
     def kill9(self):
         end(self.process.pid)
@@ -148,56 +125,3 @@ class Rabbit(Broker):
                         None)
 
         return wait_until(found, f"a log line like {pattern!r}", timeout)
-
-
-class Shared:
-    """One RabbitMQ for all test processes of a run: the first who asks starts it, the last who leaves ends it.
-
-    A file under the run's common folder holds the port, the process ids and how many use it; a lock on it makes
-    each change one step.
-    """
-
-    def __init__(self, folder):
-        self.folder = Path(folder)
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self.ports, self.pid = {}, None
-
-    def _change(self, change):
-        with (self.folder / "shared.json").open("a+") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            file.seek(0)
-            text = file.read()
-            state = change(json.loads(text) if text else {"users": 0})
-            file.seek(0)
-            file.truncate()
-            file.write(json.dumps(state))
-        return state
-
-    def enter(self):
-        def join(state):
-            if state["users"] == 0:
-                number = state.get("number", 0) + 1
-                rabbit = Rabbit(self.folder / str(number))
-                try:
-                    rabbit.start()
-                except BaseException:
-                    rabbit.close()
-                    raise
-                state = {"users": 0, "number": number, "port": rabbit.ports["amqp"], "pid": rabbit.pid,
-                         "epmd": rabbit.epmd.pid}
-            state["users"] += 1
-            return state
-
-        state = self._change(join)
-        self.ports, self.pid = {"amqp": state["port"]}, state["pid"]
-        return self
-
-    def leave(self):
-        def part(state):
-            state["users"] -= 1
-            if state["users"] == 0:
-                end(state["pid"])
-                end(state["epmd"])
-            return state
-
-        self._change(part)

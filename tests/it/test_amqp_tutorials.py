@@ -7,20 +7,18 @@ The programs are in tests/amqp-clients/. They print the same lines, so the same 
 import functools
 import json
 import os
-import shutil
 import subprocess
 import sys
 
 import pytest
 
 from harness import ROOT
+from prepared import FIRST_BUILD, prepared
 from programs import Program
 
 pytestmark = [pytest.mark.amqp, pytest.mark.timeout(300)]
 
 CLIENTS = ROOT / "tests" / "amqp-clients"
-CACHE = ROOT / "tests" / ".cache"
-FIRST_BUILD = 280
 
 
 def pika(name):
@@ -177,20 +175,6 @@ def whole_tour(command, broker, cwd):
         assert program.finish(120) == TOUR
     finally:
         program.kill()
-
-
-def prepared(name, sources, command):
-    """A folder under tests/.cache with a client's sources and what its package manager fetched for them."""
-    folder, stamp = CACHE / name, "\0".join(path.read_text() for path in sources)
-    done = folder / ".prepared"
-    if not done.exists() or done.read_text() != stamp:
-        folder.mkdir(parents=True, exist_ok=True)
-        for path in sources:
-            shutil.copy(path, folder)
-        made = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=FIRST_BUILD)
-        assert made.returncode == 0, made.stdout + made.stderr
-        done.write_text(stamp)
-    return folder
 
 
 def test_amqplib(long, broker):

@@ -14,7 +14,8 @@
 //!   could change the filter's shape (empty, with `+`, `#`, `/` or NUL, or with `$` where the filter begins)
 //!   and the name of somebody who has not logged in are not put in: then an allow does not match, and a deny
 //!   matches whatever stands at that level. What a client calls itself never widens what it may do.
-//! - **Logs** (Kafka topics), **exchanges** and **queues** have rules of their own, by name or prefix.
+//! - **Logs** (Kafka topics), **groups** of their readers, **exchanges** and **queues** have rules of their own, by
+//!   name or prefix.
 
 mod name;
 
@@ -31,19 +32,22 @@ use self::name::NamePattern;
 pub enum Action {
     /// Publish to a topic or exchange; produce to or create a log; bind to a queue or exchange.
     Publish,
-    /// Subscribe to a filter; fetch or describe a log; consume from a queue; bind from an exchange.
+    /// Subscribe to a filter; fetch or describe a log; join a group, commit and see its offsets; consume from a
+    /// queue; bind from an exchange.
     Subscribe,
-    /// Declare or delete an exchange or queue.
+    /// Declare or delete an exchange or queue; delete or change a log; delete a group or its offsets.
     Configure,
 }
 
-/// What AMQP clients name.
+/// What is known by its name alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Resource<'a> {
     /// An exchange; the default one is `amq.default`.
     Exchange(&'a str),
     /// A declared queue.
     Queue(&'a str),
+    /// A consumer group.
+    Group(&'a str),
 }
 
 /// The answer, and the rule that gave it, counted from 0 in the order of the file; `None`: no rule matched.
@@ -66,12 +70,14 @@ pub struct RuleSpec<'a> {
     pub publish: bool,
     /// Whether it is about subscribing.
     pub subscribe: bool,
-    /// Whether it is about declaring and deleting; for exchanges and queues.
+    /// Whether it is about declaring, changing and deleting; not for topics.
     pub configure: bool,
-    /// Topic filter with `%u` and `%c`. Exactly one of `filter`, `log`, `exchange` and `queue`.
+    /// Topic filter with `%u` and `%c`. Exactly one of `filter`, `log`, `group`, `exchange` and `queue`.
     pub filter: Option<&'a str>,
     /// Log name, or prefix and `*`.
     pub log: Option<&'a str>,
+    /// Name of a consumer group, or prefix and `*`.
+    pub group: Option<&'a str>,
     /// Exchange name, or prefix and `*`; `amq.default` is the default one.
     pub exchange: Option<&'a str>,
     /// Queue name, or prefix and `*`.
@@ -110,6 +116,7 @@ enum Object {
     /// A filter, and whether it holds `%u` or `%c`.
     Topics(Box<str>, bool),
     Log(NamePattern),
+    Group(NamePattern),
     Exchange(NamePattern),
     Queue(NamePattern),
 }
@@ -174,16 +181,26 @@ impl Acl {
         })
     }
 
-    /// Whether `who` may write to (publish) or read (subscribe) the log `name` of `vhost`.
+    /// Whether `who` may write to (publish), read (subscribe) or change (configure) the log `name` of `vhost`.
     #[must_use]
     pub fn allows_log(&self, who: &Principal, action: Action, vhost: &str, name: &str) -> Verdict {
-        self.decide(who, action, vhost, |rule| match &rule.object {
-            Object::Log(log) => log.matches(name),
-            Object::Topics(..) | Object::Exchange(_) | Object::Queue(_) => false,
-        })
+        self.decide(
+            who,
+            action,
+            vhost,
+            |rule| matches!(&rule.object, Object::Log(log) if log.matches(name)),
+        )
     }
 
-    /// Whether `who` may do `action` with an exchange or queue of `vhost`.
+    /// Whether a rule allows `who` to write to some log of `vhost`, as an idempotent producer must before it says to
+    /// which (KIP-679). A rule before it may still deny each that it speaks of.
+    #[must_use]
+    pub fn allows_some_log(&self, who: &Principal, vhost: &str) -> bool {
+        let is_log = |rule: &Rule| rule.allow && matches!(rule.object, Object::Log(_));
+        self.decide(who, Action::Publish, vhost, is_log).allowed
+    }
+
+    /// Whether `who` may do `action` with an exchange, queue or group of `vhost`.
     #[must_use]
     pub fn allows_resource(
         &self,
@@ -194,10 +211,16 @@ impl Acl {
     ) -> Verdict {
         self.decide(who, action, vhost, |rule| match (&rule.object, resource) {
             (Object::Exchange(own), Resource::Exchange(name))
-            | (Object::Queue(own), Resource::Queue(name)) => own.matches(name),
-            (Object::Topics(..) | Object::Log(_) | Object::Exchange(_) | Object::Queue(_), _) => {
-                false
-            }
+            | (Object::Queue(own), Resource::Queue(name))
+            | (Object::Group(own), Resource::Group(name)) => own.matches(name),
+            (
+                Object::Topics(..)
+                | Object::Log(_)
+                | Object::Group(_)
+                | Object::Exchange(_)
+                | Object::Queue(_),
+                _,
+            ) => false,
         })
     }
 
@@ -237,16 +260,27 @@ impl Rule {
             _ => return Err("`allow` and `deny` name a user, `*` (everybody) or `%anonymous`"),
         };
         let object = Object::new(&spec)?;
-        let configures = matches!(object, Object::Exchange(_) | Object::Queue(_));
-        if spec.configure && !spec.publish && !spec.subscribe && !configures {
-            return Err("`configure` is for rules about an `exchange` or a `queue`");
+        let RuleSpec { publish, subscribe, configure, .. } = spec;
+        match object {
+            Object::Topics(..) if !publish && !subscribe => {
+                return Err(
+                    "`configure` is for rules about a `log`, `group`, `exchange` or `queue`",
+                );
+            }
+            Object::Group(_) if !subscribe && !configure => {
+                return Err("nobody publishes to a `group`: `subscribe` or `configure`");
+            }
+            Object::Topics(..)
+            | Object::Group(_)
+            | Object::Log(_)
+            | Object::Exchange(_)
+            | Object::Queue(_) => {}
         }
         let vhost = match spec.vhost {
             "" => return Err("`vhost` is empty: `/` is the default one, `*` each"),
             "*" => None,
             name => Some(name.into()),
         };
-        let RuleSpec { publish, subscribe, configure, .. } = spec;
         Ok(Self { allow, who, publish, subscribe, configure, vhost, object })
     }
 
@@ -267,21 +301,24 @@ impl Rule {
 
 impl Object {
     fn new(spec: &RuleSpec<'_>) -> Result<Self, &'static str> {
-        match (spec.filter, spec.log, spec.exchange, spec.queue) {
-            (Some(filter), None, None, None) => {
+        match (spec.filter, spec.log, spec.group, spec.exchange, spec.queue) {
+            (Some(filter), None, None, None, None) => {
                 check_filter(filter)?;
                 Ok(Self::Topics(filter.into(), filter.contains('%')))
             }
-            (None, Some(log), None, None) => log_object(log),
-            (None, None, Some(exchange), None) => {
+            (None, Some(log), None, None, None) => log_object(log),
+            (None, None, Some(group), None, None) => NamePattern::parse(group)
+                .map(Self::Group)
+                .ok_or("`group` is a name or a prefix and `*`"),
+            (None, None, None, Some(exchange), None) => {
                 NamePattern::parse(exchange).map(Self::Exchange).ok_or(
                     "`exchange` is a name or a prefix and `*`; the default one is `amq.default`",
                 )
             }
-            (None, None, None, Some(queue)) => NamePattern::parse(queue)
+            (None, None, None, None, Some(queue)) => NamePattern::parse(queue)
                 .map(Self::Queue)
                 .ok_or("`queue` is a name or a prefix and `*`"),
-            _ => Err("a rule has exactly one of `filter`, `log`, `exchange` and `queue`"),
+            _ => Err("a rule has exactly one of `filter`, `log`, `group`, `exchange` and `queue`"),
         }
     }
 }

@@ -14,6 +14,7 @@ const EMPTY: RuleSpec<'_> = RuleSpec {
     configure: true,
     filter: None,
     log: None,
+    group: None,
     exchange: None,
     queue: None,
     vhost: "/",
@@ -141,6 +142,58 @@ fn logs_have_rules_of_their_own() {
 }
 
 #[test]
+fn who_may_write_a_log_may_not_change_it_unless_a_rule_says_so() {
+    let rule = |action: [bool; 3], log| RuleSpec {
+        allow: Some("ann"),
+        publish: action[0],
+        subscribe: action[1],
+        configure: action[2],
+        log: Some(log),
+        ..EMPTY
+    };
+    let rules = acl(&[
+        RuleSpec { deny: Some("ann"), log: Some("audit"), ..EMPTY },
+        rule([true, true, false], "telemetry"),
+        rule([false, false, true], "*"),
+    ]);
+    let ann = Principal::named("ann");
+    let may = |action, log| rules.allows_log(&ann, action, "/", log).allowed;
+    assert!(may(Action::Publish, "telemetry") && may(Action::Configure, "telemetry"));
+    assert!(may(Action::Configure, "other") && !may(Action::Subscribe, "other"));
+    assert!(!may(Action::Configure, "audit"), "the first that matches decides");
+    let bob = Principal::named("bob");
+    assert!(rules.allows_some_log(&ann, "/") && !rules.allows_some_log(&bob, "/"));
+    assert!(!rules.allows_some_log(&ann, "other") && Acl::default().allows_some_log(&bob, "/"));
+    let reads = acl(&[rule([false, true, true], "telemetry"), allow("ann", "#")]);
+    assert!(!reads.allows_some_log(&ann, "/"));
+}
+
+#[test]
+fn groups_have_rules_of_their_own() {
+    let rule = |subscribe, configure, group| RuleSpec {
+        allow: Some("ann"),
+        publish: false,
+        subscribe,
+        configure,
+        group: Some(group),
+        ..EMPTY
+    };
+    let rules =
+        acl(&[rule(true, false, "analytics"), rule(true, true, "ann-*"), allow("ann", "#")]);
+    let ann = Principal::named("ann");
+    let may =
+        |action, group| rules.allows_resource(&ann, action, "/", Resource::Group(group)).allowed;
+    assert!(may(Action::Subscribe, "analytics") && !may(Action::Configure, "analytics"));
+    assert!(may(Action::Subscribe, "ann-1") && may(Action::Configure, "ann-1"));
+    assert!(!may(Action::Subscribe, "other"));
+    assert!(!rules.allows_log(&ann, Action::Subscribe, "/", "analytics").allowed);
+    let nobody = Principal::anonymous();
+    let group = Resource::Group("analytics");
+    assert!(!rules.allows_resource(&nobody, Action::Subscribe, "/", group).allowed);
+    assert!(Acl::default().allows_resource(&nobody, Action::Configure, "/", group).allowed);
+}
+
+#[test]
 fn exchanges_and_queues_have_rules_of_their_own() {
     let rule = |rights: [bool; 3], exchange, queue| RuleSpec {
         allow: Some("ann"),
@@ -191,7 +244,15 @@ fn a_rule_that_says_nothing_clear_is_refused() {
         RuleSpec { allow: Some("*"), exchange: Some(""), ..EMPTY },
         RuleSpec { allow: Some("*"), queue: Some(""), ..EMPTY },
         RuleSpec { publish: false, subscribe: false, ..allow("*", "a") },
-        RuleSpec { publish: false, subscribe: false, allow: Some("*"), log: Some("l"), ..EMPTY },
+        RuleSpec { allow: Some("*"), group: Some(""), ..EMPTY },
+        RuleSpec { allow: Some("*"), group: Some("g"), log: Some("l"), ..EMPTY },
+        RuleSpec {
+            subscribe: false,
+            configure: false,
+            allow: Some("*"),
+            group: Some("g"),
+            ..EMPTY
+        },
         allow("%everyone", "a"),
         allow("*", ""),
         allow("*", "a+"),

@@ -21,6 +21,7 @@ use std::sync::Arc;
 
 use ahash::{AHashMap, AHashSet};
 use bytes::Bytes;
+use tokio::sync::oneshot;
 
 use crate::model::ids::{LogId, Lsn, QueueId, SetId};
 use crate::store::journal::Position;
@@ -72,8 +73,6 @@ pub struct Delta {
     pub partitions: AHashSet<(LogId, u32)>,
     /// Logs that were created.
     pub logs: Vec<LogId>,
-    /// Groups whose members or offsets changed, by vhost and name.
-    pub groups: AHashSet<(Arc<str>, Arc<str>)>,
     /// Sets defined (`Some`) and retired (`None`).
     pub sets: AHashMap<SetId, Option<Arc<[SetMember]>>>,
     /// References to body segments that came (+) or went (-).
@@ -104,6 +103,9 @@ pub struct Applier {
     /// Declared queues that refuse messages when they are at their limit.
     refusing: usize,
     completers: Vec<Arc<dyn Completer>>,
+    /// Who waits for a single record, with what became of it: told after the whole batch, so that a connection
+    /// which waits for many finds all of them.
+    calls: Vec<(oneshot::Sender<Outcome>, Outcome)>,
 }
 
 impl Applier {
@@ -130,6 +132,7 @@ impl Applier {
             to_tidy: Vec::new(),
             refusing: 0,
             completers: Vec::new(),
+            calls: Vec::new(),
         }
     }
 
@@ -159,7 +162,6 @@ impl Applier {
         self.delta.ended_declared.extend(newer.ended_declared);
         self.delta.partitions.extend(newer.partitions);
         self.delta.logs.extend(newer.logs);
-        self.delta.groups.extend(newer.groups);
         self.delta.sets.extend(newer.sets);
         for (segment, change) in newer.references {
             *self.delta.references.entry(segment).or_default() += change;
@@ -231,8 +233,7 @@ impl Applier {
                     self.completers.push(completer);
                 }
             }
-            // Whoever gave up waiting needs no news.
-            Waiter::Call(sender) => drop(sender.send(outcome)),
+            Waiter::Call(sender) => self.calls.push((sender, outcome)),
         }
     }
 
@@ -241,6 +242,10 @@ impl Applier {
         self.call_consumers();
         for completer in self.completers.drain(..) {
             completer.wake();
+        }
+        for (sender, outcome) in self.calls.drain(..) {
+            // Whoever gave up waiting needs no news.
+            drop(sender.send(outcome));
         }
         for session in self.to_wake.drain(..) {
             let consumer =

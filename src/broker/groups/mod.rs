@@ -4,19 +4,21 @@
 //! restart is journaled: committed offsets, and the membership whenever it has become stable or empty.
 //!
 //! - [`verbs`] what protocols ask, and the errors they get
-//! - [`applied`] what the journal says: offsets and memberships
+//! - [`applied`] what the journal says: offsets and memberships; [`frozen`] the same on disk
+//! - [`limits`] what groups are bounded by; [`access`] who may use one
 //!
 //! A route out of a log is a group too, named [`ROUTE_PREFIX`] and the route's name: its position is its committed
 //! offset, listed like any other. Nobody joins it.
 
+pub mod access;
 pub mod applied;
+pub mod frozen;
+pub mod limits;
 pub mod verbs;
 
 use parking_lot::Mutex;
 
-use crate::model::ids::LogId;
-
-use self::applied::AppliedGroups;
+use self::applied::{AppliedGroups, Place};
 
 /// Groups whose names begin so belong to routes.
 pub const ROUTE_PREFIX: &str = "$route.";
@@ -31,7 +33,7 @@ pub struct Groups {
 impl Groups {
     /// The offset that `group` has committed for a partition, −1 without one.
     #[must_use]
-    pub fn position(&self, vhost: &str, group: &str, place: (LogId, u32)) -> i64 {
+    pub fn position(&self, vhost: &str, group: &str, place: Place) -> i64 {
         self.applied.lock().offset(vhost, group, place).map_or(-1, |found| found.offset)
     }
 }

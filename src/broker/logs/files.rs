@@ -9,7 +9,7 @@ use parking_lot::RwLock;
 
 /// Whole batches by offset. One thread appends; any thread reads what was appended, at once.
 pub trait SegmentFiles: Send + Sync {
-    /// Writes a batch behind the last one. Not synced: that is the checkpoint's.
+    /// Writes a batch, whose bytes come in two parts, behind the last one. Not synced: that is the checkpoint's.
     ///
     /// # Errors
     /// After one the files count only to their last checkpointed length, and take no further append.
@@ -18,7 +18,7 @@ pub trait SegmentFiles: Send + Sync {
         base_offset: i64,
         last_offset: i64,
         max_timestamp: i64,
-        batch: &[u8],
+        batch: [&[u8]; 2],
     ) -> io::Result<()>;
 
     /// Whole batches from the one that holds `offset` on, ending before `up_to`: at most `bytes_max` bytes,
@@ -64,9 +64,9 @@ impl SegmentFiles for MemorySegments {
         base_offset: i64,
         last_offset: i64,
         max_timestamp: i64,
-        batch: &[u8],
+        batch: [&[u8]; 2],
     ) -> io::Result<()> {
-        let batch = Bytes::copy_from_slice(batch);
+        let batch = Bytes::from(batch.concat());
         self.kept.write().push(Kept { base_offset, last_offset, max_timestamp, batch });
         Ok(())
     }

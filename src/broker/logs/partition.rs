@@ -237,24 +237,28 @@ impl Partition {
                 Err(fault) => return AppendOutcome::Refused(fault),
             }
         };
-        let mut stored = batch.to_vec();
-        header::patch(&mut stored, base_offset, leader_epoch);
         let append_time_ms = self.append_time.then(|| i64::try_from(now_ms).unwrap_or(i64::MAX));
-        if let Some(time) = append_time_ms {
-            header::stamp(&mut stored, time);
-        }
         let timestamp = append_time_ms.unwrap_or(header.max_timestamp);
-        self.store(&header, base_offset, timestamp, stored);
+        // Everything that the broker sets lies in the header; the records stay where they are.
+        let Some((head, records)) = batch.split_first_chunk::<{ header::HEADER_BYTES }>() else {
+            return AppendOutcome::Malformed;
+        };
+        let mut head = *head;
+        header::patch(&mut head, base_offset, leader_epoch);
+        if let Some(time) = append_time_ms {
+            header::stamp(&mut head, records, time);
+        }
+        self.store(&header, base_offset, timestamp, [&head, records]);
         AppendOutcome::Appended { base_offset, log_start, append_time_ms }
     }
 
-    fn store(&self, header: &BatchHeader, base_offset: i64, timestamp: i64, stored: Vec<u8>) {
+    fn store(&self, header: &BatchHeader, base_offset: i64, timestamp: i64, stored: [&[u8]; 2]) {
         let last_offset = base_offset.saturating_add(header.last_offset_delta.into());
         let failed = self.state.lock().tail.is_some();
         let written = if failed {
             Ok(())
         } else {
-            self.files.append(base_offset, last_offset, timestamp, &stored)
+            self.files.append(base_offset, last_offset, timestamp, stored)
         };
         let mut state = self.state.lock();
         if let Err(error) = written {
@@ -264,7 +268,7 @@ impl Partition {
             state.tail = Some(Tail { first_offset: base_offset, error, batches: Vec::new() });
         }
         if let Some(tail) = &mut state.tail {
-            tail.batches.push((last_offset, stored.into()));
+            tail.batches.push((last_offset, stored.concat().into()));
         }
         state.producers.note(header, base_offset, timestamp);
         if state.newest.is_none_or(|(highest, _)| timestamp > highest) {

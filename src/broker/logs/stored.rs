@@ -19,7 +19,7 @@ impl SegmentFiles for PartitionFiles {
         base_offset: i64,
         last_offset: i64,
         max_timestamp: i64,
-        batch: &[u8],
+        batch: [&[u8]; 2],
     ) -> io::Result<()> {
         Self::append(self, base_offset, last_offset, max_timestamp, batch).map_err(io::Error::other)
     }

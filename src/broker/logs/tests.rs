@@ -194,7 +194,7 @@ fn a_malformed_row_is_an_error() {
 struct Failing(MemorySegments);
 
 impl SegmentFiles for Failing {
-    fn append(&self, base: i64, last: i64, time: i64, batch: &[u8]) -> io::Result<()> {
+    fn append(&self, base: i64, last: i64, time: i64, batch: [&[u8]; 2]) -> io::Result<()> {
         if base > 0 {
             return Err(io::Error::other("no space"));
         }

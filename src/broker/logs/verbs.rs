@@ -22,6 +22,12 @@ pub enum LogRef<'a> {
     Uuid([u8; 16]),
 }
 
+impl<'a> From<&'a str> for LogRef<'a> {
+    fn from(name: &'a str) -> Self {
+        Self::Name(name)
+    }
+}
+
 /// What protocols tell of a log.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LogDescription {
@@ -131,7 +137,7 @@ pub trait LogBroker: Send + Sync + 'static {
     fn append(
         &self,
         principal: &Principal,
-        log: &str,
+        log: LogRef<'_>,
         partition: u32,
         batch: &[u8],
     ) -> Result<Self::Ack, LogError>;

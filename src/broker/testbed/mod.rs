@@ -15,6 +15,7 @@ use super::apply::Applier;
 use super::checkpoint::{Checkpointer, Frozen, Written};
 use super::consumer::Waiter;
 use super::fanout::QueueLimits;
+use super::groups::limits::GroupLimits;
 use super::limits::Limits;
 use super::logs::settings::LogSettings;
 use super::sessions::row::decode_page;
@@ -205,6 +206,17 @@ pub(in crate::broker) fn limits() -> Limits {
         partitions_max: 4,
         default_partitions: 2,
         transient_bytes_max: 2_000,
+        groups: GroupLimits {
+            initial_rebalance_delay_ms: 100,
+            session_timeout_ms_min: 1_000,
+            session_timeout_ms_max: 60_000,
+            members_max: 5,
+            groups_max: 6,
+            offset_metadata_bytes_max: 16,
+            offsets_retention_ms: 10_000,
+            offsets_check_ms: 1_000,
+            lag_series_max: 3,
+        },
     }
 }
 

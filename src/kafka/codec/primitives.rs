@@ -172,6 +172,11 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// Bytes that must not be null, borrowed from the message.
+    pub fn bytes(&mut self) -> Result<&'a [u8], DecodeError> {
+        self.nullable_bytes()?.ok_or(DecodeError::Null)
+    }
+
     /// The elements of an array, or `None` for null. Each element takes a byte at least, so a count beyond
     /// the remaining bytes fails before anything is allocated.
     pub fn nullable_array<T>(

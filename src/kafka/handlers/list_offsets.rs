@@ -62,7 +62,7 @@ fn look_up<B: LogBroker>(
     }
 }
 
-/// What a timestamp asks for; `None` for the end of what was tiered away, since nothing is.
+/// What a timestamp asks for; `None` for what was or will be tiered away, since nothing is.
 fn question(timestamp: i64, version: i16) -> Result<Option<OffsetQuery>, ErrorCode> {
     match timestamp {
         0.. => Ok(Some(OffsetQuery::AtOrAfter(timestamp))),
@@ -71,6 +71,7 @@ fn question(timestamp: i64, version: i16) -> Result<Option<OffsetQuery>, ErrorCo
         -3 if version >= 7 => Ok(Some(OffsetQuery::Newest)),
         -4 if version >= 8 => Ok(Some(OffsetQuery::Start)),
         -5 if version >= 9 => Ok(None),
+        -6 if version >= 11 => Ok(None),
         _ => Err(ErrorCode::UnsupportedVersion),
     }
 }

@@ -93,6 +93,29 @@ pub(super) fn begin<B: LogBroker>(
                 Ok(pending) => Ok(pending.await),
                 Err(error) => Err(error),
             },
+            // What `SERVED` does not name is not decoded, so none of these arrives.
+            // Groups.
+            Api::OffsetCommit
+            | Api::OffsetFetch
+            | Api::FindCoordinator
+            | Api::JoinGroup
+            | Api::Heartbeat
+            | Api::LeaveGroup
+            | Api::SyncGroup
+            | Api::DescribeGroups
+            | Api::ListGroups
+            | Api::DeleteGroups
+            | Api::OffsetDelete => Err(DecodeError::OutOfRange),
+            // Producers and leader epochs.
+            Api::InitProducerId | Api::OffsetForLeaderEpoch => Err(DecodeError::OutOfRange),
+            // Administration.
+            Api::DeleteTopics
+            | Api::DeleteRecords
+            | Api::DescribeConfigs
+            | Api::AlterConfigs
+            | Api::CreatePartitions
+            | Api::IncrementalAlterConfigs
+            | Api::DescribeCluster => Err(DecodeError::OutOfRange),
         };
         done.unwrap_or_else(Reply::Malformed)
     })

@@ -5,9 +5,9 @@
 
 use std::sync::Arc;
 
-use crate::broker::logs::verbs::{Appended, LogBroker, LogError};
+use crate::broker::logs::verbs::{Appended, LogBroker, LogError, LogRef};
 use crate::kafka::codec::messages::produce::{
-    PartitionData, PartitionOutcome, ProduceRequest, TopicOutcome, encode_response,
+    PartitionData, PartitionOutcome, ProduceRequest, TopicData, TopicOutcome, encode_response,
 };
 use crate::kafka::codec::primitives::{DecodeError, Reader};
 use crate::kafka::error_code::ErrorCode;
@@ -16,6 +16,7 @@ use crate::kafka::handlers::{Context, Pending, Reply, Return};
 /// A topic's batches under way.
 struct Submitted<A> {
     name: String,
+    id: [u8; 16],
     partitions: Vec<(i32, Result<A, LogError>)>,
 }
 
@@ -25,7 +26,7 @@ pub(in crate::kafka) fn submit<B: LogBroker>(
     to: Return,
     reader: Reader<'_>,
 ) -> Result<Pending, DecodeError> {
-    let request = ProduceRequest::decode(reader)?;
+    let request = ProduceRequest::decode(reader, to.version)?;
     if !matches!(request.acks, -1..=1) {
         let topics = refuse_all(&request, ErrorCode::InvalidRequiredAcks);
         let reply = to.answer(|writer, version| encode_response(writer, version, &topics));
@@ -36,10 +37,11 @@ pub(in crate::kafka) fn submit<B: LogBroker>(
         .iter()
         .map(|topic| Submitted {
             name: topic.name.to_owned(),
+            id: topic.id,
             partitions: topic
                 .partitions
                 .iter()
-                .map(|data| (data.index, append(context, topic.name, data)))
+                .map(|data| (data.index, append(context, log_ref(topic, to.version), data)))
                 .collect(),
         })
         .collect();
@@ -49,9 +51,14 @@ pub(in crate::kafka) fn submit<B: LogBroker>(
     }))
 }
 
+/// From version 13 logs are named by id.
+fn log_ref<'a>(topic: &TopicData<'a>, version: i16) -> LogRef<'a> {
+    if version >= 13 { LogRef::Uuid(topic.id) } else { LogRef::Name(topic.name) }
+}
+
 fn append<B: LogBroker>(
     context: &Context<B>,
-    log: &str,
+    log: LogRef<'_>,
     data: &PartitionData<'_>,
 ) -> Result<B::Ack, LogError> {
     let partition = u32::try_from(data.index).map_err(|_| LogError::UnknownPartition)?;
@@ -81,10 +88,16 @@ where
                     error_message: None,
                 },
                 Err(LogError::InDoubt) => return Reply::InDoubt,
-                Err(error) => refused(index, ErrorCode::from(&error), Some(error.to_string())),
+                Err(error) => {
+                    let code = match error {
+                        LogError::UnknownLog if to.version >= 13 => ErrorCode::UnknownTopicId,
+                        ref other => ErrorCode::from(other),
+                    };
+                    refused(index, code, Some(error.to_string()))
+                }
             });
         }
-        topics.push(TopicOutcome { name: topic.name, partitions });
+        topics.push(TopicOutcome { name: topic.name, id: topic.id, partitions });
     }
     to.answer(|writer, version| encode_response(writer, version, &topics))
 }
@@ -112,6 +125,7 @@ fn refuse_all(request: &ProduceRequest<'_>, code: ErrorCode) -> Vec<TopicOutcome
     topics
         .map(|topic| TopicOutcome {
             name: topic.name.to_owned(),
+            id: topic.id,
             partitions: topic.partitions.iter().map(|p| refused(p.index, code, None)).collect(),
         })
         .collect()

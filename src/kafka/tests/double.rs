@@ -138,11 +138,11 @@ impl LogBroker for MemoryBroker {
     fn append(
         &self,
         principal: &Principal,
-        log: &str,
+        log: LogRef<'_>,
         partition: u32,
         batch: &[u8],
     ) -> Result<Self::Ack, LogError> {
-        let log = self.find(principal, LogRef::Name(log))?;
+        let log = self.find(principal, log)?;
         log.check_batch(batch)?;
         let answer = apply(log.partition(partition).ok_or(LogError::UnknownPartition)?, batch);
         if !self.holds {

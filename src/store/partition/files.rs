@@ -95,7 +95,8 @@ impl PartitionFiles {
         Ok(())
     }
 
-    /// Appends whole batches, `base_offset` to `last_offset`; readers see them when this returns. For one thread.
+    /// Appends whole batches in two parts, `base_offset` to `last_offset`; readers see them when this returns, though a file
+    /// may get them only with a later append or sync. For one thread.
     ///
     /// # Errors
     /// [`StoreError::Refused`] for offsets that do not follow, [`StoreError::Io`] when the write fails, and
@@ -105,7 +106,7 @@ impl PartitionFiles {
         base_offset: i64,
         last_offset: i64,
         max_timestamp: i64,
-        bytes: &[u8],
+        parts: [&[u8]; 2],
     ) -> Result<(), StoreError> {
         self.check()?;
         let last = self.segments.read().last().cloned();
@@ -117,22 +118,16 @@ impl PartitionFiles {
             });
         }
         let limit = self.options.segment_bytes;
+        let length = parts.iter().map(|part| part.len() as u64).sum::<u64>();
         let sealed = self.sealed.swap(false, Ordering::AcqRel);
-        let fits = info.is_some_and(|info| {
-            info.bytes == 0 || (!sealed && info.bytes + bytes.len() as u64 <= limit)
-        });
+        let fits =
+            info.is_some_and(|info| info.bytes == 0 || (!sealed && info.bytes + length <= limit));
         let segment = match last.filter(|_| fits) {
             Some(segment) => segment,
             None => self.begin(base_offset).inspect_err(|error| self.fail(error))?,
         };
         segment
-            .append(
-                self.options.index_interval_bytes,
-                base_offset,
-                last_offset,
-                max_timestamp,
-                bytes,
-            )
+            .append(&self.options, base_offset, last_offset, max_timestamp, parts)
             .inspect_err(|error| self.fail(error))
     }
 

@@ -3,11 +3,13 @@
 //! - [`files`] one partition: append, read, look up by time, sync, retention
 //! - [`folders`] where partitions live
 //! - [`header`] the little of a record batch that a file needs to know
+//! - [`behind`] appended bytes on their way to a file
 //! - [`index`] from offset to place, sparse; [`segment`] one file and its index
 //!
 //! A segment holds nothing but batches; its format version is in its name. What counts is what the checkpoint
 //! says: a longer file is cut back at start, and the journal brings the rest again.
 
+mod behind;
 pub mod files;
 pub mod folders;
 pub mod header;
@@ -24,10 +26,16 @@ pub struct PartitionOptions {
     /// Bytes between two entries of the index in memory. An entry takes 24 bytes, so the default costs
     /// 375 MB for a terabyte of log.
     pub index_interval_bytes: u64,
+    /// Appended bytes that a segment collects in memory before it writes them.
+    pub write_bytes: usize,
 }
 
 impl Default for PartitionOptions {
     fn default() -> Self {
-        Self { segment_bytes: 128 * 1024 * 1024, index_interval_bytes: 64 * 1024 }
+        Self {
+            segment_bytes: 128 * 1024 * 1024,
+            index_interval_bytes: 64 * 1024,
+            write_bytes: 256 * 1024,
+        }
     }
 }

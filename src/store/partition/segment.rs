@@ -1,17 +1,21 @@
 //! One file of a partition, with its index. Part of `store::partition`.
 //!
 //! One thread appends, another syncs, any number reads. A reader takes the length under the lock and then reads
-//! without it: bytes below the length never change.
+//! the file without it: bytes below the length never change. The newest bytes are in memory (`behind`); one
+//! thread at a time writes them.
 
+use std::collections::VecDeque;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 
 use crate::store::disk::{Disk, DiskFile, read_full};
 use crate::store::error::StoreError;
+use crate::store::partition::PartitionOptions;
+use crate::store::partition::behind::{self, Behind};
 use crate::store::partition::header::{BATCH_HEADER_BYTES, BatchInfo};
 use crate::store::partition::index::Index;
 
@@ -23,12 +27,18 @@ pub(super) const INDEX_SUFFIX: &str = ".v1.index";
 pub(super) const UNFINISHED: &str = ".new";
 /// Bytes read at once when stepping from batch to batch.
 const SCAN_BYTES: usize = 64 * 1024;
+/// Readers of one segment whose places are remembered.
+const ENDS_MAX: usize = 8;
 
 #[derive(Debug)]
 pub(super) struct Segment {
     disk: Arc<dyn Disk>,
     pub(super) base_offset: i64,
     state: RwLock<State>,
+    /// Held by whoever writes what was collected. Taken before `state`.
+    writer: Mutex<()>,
+    /// Where the latest reads ended.
+    ends: Mutex<Ends>,
 }
 
 #[derive(Debug)]
@@ -36,7 +46,9 @@ struct State {
     index: Index,
     /// Kept while the segment is appended to or holds unsynced bytes; a quiet segment is opened to read.
     file: Option<Arc<dyn DiskFile>>,
+    /// The file was written to since its last sync.
     unsynced: bool,
+    behind: Behind,
     /// Bytes that the index file covers.
     index_saved: u64,
 }
@@ -67,8 +79,13 @@ impl Segment {
     pub(super) fn create(disk: Arc<dyn Disk>, base_offset: i64) -> io::Result<Self> {
         let file = Some(disk.create(&log_name(base_offset))?);
         let index = Index::new(base_offset);
-        let state = State { index, file, unsynced: true, index_saved: 0 };
-        Ok(Self { disk, base_offset, state: RwLock::new(state) })
+        let state = State { index, file, unsynced: true, behind: Behind::new(0), index_saved: 0 };
+        Ok(Self::with(disk, base_offset, state))
+    }
+
+    fn with(disk: Arc<dyn Disk>, base_offset: i64, state: State) -> Self {
+        let (state, writer, ends) = (RwLock::new(state), Mutex::new(()), Mutex::default());
+        Self { disk, base_offset, state, writer, ends }
     }
 
     /// Takes over a file of at least `valid_len` bytes, of which so many count. Changes nothing on disk.
@@ -82,8 +99,9 @@ impl Segment {
         let stale = index.covered > valid_len;
         index.cut(base_offset, valid_len);
         let index_saved = if stale { 0 } else { index.covered };
-        let state = State { index, file: None, unsynced: false, index_saved };
-        let segment = Self { disk, base_offset, state: RwLock::new(state) };
+        let behind = Behind::new(valid_len);
+        let state = State { index, file: None, unsynced: false, behind, index_saved };
+        let segment = Self::with(disk, base_offset, state);
         segment.catch_up(valid_len, interval)?;
         Ok(segment)
     }
@@ -123,22 +141,59 @@ impl Segment {
         self.disk.path(&log_name(self.base_offset))
     }
 
-    /// Appends whole batches; readers see them when this returns. After an error the file beyond its old length
-    /// is unknown, and nothing must be appended any more.
+    /// Appends whole batches; readers see them when this returns, the file has them after [`Self::write_out`] or
+    /// once `write_bytes` came together. After an error the file beyond its old length is unknown, and nothing
+    /// must be appended any more; what was appended before can still be read.
     pub(super) fn append(
         &self,
-        interval: u64,
+        options: &PartitionOptions,
         base_offset: i64,
         last_offset: i64,
         max_timestamp: i64,
-        bytes: &[u8],
+        parts: [&[u8]; 2],
     ) -> Result<(), StoreError> {
-        let file = self.file()?;
-        let position = self.state.read().index.covered;
-        file.write_at(position, bytes).map_err(StoreError::io(&self.path(), "append to"))?;
+        let length: usize = parts.iter().map(|part| part.len()).sum();
+        let limit = options.write_bytes;
+        let directly = length >= limit || behind::is_full();
+        let waiting = self.state.read().behind.len();
+        if waiting > 0 && (directly || waiting + length > limit) {
+            self.write_out(true)?;
+        }
+        let file = if directly { Some(self.write(parts)?) } else { None };
         let mut state = self.state.write();
-        let length = bytes.len() as u64;
-        state.index.extend(interval, base_offset, last_offset, max_timestamp, length);
+        let interval = options.index_interval_bytes;
+        state.index.extend(interval, base_offset, last_offset, max_timestamp, length as u64);
+        match file {
+            Some(file) => {
+                state.behind.wrote_directly(length as u64);
+                state.unsynced = true;
+                state.file = Some(file);
+            }
+            None => state.behind.push(parts),
+        }
+        Ok(())
+    }
+
+    /// Writes `parts` behind the written bytes, while nothing waits.
+    fn write(&self, parts: [&[u8]; 2]) -> Result<Arc<dyn DiskFile>, StoreError> {
+        let file = self.file()?;
+        let mut position = self.state.read().behind.written();
+        for part in parts {
+            file.write_at(position, part).map_err(StoreError::io(&self.path(), "append to"))?;
+            position += part.len() as u64;
+        }
+        Ok(file)
+    }
+
+    /// Writes what was collected. `goes_on`: more will be appended soon.
+    fn write_out(&self, goes_on: bool) -> Result<(), StoreError> {
+        let _alone = self.writer.lock();
+        let Some((position, bytes)) = self.state.write().behind.begin() else { return Ok(()) };
+        let file = self.file()?;
+        file.write_at(position, &bytes).map_err(StoreError::io(&self.path(), "append to"))?;
+        drop(bytes);
+        let mut state = self.state.write();
+        state.behind.done(goes_on);
         state.unsynced = true;
         state.file = Some(file);
         Ok(())
@@ -146,11 +201,17 @@ impl Segment {
 
     /// Makes what was appended durable, then saves the index. `sealed`: nothing will be appended any more.
     pub(super) fn sync(&self, sealed: bool) -> Result<(), StoreError> {
+        self.write_out(false)?;
         let (file, index, index_saved) = {
             let mut state = self.state.write();
             let unsynced = std::mem::take(&mut state.unsynced);
             match state.file.clone().filter(|_| unsynced) {
-                Some(file) => (file, state.index.clone(), state.index_saved),
+                Some(file) => {
+                    // Of what came since, the file may never have a byte.
+                    let mut index = state.index.clone();
+                    index.cut(self.base_offset, state.behind.written());
+                    (file, index, state.index_saved)
+                }
                 None => {
                     if sealed {
                         state.file = None;
@@ -204,32 +265,93 @@ impl Segment {
             (state.index.position_of(offset), state.index.covered)
         };
         let file = self.file()?;
-        let mut scan = Scan::new(self, file.as_ref(), start, length);
-        let (position, first) = loop {
-            match scan.next()? {
-                Some((position, batch)) if batch.last_offset >= offset => break (position, batch),
-                Some(_) => {}
+        let known = self.ends.lock().position(offset);
+        let position = match known {
+            Some(position) => position,
+            None => match self.find(file.as_ref(), offset, start, length)? {
+                Some(position) => position,
                 None => return Ok(Bytes::new()),
-            }
+            },
+        };
+        let left = usize::try_from(length - position).unwrap_or(usize::MAX);
+        let mut bytes = vec![0; max_bytes.max(BATCH_HEADER_BYTES).min(left)];
+        self.fill(file.as_ref(), position, &mut bytes, 0)?;
+        let Some(first) = BatchInfo::parse(&bytes).filter(|first| first.bytes <= left as u64)
+        else {
+            return Err(self.no_batch(position, left as u64));
         };
         if first.last_offset >= up_to {
             return Ok(Bytes::new());
         }
-        let wanted = (max_bytes as u64).max(first.bytes).min(length - position);
-        let mut bytes = vec![0; wanted as usize];
-        let count = read_full(file.as_ref(), position, &mut bytes)
-            .map_err(StoreError::io(&self.path(), "read"))?;
-        bytes.truncate(count);
-        let mut end = 0;
-        while let Some(batch) = bytes.get(end..).and_then(BatchInfo::parse) {
-            let next = end as u64 + batch.bytes;
-            if next > count as u64 || batch.last_offset >= up_to {
-                break;
-            }
-            end = next as usize;
+        let count = bytes.len();
+        if count < first.bytes as usize {
+            bytes.resize(first.bytes as usize, 0);
+            self.fill(file.as_ref(), position, &mut bytes, count)?;
         }
+        let (end, next_offset) = whole_batches(&bytes, up_to);
+        self.ends.lock().note(next_offset, position + end as u64);
         bytes.truncate(end);
         Ok(bytes.into())
+    }
+
+    /// Where the batch that holds `offset` begins, or the first one after it.
+    fn find(
+        &self,
+        file: &dyn DiskFile,
+        offset: i64,
+        start: u64,
+        length: u64,
+    ) -> Result<Option<u64>, StoreError> {
+        let mut scan = Scan::new(self, file, start, length);
+        while let Some((position, batch)) = scan.next()? {
+            if batch.last_offset >= offset {
+                return Ok(Some(position));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Fills `buffer` from `from` on with what lies at `position` of the segment and beyond.
+    fn fill(
+        &self,
+        file: &dyn DiskFile,
+        position: u64,
+        buffer: &mut [u8],
+        from: usize,
+    ) -> Result<(), StoreError> {
+        let position = position + from as u64;
+        let Some(buffer) = buffer.get_mut(from..) else { return Ok(()) };
+        let wanted = buffer.len();
+        let count =
+            self.read_at(file, position, buffer).map_err(StoreError::io(&self.path(), "read"))?;
+        if count == wanted { Ok(()) } else { Err(self.no_batch(position, wanted as u64)) }
+    }
+
+    /// Fills `buffer` from the file and from what is still in memory; returns how many bytes there were.
+    fn read_at(&self, file: &dyn DiskFile, position: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        let (in_file, in_memory) = {
+            let state = self.state.read();
+            let written = state.behind.written().saturating_sub(position);
+            let in_file = usize::try_from(written).unwrap_or(usize::MAX).min(buffer.len());
+            let rest = buffer.get_mut(in_file..).unwrap_or_default();
+            (in_file, state.behind.read(position + in_file as u64, rest))
+        };
+        if let Some(buffer) = buffer.get_mut(..in_file).filter(|buffer| !buffer.is_empty()) {
+            let count = read_full(file, position, buffer)?;
+            if count < in_file {
+                return Ok(count);
+            }
+        }
+        Ok(in_file + in_memory)
+    }
+
+    fn no_batch(&self, position: u64, left: u64) -> StoreError {
+        StoreError::corrupt(
+            &self.path(),
+            position,
+            format!("a record batch within the {left} bytes that the checkpoint counts"),
+            "no such batch",
+        )
     }
 
     /// The first batch with a record of at least `timestamp`.
@@ -258,6 +380,43 @@ impl Segment {
         }
         let name = log_name(self.base_offset);
         self.disk.open(&name).map_err(StoreError::io(&self.path(), "open"))
+    }
+}
+
+/// The end of the last whole batch in `bytes` below `up_to`, and the offset after it.
+fn whole_batches(bytes: &[u8], up_to: i64) -> (usize, i64) {
+    let (mut end, mut next_offset) = (0, 0);
+    while let Some(batch) = bytes.get(end..).and_then(BatchInfo::parse) {
+        let next = end as u64 + batch.bytes;
+        if next > bytes.len() as u64 || batch.last_offset >= up_to {
+            break;
+        }
+        end = next as usize;
+        next_offset = batch.last_offset.saturating_add(1);
+    }
+    (end, next_offset)
+}
+
+/// Where the latest reads ended: who reads on begins there, and need not look for the place.
+#[derive(Debug, Default)]
+struct Ends {
+    /// Offset after a read and its place, the oldest first.
+    known: VecDeque<(i64, u64)>,
+}
+
+impl Ends {
+    /// The place of the batch with `offset`, if a read ended before it. It is forgotten: the read that follows
+    /// ends elsewhere.
+    fn position(&mut self, offset: i64) -> Option<u64> {
+        let at = self.known.iter().position(|(known, _)| *known == offset)?;
+        self.known.remove(at).map(|(_, position)| position)
+    }
+
+    fn note(&mut self, next_offset: i64, position: u64) {
+        if self.known.len() >= ENDS_MAX {
+            self.known.pop_front();
+        }
+        self.known.push_back((next_offset, position));
     }
 }
 
@@ -297,7 +456,9 @@ impl<'a> Scan<'a> {
         if skip + BATCH_HEADER_BYTES as u64 > self.window.len() as u64 {
             let wanted = (self.end - self.position).min(SCAN_BYTES as u64);
             self.window.resize(wanted as usize, 0);
-            let count = read_full(self.file, self.position, &mut self.window)
+            let count = self
+                .segment
+                .read_at(self.file, self.position, &mut self.window)
                 .map_err(StoreError::io(&self.segment.path(), "read"))?;
             self.window.truncate(count);
             self.window_at = self.position;
@@ -306,12 +467,7 @@ impl<'a> Scan<'a> {
         let left = self.end - self.position;
         let batch = self.window.get(skip as usize..).and_then(BatchInfo::parse);
         let Some(batch) = batch.filter(|batch| batch.bytes <= left) else {
-            return Err(StoreError::corrupt(
-                &self.segment.path(),
-                self.position,
-                format!("a record batch within the {left} bytes that the checkpoint counts"),
-                "no such batch",
-            ));
+            return Err(self.segment.no_batch(self.position, left));
         };
         let position = self.position;
         self.position += batch.bytes;

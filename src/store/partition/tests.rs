@@ -12,9 +12,10 @@ use crate::store::partition::PartitionOptions;
 use crate::store::partition::files::PartitionFiles;
 use crate::store::partition::folders::LogFolders;
 use crate::store::partition::header::BatchInfo;
+use crate::store::partition::segment::log_name;
 
 const OPTIONS: PartitionOptions =
-    PartitionOptions { segment_bytes: 2000, index_interval_bytes: 300 };
+    PartitionOptions { segment_bytes: 2000, index_interval_bytes: 300, write_bytes: 500 };
 
 /// A batch as far as files look into one.
 fn batch(base_offset: i64, records: i32, max_timestamp: i64, body: usize) -> Vec<u8> {
@@ -36,7 +37,7 @@ fn fill(files: &PartitionFiles, from: i64, count: i64) {
     for index in 0..count {
         let offset = from + index * 2;
         let bytes = batch(offset, 2, offset * 10, 100 + index as usize % 50);
-        files.append(offset, offset + 1, offset * 10, &bytes).unwrap();
+        files.append(offset, offset + 1, offset * 10, [&bytes, &[]]).unwrap();
     }
 }
 
@@ -71,7 +72,7 @@ fn gaps_in_the_offsets_are_stepped_over() {
     let disk = SimulatedDisk::default();
     let files = open(&disk, &[]);
     for offset in [0, 100, 200, 300] {
-        files.append(offset, offset + 1, 5, &batch(offset, 2, 5, 800)).unwrap();
+        files.append(offset, offset + 1, 5, [&batch(offset, 2, 5, 800), &[]]).unwrap();
     }
     assert_eq!(offsets(&files.read(50, 1, 1000).unwrap()), [100]);
     assert_eq!(offsets(&files.read(102, 1, 1000).unwrap()), [200]);
@@ -90,8 +91,8 @@ fn a_timestamp_finds_the_first_batch_that_reaches_it() {
     }
     assert_eq!(found(781), None);
     // A late record with an early time does not hide what comes after it.
-    files.append(80, 80, 5, &batch(80, 1, 5, 10)).unwrap();
-    files.append(81, 81, 900, &batch(81, 1, 900, 10)).unwrap();
+    files.append(80, 80, 5, [&batch(80, 1, 5, 10), &[]]).unwrap();
+    files.append(81, 81, 900, [&batch(81, 1, 900, 10), &[]]).unwrap();
     assert_eq!(found(790), Some(81));
 }
 
@@ -100,7 +101,7 @@ fn offsets_that_do_not_follow_are_refused() {
     let disk = SimulatedDisk::default();
     let files = open(&disk, &[]);
     fill(&files, 10, 2);
-    let result = files.append(13, 13, 0, &batch(13, 1, 0, 0));
+    let result = files.append(13, 13, 0, [&batch(13, 1, 0, 0), &[]]);
     assert!(matches!(result, Err(StoreError::Refused { .. })));
     assert_eq!(files.next_offset(), Some(14));
     assert!(files.failure().is_none());
@@ -117,7 +118,7 @@ fn a_failed_sync_takes_the_partition_out_of_use() {
     disk.inject(|faults| faults.syncs = 1);
     assert!(matches!(files.sync(), Err(StoreError::Io { .. })));
     assert!(matches!(files.sync(), Err(StoreError::Failed { .. })));
-    let result = files.append(12, 12, 0, &batch(12, 1, 0, 0));
+    let result = files.append(12, 12, 0, [&batch(12, 1, 0, 0), &[]]);
     assert!(matches!(result, Err(StoreError::Failed { .. })));
     // What was visible can still be read; after a restart the checkpoint counts.
     assert_eq!(offsets(&files.read(10, 1, 12).unwrap()), [10]);
@@ -154,10 +155,45 @@ fn a_failed_write_is_not_visible() {
     let files = open(&disk, &[]);
     fill(&files, 0, 2);
     disk.inject(|faults| faults.writes = 1);
-    assert!(files.append(4, 5, 0, &batch(4, 2, 0, 50)).is_err());
+    // Too large for memory: written at once, after what waits there.
+    assert!(files.append(4, 5, 0, [&batch(4, 2, 0, 500), &[]]).is_err());
     assert_eq!(files.next_offset(), Some(4));
     assert_eq!(offsets(&files.read(0, 9999, 100).unwrap()), [0, 2]);
     assert!(files.failure().is_some());
+}
+
+#[test]
+fn what_a_failed_write_left_in_memory_can_be_read_and_is_not_checkpointed() {
+    let disk = SimulatedDisk::default();
+    let files = open(&disk, &[]);
+    fill(&files, 0, 2);
+    let valid = files.valid_lengths();
+    files.sync().unwrap();
+    fill(&files, 4, 2);
+    disk.inject(|faults| faults.writes = 1);
+    assert!(files.sync().is_err());
+    assert!(matches!(
+        files.append(8, 8, 0, [&batch(8, 1, 0, 0), &[]]),
+        Err(StoreError::Failed { .. })
+    ));
+    assert_eq!(offsets(&files.read(0, 9999, 100).unwrap()), [0, 2, 4, 6]);
+    assert_eq!(files.lookup_timestamp(60).unwrap().map(|batch| batch.base_offset), Some(6));
+    let files = open(&disk.crash(&mut |_, _| 0), &valid);
+    assert_eq!(files.next_offset(), Some(4));
+}
+
+#[test]
+fn small_appends_reach_the_file_together() {
+    let disk = SimulatedDisk::default();
+    let files = open(&disk, &[]);
+    fill(&files, 0, 2);
+    assert!(disk.contents(&log_name(0)).is_empty());
+    fill(&files, 4, 2);
+    let written = disk.contents(&log_name(0)).len();
+    assert_eq!(offsets(&disk.contents(&log_name(0))), [0, 2, 4], "{written} bytes");
+    assert_eq!(offsets(&files.read(2, 9999, 100).unwrap()), [2, 4, 6]);
+    files.sync().unwrap();
+    assert_eq!(offsets(&disk.contents(&log_name(0))), [0, 2, 4, 6]);
 }
 
 #[test]
@@ -254,7 +290,7 @@ proptest! {
                     let next = model.last().map_or(0, |(info, _)| info.last_offset + 1);
                     let bytes = batch(next + gap, records, timestamp, body);
                     let info = BatchInfo::parse(&bytes).unwrap();
-                    files.append(info.base_offset, info.last_offset, timestamp, &bytes).unwrap();
+                    files.append(info.base_offset, info.last_offset, timestamp, [&bytes[..61], &bytes[61..]]).unwrap();
                     model.push((info, bytes));
                 }
                 Step::Checkpoint => {

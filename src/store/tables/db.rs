@@ -20,8 +20,10 @@ use crate::store::tables::bindings::Bindings;
 use crate::store::tables::bodies::Bodies;
 use crate::store::tables::declared::Declared;
 use crate::store::tables::exchanges::Exchanges;
+use crate::store::tables::groups::Groups;
 use crate::store::tables::logs::Logs;
 use crate::store::tables::meta::{CHECKPOINT_KEY, CheckpointRow, FORMAT, FORMAT_KEY, NAME};
+use crate::store::tables::offsets::Offsets;
 use crate::store::tables::partitions::Partitions;
 use crate::store::tables::queue_pages::QueuePages;
 use crate::store::tables::retained::{self, Retained};
@@ -32,7 +34,7 @@ use crate::store::tables::{Changes, CheckpointWrite, Row, Table};
 const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new(NAME);
 
 /// Every table but [`META`].
-const TABLES: [&str; 10] = [
+const TABLES: [&str; 12] = [
     Sessions::NAME,
     Declared::NAME,
     QueuePages::NAME,
@@ -43,6 +45,8 @@ const TABLES: [&str; 10] = [
     Retained::NAME,
     Exchanges::NAME,
     Bindings::NAME,
+    Groups::NAME,
+    Offsets::NAME,
 ];
 
 fn definition<T: Table>() -> TableDefinition<'static, &'static [u8], &'static [u8]> {
@@ -288,6 +292,8 @@ impl Db {
             change(&transaction, &write.retained)?;
             change(&transaction, &write.exchanges)?;
             change(&transaction, &write.bindings)?;
+            change(&transaction, &write.groups)?;
+            change(&transaction, &write.offsets)?;
             let mut row = Vec::new();
             write.checkpoint.encode(&mut row);
             transaction.open_table(META)?.insert(CHECKPOINT_KEY, row.as_slice())?;

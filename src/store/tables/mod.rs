@@ -10,14 +10,17 @@
 //! - [`declared`] queues that clients declare
 //! - [`bodies`] body segments, [`logs`], [`partitions`] partition logs
 //! - [`exchanges`], [`bindings`] the durable topology
+//! - [`groups`], [`offsets`] consumer groups
 
 pub mod bindings;
 pub mod bodies;
 pub mod db;
 pub mod declared;
 pub mod exchanges;
+pub mod groups;
 pub mod logs;
 pub mod meta;
+pub mod offsets;
 pub mod partitions;
 pub mod queue_pages;
 pub mod retained;
@@ -123,6 +126,10 @@ pub struct CheckpointWrite {
     pub exchanges: Changes<exchanges::Exchanges>,
     /// Durable bindings.
     pub bindings: Changes<bindings::Bindings>,
+    /// Memberships of consumer groups.
+    pub groups: Changes<groups::Groups>,
+    /// Their committed offsets.
+    pub offsets: Changes<offsets::Offsets>,
 }
 
 impl CheckpointWrite {
@@ -141,6 +148,8 @@ impl CheckpointWrite {
             retained: Changes::default(),
             exchanges: Changes::default(),
             bindings: Changes::default(),
+            groups: Changes::default(),
+            offsets: Changes::default(),
         }
     }
 }

@@ -16,8 +16,10 @@ use crate::store::tables::bindings::{BindingKey, BindingRow, Bindings};
 use crate::store::tables::bodies::{Bodies, BodyKey, BodyRow};
 use crate::store::tables::db::Db;
 use crate::store::tables::exchanges::{ExchangeKey, ExchangeRow, Exchanges};
+use crate::store::tables::groups::{GroupKey, GroupRow, Groups};
 use crate::store::tables::logs::{LogKey, LogRow, Logs};
 use crate::store::tables::meta::CheckpointRow;
+use crate::store::tables::offsets::{OffsetKey, OffsetRow, Offsets};
 use crate::store::tables::partitions::{PartitionKey, PartitionRow, Partitions};
 use crate::store::tables::queue_pages::{PageKey, QueuePages};
 use crate::store::tables::retained::{Retained, RetainedKey};
@@ -210,7 +212,7 @@ fn tables_that_came_later_begin_empty() {
     drop(db);
     let raw = Database::open(&path).unwrap();
     let transaction = raw.begin_write().unwrap();
-    for name in [Exchanges::NAME, Bindings::NAME] {
+    for name in [Exchanges::NAME, Bindings::NAME, Groups::NAME, Offsets::NAME] {
         let table: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new(name);
         assert!(transaction.delete_table(table).unwrap());
     }
@@ -220,6 +222,8 @@ fn tables_that_came_later_begin_empty() {
     assert_eq!(db.checkpoint().unwrap(), Some(position(10)));
     db.for_each::<Bindings>(|key, _| panic!("{key:?}")).unwrap();
     db.for_each::<Exchanges>(|key, _| panic!("{key:?}")).unwrap();
+    db.for_each::<Groups>(|key, _| panic!("{key:?}")).unwrap();
+    db.for_each::<Offsets>(|key, _| panic!("{key:?}")).unwrap();
 }
 
 proptest! {
@@ -287,7 +291,25 @@ proptest! {
     }
 
     #[test]
+    fn groups_and_offsets_round_trip(
+        shard: u16, vhost: String, group: String, log: u32, partition: u32,
+        at_ms: u64, snapshot: Vec<u8>, offset: i64, leader_epoch: i32, metadata: String,
+    ) {
+        let shard = ShardId(shard);
+        let key = GroupKey { shard, vhost: vhost.clone(), group: group.clone() };
+        let row = GroupRow { put_ms: at_ms, snapshot: snapshot.into() };
+        prop_assert_eq!(round_trip::<Groups>(&key, &row), (key.clone(), row.clone()));
+        let key = OffsetKey { shard, vhost, group, log: LogId(log), partition };
+        let row = OffsetRow { offset, leader_epoch, metadata, committed_ms: at_ms };
+        prop_assert_eq!(round_trip::<Offsets>(&key, &row), (key.clone(), row.clone()));
+    }
+
+    #[test]
     fn arbitrary_rows_and_keys_never_panic(bytes: Vec<u8>) {
+        assert!(matches!(GroupRow::decode(&bytes), Ok(_) | Err(_)));
+        assert!(matches!(OffsetRow::decode(&bytes), Ok(_) | Err(_)));
+        assert!(matches!(Groups::decode_key(&bytes), Ok(_) | Err(_)));
+        assert!(matches!(Offsets::decode_key(&bytes), Ok(_) | Err(_)));
         assert!(matches!(ExchangeRow::decode(&bytes), Ok(_) | Err(_)));
         assert!(matches!(BindingRow::decode(&bytes), Ok(_) | Err(_)));
         assert!(matches!(Exchanges::decode_key(&bytes), Ok(_) | Err(_)));

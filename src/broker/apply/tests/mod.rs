@@ -1,5 +1,6 @@
 //! Replay of the journal equals the live state; no record makes apply panic. Part of `broker::apply`.
 
+mod groups;
 mod queues;
 mod snapshot;
 mod world;
@@ -182,7 +183,7 @@ proptest! {
     #[test]
     fn arbitrary_bytes_are_applied_or_refused_with_a_reason(
         records in vec(vec(any::<u8>(), 0..40), 1..20),
-        kind in 0u8..18,
+        kind in 0u8..24,
         raw in vec(any::<u8>(), 0..200),
     ) {
         let mut bed = Bed::new();

@@ -8,6 +8,7 @@ use crate::broker::Broker;
 use crate::broker::apply::AppliedLimits;
 use crate::broker::declared::queue::DeclaredQueue;
 use crate::broker::declared::settings::QueueSettings;
+use crate::broker::groups::applied::AppliedGroups;
 use crate::broker::queues::entry::{Body, Entry};
 use crate::broker::record::SetMember;
 use crate::broker::sessions::session::{Durable, Session, SessionKey};
@@ -71,6 +72,8 @@ pub(super) struct Snapshot {
     bindings: BTreeSet<(String, String, String)>,
     logs: BTreeMap<u32, LogView>,
     retained: BTreeMap<String, (u64, Vec<u8>)>,
+    groups: AppliedGroups,
+    next_producer: i64,
 }
 
 fn body(broker: &Broker, body: &Body) -> Vec<u8> {
@@ -179,6 +182,8 @@ pub(super) fn snapshot(bed: &Bed) -> Snapshot {
         bindings: bindings(broker),
         logs: logs(broker),
         retained: retained(broker),
+        groups: broker.groups.applied.lock().clone(),
+        next_producer: broker.logs.next_producer(),
     };
     assert_eq!(snapshot.retained.len(), broker.retained.len());
     let in_sessions = snapshot.sessions.values().map(|session| session.queue.len());
@@ -188,6 +193,8 @@ pub(super) fn snapshot(bed: &Bed) -> Snapshot {
     assert!(snapshot.sessions.keys().all(|id| *id < broker.sessions.next_id()));
     assert!(snapshot.declared.keys().all(|id| *id < broker.sessions.next_id()));
     assert!(snapshot.logs.keys().all(|id| *id < broker.logs.next_id()));
+    let offsets = snapshot.groups.iter().flat_map(|(_, _, group)| group.offsets.keys());
+    assert!(offsets.map(|(log, _)| log.0).all(|log| snapshot.logs.contains_key(&log)));
     assert!(snapshot.sets.keys().all(|id| *id < broker.next_set_id()));
     snapshot
 }

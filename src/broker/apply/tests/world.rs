@@ -6,6 +6,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Waker};
 
+use super::groups::{self, GroupStep};
 use super::queues::{self, QueueStep};
 use proptest::collection::vec;
 use proptest::option;
@@ -33,7 +34,7 @@ use crate::model::topic::TopicFilter;
 pub(super) const CLIENTS: usize = 4;
 const FILTERS: [&str; 6] = ["a", "a/#", "+/b", "#", "$d/+", "r/#"];
 const TOPICS: [&str; 6] = ["a", "a/b", "c/b", "r/1", "r/2", "$d/x"];
-const LOGS: [&str; 2] = ["routed", "other"];
+pub(super) const LOGS: [&str; 2] = ["routed", "other"];
 
 /// What a client may do; the first field says which.
 #[derive(Clone, Debug)]
@@ -93,6 +94,7 @@ pub(super) enum Step {
         producer: Option<(i64, i32)>,
     },
     Queue(QueueStep),
+    Group(GroupStep),
     Tick {
         ms: i64,
     },
@@ -162,6 +164,7 @@ pub(super) fn step() -> impl Strategy<Value = Step> {
         8 => of_sessions(),
         8 => of_messages(),
         6 => queues::step().prop_map(Step::Queue),
+        3 => groups::step().prop_map(Step::Group),
         1 => (-3_000i64..9_000).prop_map(|ms| Step::Tick { ms }),
         3 => Just(Step::Checkpoint),
         5 => Just(Step::Sync),
@@ -289,6 +292,7 @@ impl World {
                 self.bed.broker.append_batch(&who, log, *partition, &batch, self.now_ms).ok();
             }
             Step::Queue(step) => queues::run(&self.bed, step, self.now_ms),
+            Step::Group(step) => groups::run(&self.bed, step, self.now_ms),
             Step::Tick { ms } => {
                 self.now_ms = self.now_ms.saturating_add_signed(*ms);
                 self.bed.run_jobs(self.now_ms);

@@ -14,6 +14,7 @@ const NOTHING: RuleSpec<'_> = RuleSpec {
     configure: false,
     filter: None,
     log: None,
+    group: None,
     exchange: None,
     queue: None,
     vhost: "/",

@@ -126,12 +126,13 @@ pub fn patch(batch: &mut [u8], base_offset: i64, leader_epoch: i32) {
     write(batch, LEADER_EPOCH_AT, &leader_epoch.to_be_bytes());
 }
 
-/// Stamps all records with `append_ms` and renews the CRC.
-pub fn stamp(batch: &mut [u8], append_ms: i64) {
-    let Some(header) = BatchHeader::read(batch) else { return };
-    write(batch, ATTRIBUTES_AT, &(header.attributes | attributes::APPEND_TIME).to_be_bytes());
-    write(batch, MAX_TIMESTAMP_AT, &append_ms.to_be_bytes());
-    renew_crc(batch);
+/// Stamps all records with `append_ms` in the header `head`, and renews its CRC over it and the `records`.
+pub fn stamp(head: &mut [u8; HEADER_BYTES], records: &[u8], append_ms: i64) {
+    let attributes = i16::from_be_bytes(part(head, ATTRIBUTES_AT)) | attributes::APPEND_TIME;
+    write(head, ATTRIBUTES_AT, &attributes.to_be_bytes());
+    write(head, MAX_TIMESTAMP_AT, &append_ms.to_be_bytes());
+    let crc = crc32c::crc32c(head.get(ATTRIBUTES_AT..).unwrap_or_default());
+    write(head, CRC_AT, &crc32c::crc32c_append(crc, records).to_be_bytes());
 }
 
 /// Writes the CRC that the batch's bytes ask for.

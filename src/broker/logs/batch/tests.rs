@@ -60,7 +60,8 @@ fn the_oracle_reads_what_is_built() {
 #[test]
 fn a_stamped_batch_has_one_time_and_a_right_crc() {
     let mut built = batch(&[b"x", b"y"]);
-    stamp(&mut built, 5555);
+    let (head, rest) = built.split_first_chunk_mut().unwrap();
+    stamp(head, rest, 5555);
     let header = BatchHeader::read(&built).unwrap();
     assert!(header.is_append_time());
     assert_eq!(crc32c::crc32c(&built[21..]), header.crc);

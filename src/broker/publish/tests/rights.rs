@@ -20,6 +20,7 @@ const RULE: RuleSpec<'_> = RuleSpec {
     configure: true,
     filter: None,
     log: None,
+    group: None,
     exchange: None,
     queue: None,
     vhost: "/",

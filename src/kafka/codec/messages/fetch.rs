@@ -1,4 +1,4 @@
-//! Fetch (1), versions 4–16: reads batches, waiting for them if need be. Part of `kafka/codec`.
+//! Fetch (1), versions 4–18: reads batches, waiting for them if need be. Part of `kafka/codec`.
 //!
 //! | request | versions |
 //! |---|---|
@@ -9,7 +9,7 @@
 //! | partition: index `i32`, leader epoch `i32` (9–), fetch offset `i64`, last fetched epoch `i32` (12–), log start offset `i64` (5–), max bytes `i32` | 4– |
 //! | forgotten `[` name or topic id, `[i32]`, tags `]` | 7– |
 //! | rack `s` | 11– |
-//! | tags | 12– |
+//! | tags (the cluster's id, what replicas say of themselves: 12–, 15–, 17–, 18–, all of them skipped) | 12– |
 //!
 //! | response | versions |
 //! |---|---|

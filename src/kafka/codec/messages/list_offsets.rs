@@ -1,15 +1,16 @@
-//! ListOffsets (2), versions 1–10: offsets by time. Part of `kafka/codec`.
+//! ListOffsets (2), versions 1–11: offsets by time. Part of `kafka/codec`.
 //!
 //! | request | versions |
 //! |---|---|
 //! | replica id `i32` | 1– |
 //! | isolation level `i8` | 2– |
 //! | `[` name `s`, `[` partition `i32`, leader epoch `i32` (4–), timestamp `i64`, tags `]`, tags `]` | 1– |
-//! | timeout `i32` ms | 10 |
+//! | timeout `i32` ms | 10– |
 //! | tags | 6– |
 //!
 //! Timestamps: ≥ 0 the first record at or after it; −1 the end, −2 the start, −3 the record of the highest
-//! timestamp (7–), −4 the local start (8–), −5 the end of what was tiered away (9–).
+//! timestamp (7–), −4 the local start (8–), −5 the end of what was tiered away
+//! (9–), −6 the start of what is to be tiered away (11–).
 //!
 //! | response | versions |
 //! |---|---|
@@ -22,6 +23,8 @@ use crate::kafka::codec::primitives::{DecodeError, Reader, Writer};
 /// Which offsets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListOffsetsRequest<'a> {
+    /// 0 everything, 1 committed only: then the end is the last stable offset. Version 1 wants everything.
+    pub isolation_level: i8,
     /// By log.
     pub topics: Vec<TopicQuery<'a>>,
 }
@@ -50,9 +53,7 @@ impl<'a> ListOffsetsRequest<'a> {
     /// Reads a body laid out at `version`.
     pub fn decode(mut reader: Reader<'a>, version: i16) -> Result<Self, DecodeError> {
         reader.i32()?;
-        if version >= 2 {
-            reader.i8()?;
-        }
+        let isolation_level = if version >= 2 { reader.i8()? } else { 0 };
         let topics = reader.array(|reader| {
             let name = reader.string()?;
             let partitions = reader.array(|reader| {
@@ -69,7 +70,7 @@ impl<'a> ListOffsetsRequest<'a> {
             reader.i32()?;
         }
         reader.end()?;
-        Ok(Self { topics })
+        Ok(Self { isolation_level, topics })
     }
 }
 

@@ -1,16 +1,16 @@
-//! Produce (0), versions 3–11: appends batches. Part of `kafka/codec`.
+//! Produce (0), versions 3–13: appends batches. Part of `kafka/codec`.
 //!
 //! | request | versions |
 //! |---|---|
 //! | transactional id `?s` | 3– |
 //! | acks `i16`: 0 no answer, 1 and −1 an answer when durable | 3– |
 //! | timeout `i32` ms | 3– |
-//! | `[` name `s`, `[` partition `i32`, records `?bytes`, tags `]`, tags `]` | 3– |
+//! | `[` name `s` (3–12) or topic id `uuid` (13), `[` partition `i32`, records `?bytes`, tags `]`, tags `]` | 3– |
 //! | tags | 9– |
 //!
 //! | response | versions |
 //! |---|---|
-//! | `[` name `s`, `[` partition, tags `]`, tags `]` | 3– |
+//! | `[` name `s` (3–12) or topic id `uuid` (13), `[` partition, tags `]`, tags `]` | 3– |
 //! | partition: index `i32`, error `i16`, base offset `i64`, append time `i64` ms or −1 | 3– |
 //! | … log start offset `i64` | 5– |
 //! | … `[` batch index `i32`, message `?s`, tags `]`, error message `?s` | 8– |
@@ -35,8 +35,10 @@ pub struct ProduceRequest<'a> {
 /// Batches for one log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TopicData<'a> {
-    /// The log.
+    /// Empty from version 13.
     pub name: &'a str,
+    /// All zero below version 13.
+    pub id: [u8; 16],
     /// By partition.
     pub partitions: Vec<PartitionData<'a>>,
 }
@@ -51,13 +53,14 @@ pub struct PartitionData<'a> {
 }
 
 impl<'a> ProduceRequest<'a> {
-    /// Reads a body; the layout is one from version 3 to 11.
-    pub fn decode(mut reader: Reader<'a>) -> Result<Self, DecodeError> {
+    /// Reads a body laid out at `version`.
+    pub fn decode(mut reader: Reader<'a>, version: i16) -> Result<Self, DecodeError> {
         let transactional_id = reader.nullable_string()?;
         let acks = reader.i16()?;
         let timeout_ms = reader.i32()?;
         let topics = reader.array(|reader| {
-            let name = reader.string()?;
+            let (name, id) =
+                if version <= 12 { (reader.string()?, [0; 16]) } else { ("", reader.uuid()?) };
             let partitions = reader.array(|reader| {
                 let partition =
                     PartitionData { index: reader.i32()?, records: reader.nullable_bytes()? };
@@ -65,7 +68,7 @@ impl<'a> ProduceRequest<'a> {
                 Ok(partition)
             })?;
             reader.end()?;
-            Ok(TopicData { name, partitions })
+            Ok(TopicData { name, id, partitions })
         })?;
         reader.end()?;
         Ok(Self { transactional_id, acks, timeout_ms, topics })
@@ -92,8 +95,10 @@ pub struct PartitionOutcome {
 /// What became of one log's batches.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TopicOutcome {
-    /// The log.
+    /// Sent below version 13.
     pub name: String,
+    /// Sent from version 13.
+    pub id: [u8; 16],
     /// By partition, in the request's order.
     pub partitions: Vec<PartitionOutcome>,
 }
@@ -101,7 +106,11 @@ pub struct TopicOutcome {
 /// Writes the body at `version`.
 pub fn encode_response(writer: &mut Writer, version: i16, topics: &[TopicOutcome]) {
     writer.array(topics, |writer, topic| {
-        writer.string(&topic.name);
+        if version <= 12 {
+            writer.string(&topic.name);
+        } else {
+            writer.uuid(&topic.id);
+        }
         writer.array(&topic.partitions, |writer, partition| {
             writer.i32(partition.index);
             writer.i16(partition.error_code);
