@@ -209,9 +209,9 @@ impl Broker {
         if let Some(failure) = target.failure() {
             return Err(LogError::Storage(failure));
         }
-        log.check_batch(batch)?;
+        let batch = log.check_batch(batch)?.bytes;
         let (sender, done) = oneshot::channel();
-        let record = Record::Append { log: log.id, partition, time_ms: now_ms, batch };
+        let record = Record::Append { log: log.id, partition, time_ms: now_ms, batch: &batch };
         self.submit(Some(Waiter::Call(sender)), &record)?;
         Ok(AppendAck(done))
     }

@@ -1,6 +1,7 @@
 //! Kafka's error codes, and what the broker's errors become. Part of `kafka`.
 
 use crate::broker::logs::batch::check::BatchFault;
+use crate::broker::logs::batch::walk::RecordFlaw;
 use crate::broker::logs::partition::FetchError;
 use crate::broker::logs::producers::SequenceFault;
 use crate::broker::logs::verbs::LogError;
@@ -113,7 +114,10 @@ impl From<BatchFault> for ErrorCode {
             BatchFault::Invalid | BatchFault::NotOne => Self::InvalidRecord,
             BatchFault::UnknownCodec => Self::UnsupportedCompressionType,
             BatchFault::Transactional => Self::InvalidTxnState,
-            BatchFault::TooLarge => Self::MessageTooLarge,
+            BatchFault::Record { flaw: RecordFlaw::Timestamp, .. } => Self::InvalidTimestamp,
+            BatchFault::Record { .. } => Self::InvalidRecord,
+            // The Java client splits such a batch and sends its halves.
+            BatchFault::TooLarge | BatchFault::Inflated => Self::MessageTooLarge,
         }
     }
 }

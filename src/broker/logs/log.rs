@@ -6,8 +6,7 @@ use std::sync::Arc;
 use parking_lot::RwLock;
 use tokio::sync::watch;
 
-use crate::broker::logs::batch::check::{self, BatchFault};
-use crate::broker::logs::batch::header::BatchHeader;
+use crate::broker::logs::batch::check::{self, BatchFault, Checked, Checks};
 use crate::broker::logs::partition::Partition;
 use crate::broker::logs::settings::LogSettings;
 use crate::broker::logs::verbs::LogDescription;
@@ -39,8 +38,8 @@ impl LogState {
     ///
     /// # Errors
     /// If it is not exactly one valid batch within this log's limit.
-    pub fn check_batch(&self, batch: &[u8]) -> Result<BatchHeader, BatchFault> {
-        check::check(batch, self.settings.batch_bytes_max)
+    pub fn check_batch<'a>(&self, batch: &'a [u8]) -> Result<Checked<'a>, BatchFault> {
+        check::check(batch, self.settings.batch_bytes_max, &Checks::default())
     }
 
     /// Partition `index`, if there is one.

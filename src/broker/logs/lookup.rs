@@ -1,7 +1,7 @@
 //! Finds offsets by time. Part of `broker/logs`.
 
 use crate::broker::logs::batch::header::BatchHeader;
-use crate::broker::logs::batch::records;
+use crate::broker::logs::batch::records::Opened;
 use crate::broker::logs::partition::{FetchError, Partition};
 
 /// Which offset of a partition.
@@ -27,8 +27,7 @@ pub struct FoundOffset {
 }
 
 impl Partition {
-    /// The offset that `query` asks for, or `None` if no record fits. Within a compressed batch the batch's
-    /// first offset is given: a reader from there misses nothing.
+    /// The offset that `query` asks for, or `None` if no record fits. A compressed batch is unpacked to find it.
     ///
     /// # Errors
     /// If the disk fails.
@@ -55,26 +54,26 @@ impl Partition {
         }
     }
 
-    /// Looks into the batch that begins at `base`, whose highest timestamp is at least `timestamp`.
+    /// Looks into the batch that begins at `base`, whose highest timestamp is at least `timestamp`, for the first
+    /// record at or after that.
     fn find_in_batch(&self, base: i64, timestamp: i64) -> Result<Option<FoundOffset>, FetchError> {
         let start = self.log_start();
-        let from = base.max(start);
-        let slice = self.read(from, 1)?;
+        let slice = self.read(base.max(start), 1)?;
         let Some(header) = BatchHeader::read(&slice.records) else { return Ok(None) };
-        let inside = records::records(&slice.records).ok().and_then(|mut records| {
-            records.find_map(|record| {
-                let record = record.ok()?;
-                let fits = record.timestamp_ms >= timestamp && record.offset >= start;
-                fits.then_some(FoundOffset {
-                    offset: record.offset,
-                    timestamp_ms: Some(record.timestamp_ms),
-                })
-            })
-        });
         let whole = FoundOffset {
             offset: header.base_offset.max(start),
             timestamp_ms: Some(header.max_timestamp),
         };
-        Ok(Some(inside.unwrap_or(whole)))
+        // All its records have one time; and one that cannot be opened is given as a whole.
+        if header.is_append_time() {
+            return Ok(Some(whole));
+        }
+        let Ok(opened) = Opened::new(&slice.records) else { return Ok(Some(whole)) };
+        let mut records = opened.records().filter_map(Result::ok);
+        let first = records.find(|r| r.timestamp_ms >= timestamp && r.offset >= start);
+        Ok(Some(first.map_or(whole, |record| FoundOffset {
+            offset: record.offset,
+            timestamp_ms: Some(record.timestamp_ms),
+        })))
     }
 }

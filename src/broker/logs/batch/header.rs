@@ -135,6 +135,12 @@ pub fn stamp(head: &mut [u8; HEADER_BYTES], records: &[u8], append_ms: i64) {
     write(head, CRC_AT, &crc32c::crc32c_append(crc, records).to_be_bytes());
 }
 
+/// Says what the highest timestamp is indeed and renews the CRC.
+pub(super) fn correct_max_timestamp(batch: &mut [u8], max_timestamp: i64) {
+    write(batch, MAX_TIMESTAMP_AT, &max_timestamp.to_be_bytes());
+    renew_crc(batch);
+}
+
 /// Writes the CRC that the batch's bytes ask for.
 pub(in crate::broker::logs) fn renew_crc(batch: &mut [u8]) {
     let crc = crc32c::crc32c(batch.get(ATTRIBUTES_AT..).unwrap_or_default());

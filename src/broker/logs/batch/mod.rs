@@ -22,16 +22,19 @@
 //! or −1, value). Signed varints are zigzag.
 //!
 //! - [`header`] a view of the first 61 bytes
-//! - [`check`] what a producer's batch must fulfil
+//! - [`check`] what a producer's batch must fulfil, [`walk`] its records
+//! - [`inflate`] unpacks compressed records
 //! - [`build`] makes batches of messages
-//! - [`records`] reads uncompressed records
+//! - [`records`] reads records, [`Opened`](records::Opened) those of any codec
 //! - [`varint`] signed varints
 
 pub mod build;
 pub mod check;
 pub mod header;
+pub mod inflate;
 pub mod records;
 pub mod varint;
+pub mod walk;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

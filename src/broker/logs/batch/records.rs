@@ -1,8 +1,14 @@
-//! Reads the records of uncompressed batches, in place. Part of `broker/logs/batch`.
+//! Reads the records of batches: uncompressed ones in place, others out of what they unpack to. Part of
+//! `broker/logs/batch`.
+
+use std::borrow::Cow;
 
 use thiserror::Error;
 
 use crate::broker::logs::batch::header::{BatchHeader, HEADER_BYTES};
+use crate::broker::logs::batch::inflate::{
+    Codec, INFLATED_BYTES_MAX, InflateFault, bytes_max, inflate,
+};
 use crate::broker::logs::batch::varint;
 
 /// One record, borrowed from its batch.
@@ -39,13 +45,68 @@ pub enum RecordFault {
     /// A record's lengths contradict each other.
     #[error("a record's lengths contradict each other")]
     Malformed,
+    /// The compressed records cannot be unpacked.
+    #[error(transparent)]
+    Inflate(#[from] InflateFault),
 }
 
-/// The records of the batch at the front of `bytes`.
-pub fn records(bytes: &[u8]) -> Result<Records<'_>, RecordFault> {
+/// A batch whose records can be read, whatever its codec.
+#[derive(Clone, Debug)]
+pub struct Opened<'a> {
+    header: BatchHeader,
+    records: Cow<'a, [u8]>,
+}
+
+impl<'a> Opened<'a> {
+    /// Opens the batch at the front of `bytes`. A compressed one is unpacked as a whole.
+    ///
+    /// # Errors
+    /// If it is cut, has an unknown codec, cannot be unpacked or unpacks to more than producers may send.
+    pub fn new(bytes: &'a [u8]) -> Result<Self, RecordFault> {
+        let (header, records) = parts(bytes)?;
+        let records = match (header.codec(), Codec::from_bits(header.codec())) {
+            (0, _) => Cow::Borrowed(records),
+            (_, Some(codec)) => {
+                let most = bytes_max(records.len(), INFLATED_BYTES_MAX);
+                Cow::Owned(inflate(codec, records, most)?)
+            }
+            (_, None) => return Err(RecordFault::Compressed),
+        };
+        Ok(Self { header, records })
+    }
+
+    /// The same, with records of its own.
+    #[must_use]
+    pub fn into_owned(self) -> Opened<'static> {
+        Opened { header: self.header, records: Cow::Owned(self.records.into_owned()) }
+    }
+
+    /// Its header.
+    #[must_use]
+    pub fn header(&self) -> &BatchHeader {
+        &self.header
+    }
+
+    /// Its records, in order.
+    #[must_use]
+    pub fn records(&self) -> Records<'_> {
+        Records { input: &self.records, header: self.header, left: self.header.record_count }
+    }
+}
+
+fn parts(bytes: &[u8]) -> Result<(BatchHeader, &[u8]), RecordFault> {
     let header = BatchHeader::read(bytes).ok_or(RecordFault::Truncated)?;
     let total = header.total_bytes().ok_or(RecordFault::Malformed)?;
-    let input = bytes.get(HEADER_BYTES..total).ok_or(RecordFault::Truncated)?;
+    let records = bytes.get(HEADER_BYTES..total).ok_or(RecordFault::Truncated)?;
+    Ok((header, records))
+}
+
+/// The records of the uncompressed batch at the front of `bytes`; see [`Opened`] for any batch.
+///
+/// # Errors
+/// If it is cut, or compressed.
+pub fn records(bytes: &[u8]) -> Result<Records<'_>, RecordFault> {
+    let (header, input) = parts(bytes)?;
     if header.codec() != 0 {
         return Err(RecordFault::Compressed);
     }

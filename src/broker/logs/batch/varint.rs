@@ -28,10 +28,16 @@ pub(crate) fn take(input: &mut &[u8]) -> Option<i64> {
         }
         value |= bits << shift;
         if byte & 0x80 == 0 {
-            return Some((value >> 1) as i64 ^ -((value & 1) as i64));
+            return Some(unzigzag(value));
         }
     }
     None
+}
+
+/// The number whose zigzag form is `value`.
+#[inline]
+pub(super) fn unzigzag(value: u64) -> i64 {
+    (value >> 1) as i64 ^ -((value & 1) as i64)
 }
 
 #[cfg(test)]
