@@ -42,7 +42,7 @@ pub struct Reader {
 
 /// What to wait for after a turn.
 #[derive(Default)]
-pub(super) struct Next {
+pub(in crate::broker) struct Next {
     /// Nothing: there is more to do.
     more: bool,
     /// The journal is full.
@@ -136,7 +136,7 @@ impl Reader {
     }
 
     /// Does for every partition what can be done now.
-    pub(super) fn work(&mut self, now_ms: u64) -> Next {
+    pub(in crate::broker) fn work(&mut self, now_ms: u64) -> Next {
         let broker = Arc::clone(&self.carriage.broker);
         let (vhost, name) =
             (Arc::clone(&self.carriage.vhost), self.carriage.route.log().to_owned());

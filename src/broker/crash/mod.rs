@@ -6,8 +6,10 @@
 //!
 //! - [`run`] a broker and its clients until the cut
 //! - [`found`] what a restart finds
+//! - [`out_of_log`] a route out of a log, in lives of its own
 
 mod found;
+mod out_of_log;
 mod run;
 
 use std::sync::Arc;
