@@ -105,7 +105,9 @@ class ApacheKafka(Broker):
                 # The first question creates the topic of the groups' offsets.
                 found = peer.call("FindCoordinator", 2, key="warm", keyType=0)
                 listed = peer.call("OffsetFetch", 5, groupId="warm", topics=None)
-                return found["errorCode"] == 0 and listed["errorCode"] == 0
+                # And the first producer ids have to be fetched from the controller.
+                given = peer.call("InitProducerId", 2, transactionalId=None, transactionTimeoutMs=1000)
+                return not (found["errorCode"] or listed["errorCode"] or given["errorCode"])
         except (OSError, Closed):
             return False
 

@@ -99,7 +99,8 @@ impl Applier {
     fn judge(&mut self, vhost: &str, condition: Condition<'_>, refused: bool) -> Outcome {
         let verdict = if refused { Outcome::Rejected } else { Outcome::Done };
         if let Condition::Position { group, log, partition, expected, next } = condition {
-            // A publish that is refused leaves the group where it was: its reader tries again.
+            // A publish that is refused leaves the group where it was: its reader tries again. A log that is gone
+            // took the group's offsets with it, and none shall come after them.
             if !self.is_at(vhost, group, (log, partition), expected) {
                 return Outcome::Stale;
             }
