@@ -15,7 +15,7 @@ use tokio_rustls::TlsAcceptor;
 use crate::amqp::service::{Service as AmqpService, Shared as AmqpShared};
 use crate::broker::append::LogFront;
 use crate::config::address::ListenAddress;
-use crate::kafka::service::{KafkaConfig, Shared as KafkaShared, Timer, serve};
+use crate::kafka::service::{Ends, KafkaConfig, Shared as KafkaShared, Timer, serve};
 use crate::metrics::{CloseReason, Metrics, Protocol};
 use crate::mqtt::service::{Service as MqttService, Shared as MqttShared};
 use crate::net::outbound::{CLOSE, Outbound};
@@ -247,7 +247,8 @@ impl Connections {
         counters.opened.of(Protocol::Kafka).inc();
         counters.open.of(Protocol::Kafka).inc();
         let shared = Arc::clone(&self.kafka);
-        let served = serve(stream, local, principal, shared, self.shutdown.clone()).await;
+        let served =
+            serve(stream, Ends { local, peer }, principal, shared, self.shutdown.clone()).await;
         counters.open.of(Protocol::Kafka).dec();
         let reason = match served {
             Ok(()) => CloseReason::Client,

@@ -303,6 +303,7 @@ impl Broker {
             Job::Will(id, epoch) | Job::Expiry(id, epoch) => (id, epoch),
             Job::TidyQueue(id) => return self.tidy_queue(id, now_ms),
             Job::IdleQueue(id) => return self.look_for_use(id, now_ms),
+            Job::Group(id) => return self.tick_group(id, now_ms),
         };
         let Some(session) = self.sessions.by_id(id) else { return };
         let keys = self.sessions.keys();
@@ -316,7 +317,7 @@ impl Broker {
         match job {
             Job::Will(..) => self.publish_left_will(&session, now_ms),
             Job::Expiry(..) => self.end_durable(&session, epoch, now_ms, keys),
-            Job::TidyQueue(_) | Job::IdleQueue(_) => {}
+            Job::TidyQueue(_) | Job::IdleQueue(_) | Job::Group(_) => {}
         }
     }
 

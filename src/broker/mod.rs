@@ -2,8 +2,8 @@
 //!
 //! Connections call the verbs of [`Broker`]; every verb takes the principal and asks. Durable changes are
 //! [`record`]s: submitted to the journal, applied in order by one thread ([`apply`]), frozen by
-//! [`checkpoint`]s. Lock order: session registry → retained slot → a vhost's verbs → journal submit → router or live
-//! topology → session or declared queue → channel → outbound buffer; no lock is held across a write to disk.
+//! [`checkpoint`]s. Lock order: session registry → retained slot → a vhost's verbs or a group → journal submit → router
+//! or live topology → session or declared queue → channel → outbound buffer; no lock is held across a write to disk.
 //!
 //! - [`message`], [`record`] the bytes of a message and of a journal record; [`via`] an address that replaces its own
 //! - [`consumer`] the seam to a connection: deliver, wake, complete; [`pending`] what waits for records there;
@@ -62,7 +62,7 @@ use tokio::sync::oneshot;
 
 use crate::auth::acl::Acl;
 use crate::metrics::Metrics;
-use crate::model::ids::{Lsn, QueueId};
+use crate::model::ids::{GroupId, Lsn, QueueId};
 use crate::store::bodies::BodyStore;
 use crate::store::journal::{Journal, SubmitError};
 use crate::store::scratch::ScratchStore;
@@ -94,6 +94,8 @@ pub enum Job {
     TidyQueue(QueueId),
     /// Delete a declared queue unless somebody used it meanwhile.
     IdleQueue(QueueId),
+    /// Look what is due in a group.
+    Group(GroupId),
 }
 
 /// Where the broker leaves its deadlines; the wheel is the composition root's.

@@ -1,5 +1,6 @@
 //! Kafka's error codes, and what the broker's errors become. Part of `kafka`.
 
+use crate::broker::groups::verbs::GroupError;
 use crate::broker::logs::batch::check::BatchFault;
 use crate::broker::logs::batch::walk::RecordFlaw;
 use crate::broker::logs::partition::FetchError;
@@ -102,6 +103,31 @@ impl From<&LogError> for ErrorCode {
             LogError::Storage(_) => Self::KafkaStorageError,
             // Clients take it for passing and try again. An answer in doubt is never sent.
             LogError::Unavailable(_) | LogError::InDoubt => Self::NotEnoughReplicas,
+        }
+    }
+}
+
+impl From<&GroupError> for ErrorCode {
+    fn from(error: &GroupError) -> Self {
+        match error {
+            GroupError::NotAuthorized => Self::GroupAuthorizationFailed,
+            GroupError::InvalidGroup => Self::InvalidGroupId,
+            GroupError::UnknownGroup => Self::GroupIdNotFound,
+            GroupError::UnknownMember => Self::UnknownMemberId,
+            GroupError::MemberIdRequired(_) => Self::MemberIdRequired,
+            GroupError::Fenced => Self::FencedInstanceId,
+            GroupError::IllegalGeneration => Self::IllegalGeneration,
+            GroupError::RebalanceInProgress => Self::RebalanceInProgress,
+            GroupError::InconsistentProtocol => Self::InconsistentGroupProtocol,
+            GroupError::InvalidSessionTimeout => Self::InvalidSessionTimeout,
+            GroupError::Full => Self::GroupMaxSizeReached,
+            GroupError::NotEmpty => Self::NonEmptyGroup,
+            GroupError::Subscribed => Self::GroupSubscribedToTopic,
+            GroupError::TooLarge => Self::InvalidRequest,
+            GroupError::MetadataTooLong => Self::OffsetMetadataTooLarge,
+            GroupError::Log(error) => Self::from(error),
+            // Clients look for the coordinator again, and try again. An answer in doubt is never sent.
+            GroupError::Unavailable(_) | GroupError::InDoubt => Self::CoordinatorNotAvailable,
         }
     }
 }

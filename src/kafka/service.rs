@@ -103,6 +103,15 @@ impl<B> std::fmt::Debug for Shared<B> {
     }
 }
 
+/// The two ends of a connection.
+#[derive(Clone, Copy, Debug)]
+pub struct Ends {
+    /// The address that the peer reached.
+    pub local: SocketAddr,
+    /// The address that it came from.
+    pub peer: SocketAddr,
+}
+
 /// Why a connection ended otherwise than by the peer's leave or a shutdown.
 #[derive(Debug, Error)]
 pub enum ServeError {
@@ -138,14 +147,14 @@ impl ServeError {
     }
 }
 
-/// Serves `stream` until the peer leaves, `shutdown` turns true, or an error. `local` is the address that the
-/// peer reached; `principal` is who it is.
+/// Serves `stream` until the peer leaves, `shutdown` turns true, or an error. `principal` is who the
+/// peer is.
 ///
 /// # Errors
 /// See [`ServeError`]; the caller logs and counts it.
 pub async fn serve<S, B>(
     stream: S,
-    local: SocketAddr,
+    ends: Ends,
     principal: Principal,
     shared: Arc<Shared<B>>,
     mut shutdown: watch::Receiver<bool>,
@@ -157,7 +166,7 @@ where
     let (reader, writer) = tokio::io::split(stream);
     let connection = Connection::new(shared.config.request_bytes_max);
     let mut session = Session {
-        context: Arc::new(Context { shared, principal, local }),
+        context: Arc::new(Context { shared, principal, local: ends.local, peer: ends.peer }),
         reader,
         writer,
         connection,
@@ -347,7 +356,8 @@ fn start<B: LogBroker>(
         let pending = produce::submit(context, to, request.body.clone())?;
         return Ok((request.consumed, false, pending));
     }
-    Ok((request.consumed, true, handlers::begin(context, to, &request.body)))
+    let pending = handlers::begin(context, to, request.header.client_id, &request.body);
+    Ok((request.consumed, true, pending))
 }
 
 /// Completes with the reply of the first request that waits; never, if none does. Drop-safe.

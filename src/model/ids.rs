@@ -45,6 +45,10 @@ id! {
     /// A consumer of a declared queue, as long as the process lives. Never reused meanwhile.
     ConsumerId(u64)
 }
+id! {
+    /// A consumer group, as long as the process lives. Never reused meanwhile.
+    GroupId(u64)
+}
 
 /// The only shard there is today.
 pub const SHARD: ShardId = ShardId(0);

@@ -4,21 +4,33 @@
 //! restart is journaled: committed offsets, and the membership whenever it has become stable or empty.
 //!
 //! - [`verbs`] what protocols ask, and the errors they get
+//! - [`group`] one group, pure; [`live`] all of them, with locks, waiters and deadlines
+//! - [`membership`], [`offsets`], [`listing`] the verbs of [`crate::broker::Broker`]; [`front`] the same with a clock
 //! - [`applied`] what the journal says: offsets and memberships; [`frozen`] the same on disk
 //! - [`limits`] what groups are bounded by; [`access`] who may use one
 //!
 //! A route out of a log is a group too, named [`ROUTE_PREFIX`] and the route's name: its position is its committed
 //! offset, listed like any other. Nobody joins it.
+//!
+//! Locks: the table of live groups is a leaf below a group's own lock; a group's lock is held while its records are
+//! submitted, so that the journal's order is the order of its changes; what the journal says is a leaf below all.
 
 pub mod access;
 pub mod applied;
+pub mod front;
 pub mod frozen;
+pub mod group;
 pub mod limits;
+pub mod listing;
+pub mod live;
+pub mod membership;
+pub mod offsets;
 pub mod verbs;
 
 use parking_lot::Mutex;
 
 use self::applied::{AppliedGroups, Place};
+use self::live::LiveGroups;
 
 /// Groups whose names begin so belong to routes.
 pub const ROUTE_PREFIX: &str = "$route.";
@@ -28,6 +40,8 @@ pub const ROUTE_PREFIX: &str = "$route.";
 pub struct Groups {
     /// What the journal says. Only the applier writes.
     pub applied: Mutex<AppliedGroups>,
+    /// Who is in them now.
+    pub live: LiveGroups,
 }
 
 impl Groups {

@@ -54,6 +54,9 @@ pub enum GroupError {
     /// The group reads this log.
     #[error("the group is subscribed to the log")]
     Subscribed,
+    /// What a member says of itself, or the leader assigns, is too much.
+    #[error("too many bytes for a group")]
+    TooLarge,
     /// The metadata of an offset is too long.
     #[error("the offset's metadata is too long")]
     MetadataTooLong,
@@ -279,6 +282,8 @@ pub struct GroupDescription {
     pub protocol: String,
     /// Who is in it.
     pub members: Vec<MemberDescription>,
+    /// Whether whoever asked may delete it.
+    pub may_delete: bool,
 }
 
 /// A member, described.
@@ -381,6 +386,6 @@ pub trait GroupBroker: Send + std::marker::Sync + 'static {
     /// Whether the principal may read through the group, for whoever only wants to find it.
     ///
     /// # Errors
-    /// `NotAuthorized`, `InvalidGroup`.
+    /// `NotAuthorized`.
     fn may_use(&self, principal: &Principal, group: &str) -> Result<(), GroupError>;
 }

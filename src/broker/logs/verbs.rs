@@ -8,6 +8,7 @@ use std::sync::Arc;
 use thiserror::Error;
 
 use crate::auth::Principal;
+use crate::broker::groups::verbs::GroupBroker;
 use crate::broker::logs::batch::check::BatchFault;
 use crate::broker::logs::partition::Partition;
 use crate::broker::logs::producers::SequenceFault;
@@ -110,7 +111,7 @@ pub enum LogError {
 }
 
 /// The broker's verbs on logs.
-pub trait LogBroker: Send + Sync + 'static {
+pub trait LogBroker: GroupBroker + Send + Sync + 'static {
     /// Completes when an append is durable and applied.
     type Ack: Future<Output = Result<Appended, LogError>> + Send + 'static;
 

@@ -121,7 +121,17 @@ pub const SERVED: &[Api] = &[
     Api::Metadata,
     Api::ApiVersions,
     // Groups.
-
+    Api::OffsetCommit,
+    Api::OffsetFetch,
+    Api::FindCoordinator,
+    Api::JoinGroup,
+    Api::Heartbeat,
+    Api::LeaveGroup,
+    Api::SyncGroup,
+    Api::DescribeGroups,
+    Api::ListGroups,
+    Api::DeleteGroups,
+    Api::OffsetDelete,
     // Producers and leader epochs.
 
     // Administration.

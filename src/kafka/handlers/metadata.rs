@@ -36,10 +36,7 @@ pub(in crate::kafka) async fn answer<B: LogBroker>(
             topics
         }
     };
-    let (host, port) = match &config.advertised {
-        Some((host, port)) => (host.clone(), *port),
-        None => (context.local.ip().to_canonical().to_string(), context.local.port()),
-    };
+    let (host, port) = context.advertised();
     let response = MetadataResponse {
         node_id: NODE_ID,
         host: &host,

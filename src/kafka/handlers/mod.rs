@@ -6,10 +6,21 @@
 
 pub(super) mod api_versions;
 pub(super) mod create_topics;
+pub(super) mod delete_groups;
+pub(super) mod describe_groups;
 pub(super) mod fetch;
+pub(super) mod find_coordinator;
+pub(super) mod heartbeat;
+pub(super) mod join_group;
+pub(super) mod leave_group;
+pub(super) mod list_groups;
 pub(super) mod list_offsets;
 pub(super) mod metadata;
+pub(super) mod offset_commit;
+pub(super) mod offset_delete;
+pub(super) mod offset_fetch;
 pub(super) mod produce;
+pub(super) mod sync_group;
 
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -32,6 +43,18 @@ pub(super) struct Context<B> {
     pub(super) principal: Principal,
     /// The address that the client reached.
     pub(super) local: SocketAddr,
+    /// The address that it came from.
+    pub(super) peer: SocketAddr,
+}
+
+impl<B> Context<B> {
+    /// Where the client is told to go: the configured address, or the one that it used.
+    fn advertised(&self) -> (String, u16) {
+        match &self.shared.config.advertised {
+            Some((host, port)) => (host.clone(), *port),
+            None => (self.local.ip().to_canonical().to_string(), self.local.port()),
+        }
+    }
 }
 
 /// What is due when a request is done.
@@ -73,13 +96,17 @@ impl Return {
     }
 }
 
-/// Begins a request other than Produce, whose body is `body`.
+/// Begins a request other than Produce, whose body is `body`. `client_id` is what the client calls itself.
 pub(super) fn begin<B: LogBroker>(
     context: &Arc<Context<B>>,
     to: Return,
+    client_id: Option<&str>,
     body: &Reader<'_>,
 ) -> Pending {
     let context = Arc::clone(context);
+    // Members are known by it; nobody else asks.
+    let client_id = client_id.filter(|_| to.range.api == Api::JoinGroup);
+    let client_id = client_id.unwrap_or_default().to_owned();
     let body = Bytes::copy_from_slice(body.rest());
     Box::pin(async move {
         let reader = Reader::new(&body, to.range.is_flexible(to.version));
@@ -93,19 +120,18 @@ pub(super) fn begin<B: LogBroker>(
                 Ok(pending) => Ok(pending.await),
                 Err(error) => Err(error),
             },
+            Api::OffsetCommit => offset_commit::answer(&context, to, reader).await,
+            Api::OffsetFetch => offset_fetch::answer(&context, to, reader),
+            Api::FindCoordinator => find_coordinator::answer(&context, to, reader),
+            Api::JoinGroup => join_group::answer(&context, to, client_id, reader).await,
+            Api::Heartbeat => heartbeat::answer(&context, to, reader),
+            Api::LeaveGroup => leave_group::answer(&context, to, reader),
+            Api::SyncGroup => sync_group::answer(&context, to, reader).await,
+            Api::DescribeGroups => describe_groups::answer(&context, to, reader),
+            Api::ListGroups => list_groups::answer(&context, to, reader),
+            Api::DeleteGroups => delete_groups::answer(&context, to, reader).await,
+            Api::OffsetDelete => offset_delete::answer(&context, to, reader).await,
             // What `SERVED` does not name is not decoded, so none of these arrives.
-            // Groups.
-            Api::OffsetCommit
-            | Api::OffsetFetch
-            | Api::FindCoordinator
-            | Api::JoinGroup
-            | Api::Heartbeat
-            | Api::LeaveGroup
-            | Api::SyncGroup
-            | Api::DescribeGroups
-            | Api::ListGroups
-            | Api::DeleteGroups
-            | Api::OffsetDelete => Err(DecodeError::OutOfRange),
             // Producers and leader epochs.
             Api::InitProducerId | Api::OffsetForLeaderEpoch => Err(DecodeError::OutOfRange),
             // Administration.

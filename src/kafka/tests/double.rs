@@ -8,6 +8,10 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot, watch};
 
 use crate::auth::Principal;
+use crate::broker::groups::verbs::{
+    GroupBroker, GroupDescription, GroupError, GroupListing, Join, Joined, Leaving, LogCommit,
+    LogName, LogOffsets, Membership, Sync, Synced,
+};
 use crate::broker::logs::files::MemorySegments;
 use crate::broker::logs::log::{LogState, LogTable};
 use crate::broker::logs::name;
@@ -171,6 +175,73 @@ impl LogBroker for MemoryBroker {
     async fn room(&self) {
         let mut full = self.full.subscribe();
         full.wait_for(|full| !full).await.expect("the sender is ours");
+    }
+}
+
+/// There are no groups here; those of a real broker are tried in `groups`.
+impl GroupBroker for MemoryBroker {
+    async fn join(&self, _: &Principal, _: Join) -> Result<Joined, GroupError> {
+        Err(GroupError::NotAuthorized)
+    }
+
+    async fn sync(&self, _: &Principal, _: Sync) -> Result<Synced, GroupError> {
+        Err(GroupError::NotAuthorized)
+    }
+
+    fn heartbeat(&self, _: &Principal, _: &Membership) -> Result<(), GroupError> {
+        Err(GroupError::NotAuthorized)
+    }
+
+    fn leave(
+        &self,
+        _: &Principal,
+        _: &str,
+        _: &[Leaving],
+    ) -> Result<Vec<Result<(), GroupError>>, GroupError> {
+        Err(GroupError::NotAuthorized)
+    }
+
+    async fn commit(
+        &self,
+        _: &Principal,
+        _: &Membership,
+        _: Vec<LogCommit>,
+    ) -> Result<Vec<Vec<Result<(), GroupError>>>, GroupError> {
+        Err(GroupError::NotAuthorized)
+    }
+
+    fn committed(
+        &self,
+        _: &Principal,
+        _: &str,
+        _: Option<&[(LogName, Vec<u32>)]>,
+    ) -> Result<Vec<LogOffsets>, GroupError> {
+        Err(GroupError::NotAuthorized)
+    }
+
+    fn list_groups(&self, _: &Principal) -> Vec<GroupListing> {
+        Vec::new()
+    }
+
+    fn describe_group(&self, _: &Principal, _: &str) -> Result<GroupDescription, GroupError> {
+        Err(GroupError::NotAuthorized)
+    }
+
+    async fn delete_group(&self, _: &Principal, _: &str) -> Result<(), GroupError> {
+        Err(GroupError::NotAuthorized)
+    }
+
+    async fn forget_offsets(
+        &self,
+        _: &Principal,
+        _: &str,
+        _: Vec<(String, Vec<u32>)>,
+    ) -> Result<Vec<Vec<Result<(), GroupError>>>, GroupError> {
+        Err(GroupError::NotAuthorized)
+    }
+
+    fn may_use(&self, _: &Principal, _: &str) -> Result<(), GroupError> {
+        Err(GroupError::NotAuthorized)
     }
 }
 

@@ -7,7 +7,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use crate::auth::Principal;
-use crate::kafka::service::{KafkaConfig, Shared, serve};
+use crate::kafka::service::{Ends, KafkaConfig, Shared, serve};
 use crate::kafka::tests::double::{MemoryBroker, RealTimer};
 
 /// Serves on an ephemeral port until the runtime ends; gives the address.
@@ -25,7 +25,8 @@ async fn listen() -> String {
             let (stream, _) = listener.accept().await.unwrap();
             let (shared, stopped) = (Arc::clone(&shared), stopped.clone());
             tokio::spawn(async move {
-                let served = serve(stream, address, Principal::anonymous(), shared, stopped).await;
+                let ends = Ends { local: address, peer: address };
+                let served = serve(stream, ends, Principal::anonymous(), shared, stopped).await;
                 if let Err(error) = served {
                     println!("connection ended: {error}");
                 }

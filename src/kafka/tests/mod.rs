@@ -16,7 +16,7 @@ use tokio::task::JoinHandle;
 
 use crate::auth::Principal;
 use crate::broker::logs::batch::build::{BatchBuilder, NewRecord};
-use crate::kafka::service::{KafkaConfig, ServeError, Shared, Timer, serve};
+use crate::kafka::service::{Ends, KafkaConfig, ServeError, Shared, Timer, serve};
 use crate::kafka::tests::double::{MemoryBroker, NeverTimer, NoTimer};
 
 struct Client {
@@ -38,7 +38,8 @@ fn connect_with(broker: MemoryBroker, timer: Arc<dyn Timer>) -> Client {
     let (stop, stopped) = watch::channel(false);
     let local = "127.0.0.1:9092".parse().unwrap();
     let principal = Principal::anonymous();
-    let served = tokio::spawn(serve(theirs, local, principal, shared, stopped));
+    let ends = Ends { local, peer: local };
+    let served = tokio::spawn(serve(theirs, ends, principal, shared, stopped));
     Client { stream, broker, served, stop }
 }
 

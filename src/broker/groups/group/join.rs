@@ -33,7 +33,7 @@ impl Group {
         if profile_bytes(join) > PROFILE_BYTES_MAX {
             return Err(GroupError::TooLarge);
         }
-        if !self.has_room_for(&join.member_id, step.rules.members_max) {
+        if !self.has_room_for(join, step.rules.members_max) {
             self.dismiss(step, &join.member_id);
             return Err(GroupError::Full);
         }
@@ -49,12 +49,13 @@ impl Group {
 
     /// A member that is in, or waits to be, has room; others as long as the group is not full. While members join
     /// those count who did, so that of a group that has become too large the last are turned away.
-    fn has_room_for(&self, member_id: &str, members_max: usize) -> bool {
-        let known = self.roster.get(member_id);
+    fn has_room_for(&self, join: &Join, members_max: usize) -> bool {
+        // A static member that comes back without its id takes its own place.
+        let holder = join.instance_id.as_deref().and_then(|it| self.roster.instance(it));
+        let id = if join.member_id.is_empty() { holder } else { Some(join.member_id.as_str()) };
+        let known = id.and_then(|id| self.roster.get(id));
         match self.state {
-            GroupState::Empty | GroupState::Dead => {
-                self.pending.contains_key(member_id) || self.pending.len() < members_max
-            }
+            GroupState::Empty | GroupState::Dead => true,
             GroupState::PreparingRebalance => {
                 let joined = self.roster.iter().filter(|it| it.joining.is_some()).count();
                 known.is_some_and(|it| it.joining.is_some()) || joined < members_max
@@ -221,6 +222,8 @@ impl Group {
             step.effects.synced.push((earlier, Err(GroupError::Fenced)));
         }
         let before = member.clone();
+        // Its client knew its id.
+        member.is_new = false;
         member.touch(step.now_ms);
         self.roster.rename(old_id, new_id);
         if self.is_leader(old_id) {
@@ -237,6 +240,7 @@ impl Group {
                     before,
                     leader_before,
                     knows_skip_assignment: join.knows_skip_assignment,
+                    deadline_ms: self.patience_ends_ms(step.now_ms),
                 });
                 step.effects.save =
                     Some(Save { number: Some(number), snapshot: self.snapshot(None) });

@@ -89,8 +89,7 @@ impl Member {
 
     /// It has shown up: its session begins anew.
     pub(super) fn touch(&mut self, now_ms: u64) {
-        self.deadline_ms =
-            Some(now_ms.saturating_add(u64::from(self.profile.session_timeout_ms)));
+        self.deadline_ms = Some(now_ms.saturating_add(u64::from(self.profile.session_timeout_ms)));
     }
 
     /// Whether a join says what the member has said before.

@@ -32,22 +32,13 @@ use bytes::Bytes;
 
 use crate::broker::groups::group::member::{Member, Ticket};
 use crate::broker::groups::group::roster::Roster;
+use crate::broker::groups::limits::GroupLimits;
 use crate::broker::groups::verbs::{
     GroupDescription, GroupError, GroupListing, GroupState, Joined, Synced,
 };
 
-/// What a group is bounded by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Rules {
-    /// How long the first generation waits for further members after the last that came.
-    pub initial_rebalance_delay_ms: u64,
-    /// Shortest session timeout of a member.
-    pub session_timeout_ms_min: u32,
-    /// Longest session timeout of a member.
-    pub session_timeout_ms_max: u32,
-    /// Members, and as many more to whom an id was given.
-    pub members_max: usize,
-}
+/// Shortest wait for the journal before whoever waits for it is sent to join again, ms.
+const PATIENCE_MS_MIN: u64 = 30_000;
 
 /// A moment at which a group does something.
 #[derive(Debug)]
@@ -55,7 +46,7 @@ pub struct Step<'a> {
     /// Now, ms since 1970.
     pub now_ms: u64,
     /// The bounds.
-    pub rules: &'a Rules,
+    pub rules: &'a GroupLimits,
     /// What is to be done now.
     pub effects: Effects,
 }
@@ -63,7 +54,7 @@ pub struct Step<'a> {
 impl<'a> Step<'a> {
     /// A step at `now_ms`.
     #[must_use]
-    pub fn new(now_ms: u64, rules: &'a Rules) -> Self {
+    pub fn new(now_ms: u64, rules: &'a GroupLimits) -> Self {
         Self { now_ms, rules, effects: Effects::default() }
     }
 }
@@ -109,12 +100,14 @@ struct Replacing {
     /// Who led before: told to clients that would assign if they found themselves to be the leader.
     leader_before: Option<String>,
     knows_skip_assignment: bool,
+    /// When the member is sent to join again, with everybody else.
+    deadline_ms: u64,
 }
 
 /// The first generation of an empty group waits for more members.
 #[derive(Clone, Copy, Debug)]
 struct Initial {
-    delay_ms: u64,
+    /// What is left of the rebalance timeout after the wait under way, ms.
     remaining_ms: u64,
     /// Somebody came since the wait began.
     more: bool,
@@ -187,6 +180,12 @@ impl Group {
         self.state == GroupState::Empty && self.pending.is_empty() && self.generation == 0
     }
 
+    /// Whether an id was given out with which somebody may join.
+    #[must_use]
+    pub fn awaits_joins(&self) -> bool {
+        !self.pending.is_empty()
+    }
+
     /// It is deleted. Only an empty group is; ids given out are void.
     pub fn bury(&mut self) {
         self.state = GroupState::Dead;
@@ -203,7 +202,8 @@ impl Group {
         }
     }
 
-    /// Described. What members were assigned is told of a stable group only.
+    /// Described. What members were assigned is told of a stable group only; what may be done with it is not known
+    /// here.
     #[must_use]
     pub fn describe(&self) -> GroupDescription {
         let stable = self.state == GroupState::Stable;
@@ -212,6 +212,7 @@ impl Group {
             listing: self.listing(),
             protocol: protocol.unwrap_or_default().to_owned(),
             members: self.roster.iter().map(|member| member.describe(protocol)).collect(),
+            may_delete: false,
         }
     }
 
@@ -243,6 +244,7 @@ impl Group {
             self.join_deadline_ms,
             self.sync_deadline_ms,
             self.storing.as_ref().map(|it| it.deadline_ms),
+            self.replacing.iter().map(|it| it.deadline_ms).min(),
         ];
         members.chain(pending).chain(phases.into_iter().flatten()).min()
     }
@@ -267,6 +269,11 @@ impl Group {
     fn rebalance_timeout_ms(&self) -> u64 {
         let timeouts = self.roster.iter().map(|it| u64::from(it.profile.rebalance_timeout_ms));
         timeouts.max().unwrap_or(0)
+    }
+
+    /// When the journal has had long enough to say what became of a snapshot.
+    fn patience_ends_ms(&self, now_ms: u64) -> u64 {
+        now_ms.saturating_add(self.rebalance_timeout_ms().max(PATIENCE_MS_MIN))
     }
 
     fn take_save_number(&mut self) -> u64 {

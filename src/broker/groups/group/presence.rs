@@ -58,8 +58,7 @@ impl Group {
         step: &mut Step<'_>,
         members: &[Leaving],
     ) -> Vec<Result<(), GroupError>> {
-        let answers: Vec<_> =
-            members.iter().map(|leaving| self.let_go(step, leaving)).collect();
+        let answers: Vec<_> = members.iter().map(|leaving| self.let_go(step, leaving)).collect();
         if answers.iter().any(Result::is_ok) {
             self.go_on_without(step);
         }
@@ -105,9 +104,11 @@ impl Group {
                 self.go_on_without(step);
             }
         }
-        // The journal did not say in time what became of the assignments. They may still be journaled, which does no
+        // The journal did not say in time what became of a snapshot. It may still be journaled, which does no
         // harm: what members agree on next is journaled behind.
-        if self.storing.as_ref().is_some_and(|it| it.deadline_ms <= now_ms) {
+        let assigning = self.storing.as_ref().is_some_and(|it| it.deadline_ms <= now_ms);
+        let lost = self.replacing.extract_if(.., |it| it.deadline_ms <= now_ms).count() > 0;
+        if assigning || (lost && self.state == GroupState::Stable) {
             self.prepare(step);
         }
     }

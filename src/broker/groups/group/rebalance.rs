@@ -32,9 +32,9 @@ impl Group {
         self.forget_owed_syncs();
         let timeout_ms = self.rebalance_timeout_ms();
         let delay_ms = if self.state == GroupState::Empty {
-            let delay_ms = step.rules.initial_rebalance_delay_ms.min(timeout_ms);
+            let delay_ms = u64::from(step.rules.initial_rebalance_delay_ms).min(timeout_ms);
             let remaining_ms = timeout_ms - delay_ms;
-            self.initial = Some(Initial { delay_ms, remaining_ms, more: false });
+            self.initial = Some(Initial { remaining_ms, more: false });
             delay_ms
         } else {
             self.initial = None;
@@ -48,7 +48,8 @@ impl Group {
     }
 
     pub(super) fn complete_if_all_joined(&mut self, step: &mut Step<'_>) {
-        let all_joined = self.pending.is_empty() && self.roster.iter().all(|it| it.joining.is_some());
+        let all_joined =
+            self.pending.is_empty() && self.roster.iter().all(|it| it.joining.is_some());
         let may_complete = self.initial.is_none() || self.roster.is_empty();
         if self.state == GroupState::PreparingRebalance && all_joined && may_complete {
             self.complete(step);
@@ -59,12 +60,9 @@ impl Group {
     pub(super) fn end_wait(&mut self, step: &mut Step<'_>) {
         match &mut self.initial {
             Some(initial) if initial.more && initial.remaining_ms > 0 => {
-                let delay_ms = step.rules.initial_rebalance_delay_ms.min(initial.remaining_ms);
-                *initial = Initial {
-                    delay_ms,
-                    remaining_ms: initial.remaining_ms.saturating_sub(initial.delay_ms),
-                    more: false,
-                };
+                let delay_ms = u64::from(step.rules.initial_rebalance_delay_ms);
+                let delay_ms = delay_ms.min(initial.remaining_ms);
+                *initial = Initial { remaining_ms: initial.remaining_ms - delay_ms, more: false };
                 self.join_deadline_ms = Some(step.now_ms.saturating_add(delay_ms));
             }
             _ => self.complete(step),

@@ -8,9 +8,6 @@ use crate::broker::groups::group::member::Ticket;
 use crate::broker::groups::group::{Group, Save, Step, Storing};
 use crate::broker::groups::verbs::{GroupError, GroupState, Sync, Synced};
 
-/// Shortest wait for the journal before the members are sent to join again.
-const STORING_MS_MIN: u64 = 30_000;
-
 /// Bytes of a generation's assignments; a snapshot holds them.
 pub const ASSIGNMENT_BYTES_MAX: usize = 16 * 1024 * 1024;
 
@@ -95,8 +92,7 @@ impl Group {
             .collect();
         let number = self.take_save_number();
         let snapshot = self.snapshot(Some(&assignments));
-        let patience_ms = self.rebalance_timeout_ms().max(STORING_MS_MIN);
-        let deadline_ms = step.now_ms.saturating_add(patience_ms);
+        let deadline_ms = self.patience_ends_ms(step.now_ms);
         self.storing = Some(Storing { number, assignments, deadline_ms });
         step.effects.save = Some(Save { number: Some(number), snapshot });
     }
@@ -129,11 +125,7 @@ impl Group {
     }
 
     /// Answers everybody who waits for an assignment; their sessions begin anew.
-    pub(super) fn answer_syncs(
-        &mut self,
-        step: &mut Step<'_>,
-        outcome: &Result<(), GroupError>,
-    ) {
+    pub(super) fn answer_syncs(&mut self, step: &mut Step<'_>, outcome: &Result<(), GroupError>) {
         let protocol_type = self.protocol_type.clone().unwrap_or_default();
         let protocol = self.protocol.clone().unwrap_or_default();
         for member in self.roster.iter_mut() {
