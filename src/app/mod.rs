@@ -7,6 +7,7 @@
 //! - [`timers`] the broker's deadlines on the server's wheel
 //! - [`logging`] the broker's own log lines
 
+mod gauges;
 mod listeners;
 mod logging;
 mod routes;
@@ -164,6 +165,7 @@ async fn serve(bundle: Arc<Bundle>, begun: Instant) -> Result<(), AppError> {
             now_ms: Arc::clone(&now_ms),
         },
     )?);
+    metrics.register(gauges::Gauges::new(&storage.broker)?)?;
     let origin = &storage.cluster_id;
     let readers = routes::install(&storage.broker, &routes, &metrics, origin, clock.now_ms())?;
     let workers = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);

@@ -294,6 +294,10 @@ impl LogBroker for LogFront {
         self.broker.append_batch(principal, log, partition, batch, (self.now_ms)())
     }
 
+    async fn new_producer_id(&self, principal: &Principal) -> Result<i64, LogError> {
+        self.broker.new_producer_id(principal).await
+    }
+
     fn partition(
         &self,
         principal: &Principal,

@@ -304,6 +304,7 @@ impl Broker {
             Job::TidyQueue(id) => return self.tidy_queue(id, now_ms),
             Job::IdleQueue(id) => return self.look_for_use(id, now_ms),
             Job::Group(id) => return self.tick_group(id, now_ms),
+            Job::ExpireOffsets => return self.expire_offsets(now_ms),
         };
         let Some(session) = self.sessions.by_id(id) else { return };
         let keys = self.sessions.keys();
@@ -317,7 +318,7 @@ impl Broker {
         match job {
             Job::Will(..) => self.publish_left_will(&session, now_ms),
             Job::Expiry(..) => self.end_durable(&session, epoch, now_ms, keys),
-            Job::TidyQueue(_) | Job::IdleQueue(_) | Job::Group(_) => {}
+            Job::TidyQueue(_) | Job::IdleQueue(_) | Job::Group(_) | Job::ExpireOffsets => {}
         }
     }
 

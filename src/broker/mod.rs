@@ -94,6 +94,8 @@ pub enum Job {
     TidyQueue(QueueId),
     /// Delete a declared queue unless somebody used it meanwhile.
     IdleQueue(QueueId),
+    /// Look for offsets that are kept too long.
+    ExpireOffsets,
     /// Look what is due in a group.
     Group(GroupId),
 }

@@ -4,7 +4,7 @@
 //! - [`stored`] segments on disk
 //! - [`name`] which names a log may have
 //! - [`settings`] what can be set on a log
-//! - [`producers`] sequences of idempotent producers
+//! - [`producers`] sequences of idempotent producers; [`producer_ids`] their numbers
 //! - [`partition`] the state of one partition; [`lookup`] finds offsets by time in it
 //! - [`carried`] what of a message a record carries, and under which names; [`released`] the way back
 //! - [`files`] the segments beneath a partition, as it sees them
@@ -24,6 +24,7 @@ pub mod log;
 pub mod lookup;
 pub mod name;
 pub mod partition;
+pub mod producer_ids;
 pub mod producers;
 pub mod registry;
 pub mod released;

@@ -201,6 +201,12 @@ impl Partition {
         self.state.lock().log_start
     }
 
+    /// Bytes of its files.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.files.lengths().iter().map(|(_, bytes)| bytes).sum()
+    }
+
     /// See [`FetchSlice::leader_epoch`].
     #[must_use]
     pub fn leader_epoch(&self) -> i32 {
@@ -228,7 +234,7 @@ impl Partition {
         let (base_offset, log_start, leader_epoch) = {
             let state = self.state.lock();
             let log_start = state.log_start;
-            match state.producers.judge(&header) {
+            match state.producers.judge(&header, now_ms) {
                 Ok(Verdict::Append) => (state.next_offset, log_start, state.leader_epoch),
                 Ok(Verdict::Duplicate { base_offset, timestamp }) => {
                     let append_time_ms = self.append_time.then_some(timestamp);
@@ -248,11 +254,14 @@ impl Partition {
         if let Some(time) = append_time_ms {
             header::stamp(&mut head, records, time);
         }
-        self.store(&header, base_offset, timestamp, [&head, records]);
+        self.store(&header, base_offset, (timestamp, now_ms), [&head, records]);
         AppendOutcome::Appended { base_offset, log_start, append_time_ms }
     }
 
-    fn store(&self, header: &BatchHeader, base_offset: i64, timestamp: i64, stored: [&[u8]; 2]) {
+    /// `times` are the batch's newest and when it came.
+    fn store(&self, header: &BatchHeader, base_offset: i64, times: (i64, u64), stored: [&[u8]; 2]) {
+        let (timestamp, now_ms) = times;
+
         let last_offset = base_offset.saturating_add(header.last_offset_delta.into());
         let failed = self.state.lock().tail.is_some();
         let written = if failed {
@@ -270,7 +279,7 @@ impl Partition {
         if let Some(tail) = &mut state.tail {
             tail.batches.push((last_offset, stored.concat().into()));
         }
-        state.producers.note(header, base_offset, timestamp);
+        state.producers.note(header, base_offset, timestamp, now_ms);
         if state.newest.is_none_or(|(highest, _)| timestamp > highest) {
             state.newest = Some((timestamp, base_offset));
         }

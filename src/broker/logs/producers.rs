@@ -2,8 +2,11 @@
 //! is in the journal, so replay gives the same state.
 //!
 //! Of each producer the last five batches are known. A batch among them is a repetition and is answered with
-//! the offset it has; the next in sequence is appended; anything else is refused. A producer that is not
-//! known (new, or forgotten) may begin anywhere.
+//! the offset it has; the next in sequence is appended; anything else is refused, a repetition from before the
+//! last five too, as in Kafka. A producer that is not known (new, or forgotten) may begin anywhere.
+//!
+//! A producer is forgotten a day after its last batch, by the times that appends have in the journal (Kafka:
+//! `producer.id.expiration.ms`, by the records' own times, which a producer of old data would fall to at once).
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -15,8 +18,12 @@ use crate::broker::logs::batch::header::{BatchHeader, sequence_after};
 const BATCHES_KEPT: usize = 5;
 /// Producers known per partition; beyond, a quarter is forgotten, the longest silent first.
 const PRODUCERS_MAX: usize = 4096;
+/// How long after its last batch a producer is known, ms.
+const KNOWN_MS: u64 = 86_400_000;
 /// The first byte of [`Producers::encode`].
-const FORMAT: u8 = 1;
+const FORMAT: u8 = 2;
+/// Written by builds that did not note when a producer was heard of.
+const FORMAT_WITHOUT_TIMES: u8 = 1;
 
 /// What the state says about a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,19 +61,38 @@ struct Appended {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Producer {
     epoch: i16,
+    /// When its last batch was appended, ms since 1970; `None` until the next append if an earlier build noted it.
+    heard_ms: Option<u64>,
     batches: VecDeque<Appended>,
 }
 
-/// All producers known in one partition.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Producers {
-    known: BTreeMap<i64, Producer>,
+impl Producer {
+    fn is_expired(&self, now_ms: u64) -> bool {
+        self.heard_ms.is_some_and(|heard_ms| heard_ms.saturating_add(KNOWN_MS) <= now_ms)
+    }
 }
 
+/// All producers known in one partition.
+#[derive(Clone, Debug, Default)]
+pub struct Producers {
+    known: BTreeMap<i64, Producer>,
+    /// Nobody expires before; what is left out costs a look, no more.
+    none_expires_before_ms: u64,
+}
+
+impl PartialEq for Producers {
+    fn eq(&self, other: &Self) -> bool {
+        self.known == other.known
+    }
+}
+
+impl Eq for Producers {}
+
 impl Producers {
-    /// Says what to do with the batch of `header`. Changes nothing.
-    pub fn judge(&self, header: &BatchHeader) -> Result<Verdict, SequenceFault> {
-        let Some(producer) = self.known.get(&header.producer_id) else {
+    /// Says what to do with the batch of `header`, which comes at `now_ms`. Changes nothing.
+    pub fn judge(&self, header: &BatchHeader, now_ms: u64) -> Result<Verdict, SequenceFault> {
+        let known = self.known.get(&header.producer_id);
+        let Some(producer) = known.filter(|producer| !producer.is_expired(now_ms)) else {
             return Ok(Verdict::Append);
         };
         if header.producer_epoch < producer.epoch {
@@ -93,15 +119,21 @@ impl Producers {
         }
     }
 
-    /// Notes that the batch of `header` was appended at `base_offset`.
-    pub fn note(&mut self, header: &BatchHeader, base_offset: i64, timestamp: i64) {
+    /// Notes that the batch of `header` was appended at `base_offset` and at `now_ms`.
+    pub fn note(&mut self, header: &BatchHeader, base_offset: i64, timestamp: i64, now_ms: u64) {
         if header.producer_id < 0 {
             return;
         }
+        self.forget_expired(now_ms);
         if !self.known.contains_key(&header.producer_id) && self.known.len() >= PRODUCERS_MAX {
             self.forget_silent();
         }
         let producer = self.known.entry(header.producer_id).or_default();
+        // Clocks may be set back; who was heard of was.
+        let heard_ms = producer.heard_ms.unwrap_or(1).max(now_ms);
+        producer.heard_ms = Some(heard_ms);
+        self.none_expires_before_ms =
+            self.none_expires_before_ms.min(heard_ms.saturating_add(KNOWN_MS));
         if producer.epoch != header.producer_epoch {
             producer.epoch = header.producer_epoch;
             producer.batches.clear();
@@ -115,6 +147,16 @@ impl Producers {
             base_offset,
             timestamp,
         });
+    }
+
+    fn forget_expired(&mut self, now_ms: u64) {
+        if now_ms < self.none_expires_before_ms {
+            return;
+        }
+        self.known.retain(|_, producer| !producer.is_expired(now_ms));
+        let heard = self.known.values_mut().map(|one| *one.heard_ms.get_or_insert(now_ms.max(1)));
+        let first = heard.min().unwrap_or(u64::MAX);
+        self.none_expires_before_ms = first.saturating_add(KNOWN_MS);
     }
 
     fn forget_silent(&mut self) {
@@ -138,14 +180,15 @@ impl Producers {
         self.known.is_empty()
     }
 
-    /// Appends the state to `out`: format `u8`, count `u32`, then per producer id `i64`, epoch `i16`, batch
-    /// count `u8`, per batch first `i32`, last `i32`, base offset `i64`, timestamp `i64`; all little-endian.
+    /// Appends the state to `out`: format `u8`, count `u32`, then per producer id `i64`, epoch `i16`, heard of at
+    /// `u64` (0: not known), batch count `u8`, per batch first `i32`, last `i32`, base offset `i64`, timestamp `i64`; all little-endian.
     pub fn encode(&self, out: &mut Vec<u8>) {
         out.push(FORMAT);
         out.extend_from_slice(&u32::try_from(self.known.len()).unwrap_or(0).to_le_bytes());
         for (id, producer) in &self.known {
             out.extend_from_slice(&id.to_le_bytes());
             out.extend_from_slice(&producer.epoch.to_le_bytes());
+            out.extend_from_slice(&producer.heard_ms.unwrap_or_default().to_le_bytes());
             out.push(u8::try_from(producer.batches.len()).unwrap_or(0));
             for batch in &producer.batches {
                 out.extend_from_slice(&batch.first.to_le_bytes());
@@ -160,7 +203,8 @@ impl Producers {
     #[must_use]
     pub fn decode(mut bytes: &[u8]) -> Option<Self> {
         let input = &mut bytes;
-        if take::<1>(input)? != [FORMAT] {
+        let [format] = take::<1>(input)?;
+        if format != FORMAT && format != FORMAT_WITHOUT_TIMES {
             return None;
         }
         let count = u32::from_le_bytes(take(input)?);
@@ -168,11 +212,15 @@ impl Producers {
         for _ in 0..count {
             let id = i64::from_le_bytes(take(input)?);
             let epoch = i16::from_le_bytes(take(input)?);
+            let heard_ms = match format {
+                FORMAT => Some(u64::from_le_bytes(take(input)?)).filter(|heard_ms| *heard_ms > 0),
+                _ => None,
+            };
             let [batches] = take::<1>(input)?;
             let batches = (0..batches).map(|_| appended(input)).collect::<Option<_>>()?;
-            known.insert(id, Producer { epoch, batches });
+            known.insert(id, Producer { epoch, heard_ms, batches });
         }
-        input.is_empty().then_some(Self { known })
+        input.is_empty().then_some(Self { known, none_expires_before_ms: 0 })
     }
 }
 
@@ -196,86 +244,4 @@ fn take<const N: usize>(input: &mut &[u8]) -> Option<[u8; N]> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::{PRODUCERS_MAX, Producers, SequenceFault, Verdict};
-    use crate::broker::logs::batch::header::BatchHeader;
-
-    fn header(id: i64, epoch: i16, sequence: i32, count: i32) -> BatchHeader {
-        BatchHeader {
-            base_offset: 0,
-            batch_length: 49,
-            leader_epoch: 0,
-            magic: 2,
-            crc: 0,
-            attributes: 0,
-            last_offset_delta: count - 1,
-            base_timestamp: 0,
-            max_timestamp: 0,
-            producer_id: id,
-            producer_epoch: epoch,
-            base_sequence: sequence,
-            record_count: count,
-        }
-    }
-
-    fn append(producers: &mut Producers, header: &BatchHeader, offset: i64) {
-        assert_eq!(producers.judge(header), Ok(Verdict::Append));
-        producers.note(header, offset, 7);
-    }
-
-    #[test]
-    fn five_batches_are_known_and_the_sixth_back_is_out_of_order() {
-        let mut producers = Producers::default();
-        for n in 0..6 {
-            append(&mut producers, &header(1, 0, n * 2, 2), i64::from(n) * 10);
-        }
-        let duplicate = Verdict::Duplicate { base_offset: 10, timestamp: 7 };
-        assert_eq!(producers.judge(&header(1, 0, 2, 2)), Ok(duplicate));
-        assert_eq!(producers.judge(&header(1, 0, 0, 2)), Err(SequenceFault::OutOfOrder));
-        assert_eq!(producers.judge(&header(1, 0, 14, 2)), Err(SequenceFault::OutOfOrder));
-        append(&mut producers, &header(1, 0, 12, 1), 60);
-    }
-
-    #[test]
-    fn epochs_fence_and_begin_at_zero() {
-        let mut producers = Producers::default();
-        append(&mut producers, &header(1, 3, 40, 1), 0);
-        assert_eq!(producers.judge(&header(1, 2, 41, 1)), Err(SequenceFault::Fenced));
-        assert_eq!(producers.judge(&header(1, 4, 41, 1)), Err(SequenceFault::OutOfOrder));
-        append(&mut producers, &header(1, 4, 0, 1), 1);
-        assert_eq!(producers.judge(&header(1, 3, 40, 1)), Err(SequenceFault::Fenced));
-    }
-
-    #[test]
-    fn sequences_wrap_within_and_between_batches() {
-        let mut producers = Producers::default();
-        append(&mut producers, &header(1, 0, i32::MAX - 1, 4), 0);
-        append(&mut producers, &header(1, 0, 2, 1), 4);
-    }
-
-    #[test]
-    fn the_longest_silent_are_forgotten() {
-        let mut producers = Producers::default();
-        for n in 0..=PRODUCERS_MAX as i64 {
-            append(&mut producers, &header(n, 0, 9, 1), n);
-        }
-        assert!(producers.len() <= PRODUCERS_MAX);
-        assert_eq!(producers.judge(&header(0, 0, 50, 1)), Ok(Verdict::Append));
-        let newest = header(PRODUCERS_MAX as i64, 0, 50, 1);
-        assert_eq!(producers.judge(&newest), Err(SequenceFault::OutOfOrder));
-    }
-
-    #[test]
-    fn state_survives_encoding_and_rejects_cuts() {
-        let mut producers = Producers::default();
-        for n in 0..20 {
-            append(&mut producers, &header(n % 3, 0, (n / 3) as i32, 1), n);
-        }
-        let mut bytes = Vec::new();
-        producers.encode(&mut bytes);
-        assert_eq!(Producers::decode(&bytes), Some(producers));
-        for cut in 0..bytes.len() {
-            assert_eq!(Producers::decode(&bytes[..cut]), None);
-        }
-    }
-}
+mod tests;

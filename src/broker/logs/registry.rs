@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 
 use crate::broker::logs::files::SegmentFiles;
 use crate::broker::logs::log::LogTable;
+use crate::broker::logs::producer_ids::ProducerIds;
 use crate::broker::logs::settings::LogSettings;
 use crate::model::ids::LogId;
 
@@ -52,6 +53,8 @@ pub struct Logs {
     pub defaults: LogSettings,
     /// By vhost and name; held while a creation is decided and submitted.
     pub creating: Mutex<AHashMap<(String, String), Creating>>,
+    /// Numbers for idempotent producers.
+    pub producer_ids: ProducerIds,
     next_id: AtomicU32,
     next_producer: AtomicI64,
     turns: AtomicU64,
@@ -67,6 +70,7 @@ impl Logs {
             store,
             defaults,
             creating: Mutex::default(),
+            producer_ids: ProducerIds::default(),
             next_id: AtomicU32::new(1),
             next_producer: AtomicI64::new(0),
             turns: AtomicU64::new(0),

@@ -143,6 +143,12 @@ pub trait LogBroker: GroupBroker + Send + Sync + 'static {
         batch: &[u8],
     ) -> Result<Self::Ack, LogError>;
 
+    /// A number that no idempotent producer has had (KIP-98); completes when it never will again.
+    fn new_producer_id(
+        &self,
+        principal: &Principal,
+    ) -> impl Future<Output = Result<i64, LogError>> + Send;
+
     /// A partition, to read from.
     ///
     /// # Errors

@@ -277,6 +277,11 @@ fn of_groups() -> impl Strategy<Value = Record<'static>> {
             }
         ),
         (text(), text()).prop_map(|(vhost, group)| GroupRecord::Delete { vhost, group }),
+        (text(), text(), number()).prop_map(|(vhost, group, until_ms)| GroupRecord::Expire {
+            vhost,
+            group,
+            until_ms
+        }),
     ]
     .prop_map(Record::Group)
 }

@@ -133,7 +133,7 @@ pub const SERVED: &[Api] = &[
     Api::DeleteGroups,
     Api::OffsetDelete,
     // Producers and leader epochs.
-
+    Api::InitProducerId,
     // Administration.
     Api::CreateTopics,
 ];
@@ -158,7 +158,7 @@ impl ApiRange {
     /// The range of the request with number `key`, or `None` if it is not served.
     #[must_use]
     pub fn of_key(key: i16) -> Option<&'static Self> {
-        served().find(|range| range.key == key)
+        LAYOUTS.iter().find(|range| range.key == key).filter(|range| SERVED.contains(&range.api))
     }
 
     /// Whether `version` is answered.

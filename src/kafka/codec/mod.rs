@@ -11,3 +11,6 @@ pub mod api;
 pub mod header;
 pub mod messages;
 pub mod primitives;
+
+#[cfg(test)]
+mod tests;

@@ -11,6 +11,7 @@ pub(super) mod describe_groups;
 pub(super) mod fetch;
 pub(super) mod find_coordinator;
 pub(super) mod heartbeat;
+pub(super) mod init_producer_id;
 pub(super) mod join_group;
 pub(super) mod leave_group;
 pub(super) mod list_groups;
@@ -133,7 +134,8 @@ pub(super) fn begin<B: LogBroker>(
             Api::OffsetDelete => offset_delete::answer(&context, to, reader).await,
             // What `SERVED` does not name is not decoded, so none of these arrives.
             // Producers and leader epochs.
-            Api::InitProducerId | Api::OffsetForLeaderEpoch => Err(DecodeError::OutOfRange),
+            Api::InitProducerId => init_producer_id::answer(&context, to, reader).await,
+            Api::OffsetForLeaderEpoch => Err(DecodeError::OutOfRange),
             // Administration.
             Api::DeleteTopics
             | Api::DeleteRecords

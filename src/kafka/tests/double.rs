@@ -2,6 +2,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -36,6 +37,7 @@ pub(super) struct MemoryBroker {
     held: Mutex<Vec<Option<Held>>>,
     appended: Notify,
     full: watch::Sender<bool>,
+    producers: AtomicI64,
 }
 
 impl MemoryBroker {
@@ -156,6 +158,10 @@ impl LogBroker for MemoryBroker {
         self.held.lock().push(Some((sender, answer)));
         self.appended.notify_one();
         Ok(Box::pin(async move { receiver.await.unwrap_or(Err(LogError::InDoubt)) }))
+    }
+
+    async fn new_producer_id(&self, _: &Principal) -> Result<i64, LogError> {
+        Ok(self.producers.fetch_add(1, Ordering::Relaxed))
     }
 
     fn partition(

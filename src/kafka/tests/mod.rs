@@ -1,6 +1,8 @@
 //! The service over a broker in memory: what leaves a connection for what enters it.
 
+mod by_id;
 mod double;
+mod hostile;
 mod kcat;
 
 use std::sync::Arc;

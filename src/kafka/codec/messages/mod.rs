@@ -31,4 +31,4 @@ pub mod produce;
 pub mod sync_group;
 
 #[cfg(test)]
-mod tests;
+pub(in crate::kafka) mod tests;
