@@ -80,7 +80,7 @@ def test_a_restart_goes_on_where_it_was(commands, connect):
     wait_until(lambda: carried(commands) == 100, "the rest is carried")
     sub = connect(commands, "keeps", clean=False)
     assert [int(message.payload) for message in sub.messages(200)] == list(range(200))
-    assert sub.nothing_comes()
+    sub.nothing_comes()
 
 
 def test_kill_9_in_the_middle_loses_nothing_and_repeats_nothing(commands, connect):
@@ -120,7 +120,7 @@ def test_kill_9_in_the_middle_loses_nothing_and_repeats_nothing(commands, connec
     assert taken == held
     sub = connect(commands, "keeps", clean=False)
     assert [message.payload.decode() for message in sub.messages(len(held))] == held
-    assert sub.nothing_comes()
+    sub.nothing_comes()
 
 
 def pika_channel(broker, action):
@@ -214,7 +214,7 @@ to   = { mqtt = "ring/{key}" }
     assert [message.payload for message in sub.messages(2)] == [b"once"] * 2, "the publish, and the route's"
     wait_until(lambda: broker.metric("rialto_route_failures_total", reason="circle") == 1, "the circle ends")
     assert [row["value"] for row in kcat_read(broker.kafka, "ring")] == ["once"] * 2
-    assert sub.nothing_comes()
+    sub.nothing_comes()
 
 
 def test_a_queue_that_refuses_holds_the_route_up(commands):
