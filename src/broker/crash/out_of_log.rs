@@ -122,9 +122,11 @@ fn check(broker: &Broker, for_good: u64) {
     let source = source(broker);
     assert!(source.is_sorted_by(|a, b| a < b));
     assert!(source.last().copied().unwrap_or(0) >= for_good, "acknowledged and lost");
-    let position = broker.logs.table.by_name("/", SOURCE).map_or(-1, |log| {
-        broker.groups.position("/", &group_of("out"), (log.id, 0))
-    });
+    let position = broker
+        .logs
+        .table
+        .by_name("/", SOURCE)
+        .map_or(-1, |log| broker.groups.position("/", &group_of("out"), (log.id, 0)));
     let carried: Vec<u64> = source
         .iter()
         .enumerate()

@@ -118,7 +118,7 @@ fn reader(bed: &Bed, source: &Arc<Source>) -> Reader {
 
 /// Makes room for everything, as a start does.
 fn resume(bed: &mut Bed) {
-    let mut limits = (*bed.broker.limits()).clone();
+    let mut limits = *bed.broker.limits();
     limits.queue.messages_max = 100_000;
     limits.queue.bytes_max = 1 << 30;
     limits.queue.volatile_max = 100_000;

@@ -33,9 +33,8 @@ pub(super) fn take(yard: &mut Yard, queue: &str, count: usize) -> Vec<String> {
         let payload = |delivery: &crate::broker::consumer::Delivery<'_>| {
             String::from_utf8(delivery.message.payload.to_vec()).unwrap()
         };
-        let one = broker.fetch(&who, &queue, OWN, true, &mut counters, NOW_MS, |delivery, _| {
-            payload(&delivery)
-        });
+        let one = broker
+            .fetch(&who, &queue, OWN, true, &mut counters, NOW_MS, |delivery, _| payload(delivery));
         let Some(one) = one.unwrap() else { break };
         taken.push(one);
     }
