@@ -85,7 +85,10 @@ fn journal_options(config: &Config) -> JournalOptions {
 
 fn log_defaults(config: &Config) -> LogSettings {
     LogSettings {
+        retention_ms: u64::try_from(config.logs.retention_ms).ok(),
+        retention_bytes: u64::try_from(config.logs.retention_bytes).ok(),
         segment_bytes: config.logs.segment_bytes,
+        segment_ms: config.logs.segment_ms,
         batch_bytes_max: config.kafka.batch_bytes_max,
         ..LogSettings::default()
     }
@@ -106,6 +109,7 @@ fn limits(config: &Config) -> Limits {
         logs_max: config.logs.logs_max,
         partitions_max: config.logs.partitions_max,
         default_partitions: config.logs.default_partitions,
+        retention_check_ms: config.logs.retention_check_ms,
         transient_bytes_max: config.amqp.memory_bytes_max,
         groups: group_limits(config),
     }

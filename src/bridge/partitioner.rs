@@ -36,6 +36,8 @@ pub fn key_hash(key: &[u8]) -> u32 {
 mod tests {
     use super::{key_hash, murmur2};
 
+    /// The first six are those of the Java client's own test (`UtilsTest.testMurmur2`), the next eight those of
+    /// librdkafka's (`rdmurmur2.c`), which were made with the Java client; the last one somebody recorded with it.
     #[test]
     fn the_hash_is_javas() {
         for (key, hash) in [
@@ -44,6 +46,16 @@ mod tests {
             ("a-little-bit-long-string", -985_981_536),
             ("a-little-bit-longer-string", -1_486_304_829),
             ("lkjh234lh9fiuh90y23oiuhsafujhadof229phr9h19h89h8", -58_897_971),
+            ("abc", 479_470_107),
+            ("kafka", 0xd067_cf64_u32.cast_signed()),
+            ("giberish123456789", 0x8f55_2b0c_u32.cast_signed()),
+            ("1234", 0x9fc9_7b14_u32.cast_signed()),
+            ("234", 0xe7c0_09ca_u32.cast_signed()),
+            ("34", 0x8739_30da_u32.cast_signed()),
+            ("4", 0x5a4b_5ca1),
+            ("PreAmbleWillBeRemoved,ThePrePartThatIs", 0x7842_4f1c),
+            ("", 0x106e_08d9),
+            ("été", -2_101_193_575),
         ] {
             assert_eq!(murmur2(key.as_bytes()).cast_signed(), hash, "{key}");
         }

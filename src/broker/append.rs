@@ -19,7 +19,6 @@ use super::logs::log::LogState;
 use super::logs::name;
 use super::logs::partition::Partition;
 use super::logs::registry::Creating;
-use super::logs::settings::LogSettings;
 use super::logs::verbs::{Appended, CreateLog, LogBroker, LogDescription, LogError, LogRef};
 use super::record::Record;
 
@@ -46,12 +45,12 @@ impl From<SubmitError> for LogError {
 }
 
 impl Broker {
-    fn may(&self, who: &Principal, action: Action, log: &str) -> Result<(), LogError> {
+    pub(super) fn may(&self, who: &Principal, action: Action, log: &str) -> Result<(), LogError> {
         let verdict = self.acl.load().allows_log(who, action, &who.vhost, log);
         if verdict.allowed { Ok(()) } else { Err(LogError::NotAuthorized) }
     }
 
-    fn find(
+    pub(super) fn find(
         &self,
         who: &Principal,
         action: Action,
@@ -88,13 +87,16 @@ impl Broker {
         }
         let config: Vec<(&str, &str)> =
             spec.config.iter().map(|(key, value)| (&**key, &**value)).collect();
-        LogSettings::parse(config.iter().copied())?;
+        self.logs.defaults.with(config.iter().copied())?;
         let key = (vhost.to_owned(), spec.name.clone());
-        let mut creating = self.logs.creating.lock();
-        if creating.contains_key(&key) || self.logs.table.by_name(vhost, &spec.name).is_some() {
+        let mut underway = self.logs.underway.lock();
+        let is_taken = underway.creating.contains_key(&key)
+            || self.logs.lasting(&underway, vhost, &spec.name).is_some();
+        if is_taken {
             return Err(LogError::Exists);
         }
-        if self.logs.table.len() + creating.len() >= limits.logs_max {
+        let logs = self.logs.table.len() + underway.creating.len();
+        if logs.saturating_sub(underway.going()) >= limits.logs_max {
             return Err(LogError::TooMany);
         }
         if spec.validate_only {
@@ -114,8 +116,24 @@ impl Broker {
         };
         self.submit(waiter, &record)?;
         let begun = Creating { id, partitions };
-        creating.insert(key, begun);
+        underway.creating.insert(key, begun);
         Ok(begun)
+    }
+
+    /// A log that is there to stay, or about to be there: its id and how many partitions it has.
+    fn known_log(&self, vhost: &str, name: &str) -> Option<(LogId, u32)> {
+        if !self.logs.is_any_going() {
+            // Who is in time for a log that is deleted now goes with it.
+            if let Some(log) = self.logs.table.by_name(vhost, name) {
+                return Some((log.id, log.partition_count()));
+            }
+        }
+        let underway = self.logs.underway.lock();
+        if let Some(log) = self.logs.lasting(&underway, vhost, name) {
+            return Some((log.id, log.partition_count()));
+        }
+        let begun = underway.creating.get(&(vhost.to_owned(), name.to_owned()))?;
+        Some((begun.id, begun.partitions))
     }
 
     /// The log a route writes to, created on first use. Its creation need not be applied: what is submitted
@@ -128,15 +146,8 @@ impl Broker {
         now_ms: u64,
     ) -> Result<(LogId, u32), LogError> {
         loop {
-            if let Some(log) = self.logs.table.by_name(vhost, name) {
-                return Ok((log.id, u32::try_from(log.partitions.len()).unwrap_or(u32::MAX)));
-            }
-            let known = {
-                let creating = self.logs.creating.lock();
-                creating.get(&(vhost.to_owned(), name.to_owned())).copied()
-            };
-            if let Some(begun) = known {
-                return Ok((begun.id, begun.partitions));
+            if let Some(found) = self.known_log(vhost, name) {
+                return Ok(found);
             }
             let spec = CreateLog {
                 name: name.to_owned(),
@@ -209,25 +220,26 @@ impl Broker {
         if let Some(failure) = target.failure() {
             return Err(LogError::Storage(failure));
         }
-        let batch = log.check_batch(batch)?.bytes;
+        let batch = log.check_batch(batch, now_ms)?.bytes;
         let (sender, done) = oneshot::channel();
         let record = Record::Append { log: log.id, partition, time_ms: now_ms, batch: &batch };
         self.submit(Some(Waiter::Call(sender)), &record)?;
         Ok(AppendAck(done))
     }
 
-    /// The logs that `principal` may read or write.
+    /// The logs that `principal` may read, write or change.
     #[must_use]
     pub fn list_logs(&self, principal: &Principal) -> Vec<LogDescription> {
         let visible = |log: &Arc<LogState>| {
             self.may(principal, Action::Subscribe, &log.name).is_ok()
                 || self.may(principal, Action::Publish, &log.name).is_ok()
+                || self.may(principal, Action::Configure, &log.name).is_ok()
         };
         let logs = self.logs.table.in_vhost(&principal.vhost);
         logs.iter().filter(|log| visible(log)).map(|log| log.describe()).collect()
     }
 
-    /// One log, for whoever may read or write it.
+    /// One log, for whoever may read, write or change it.
     ///
     /// # Errors
     /// `NotAuthorized`, `UnknownLog`.
@@ -238,7 +250,8 @@ impl Broker {
     ) -> Result<LogDescription, LogError> {
         let found = self
             .find(principal, Action::Subscribe, log)
-            .or_else(|_| self.find(principal, Action::Publish, log))?;
+            .or_else(|_| self.find(principal, Action::Publish, log))
+            .or_else(|_| self.find(principal, Action::Configure, log))?;
         Ok(found.describe())
     }
 

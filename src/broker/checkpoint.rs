@@ -50,7 +50,10 @@ pub struct Frozen {
     declared: FrozenQueues,
     sets: AHashMap<SetId, Option<Arc<[SetMember]>>>,
     logs: Vec<Arc<LogState>>,
+    deleted_logs: AHashMap<LogId, u32>,
     partitions: Vec<(Arc<Partition>, PartitionRow)>,
+    /// Files that the partitions' rows do not name any more.
+    removed: Vec<(Arc<Partition>, Vec<String>)>,
     retained: Vec<(Arc<Slot>, Option<Value>)>,
     topology: FrozenTopology,
     groups: FrozenGroups,
@@ -94,7 +97,13 @@ impl Frozen {
                 }
             }
         }
-        let Delta { sessions, ended, declared, ended_declared, logs, sets, references, .. } = delta;
+        let Delta { sessions, ended, declared, ended_declared, .. } = delta;
+        let Delta { logs, deleted_logs, sets, references, .. } = delta;
+        let removed = partitions.iter().map(|(partition, _)| {
+            let names = partition.take_removed();
+            (Arc::clone(partition), names)
+        });
+        let removed = removed.filter(|(_, names)| !names.is_empty()).collect();
         let logs: Vec<_> = logs.iter().filter_map(|id| broker.logs.table.by_id(*id)).collect();
         Some(Self {
             position: applier.next(),
@@ -103,7 +112,9 @@ impl Frozen {
             declared: FrozenQueues::take(declared, ended_declared),
             sets,
             logs,
+            deleted_logs,
             partitions,
+            removed,
             retained: broker.retained.freeze(),
             topology: broker.exchanges.applied.lock().freeze(),
             groups: FrozenGroups::take(&mut broker.groups.applied.lock()),
@@ -197,6 +208,7 @@ impl Checkpointer {
         let declared = frozen.declared.put(&mut write, &mut bodies, &mut references)?;
         put_sets(&mut write, &frozen.sets);
         put_logs(&mut write, &frozen.logs, &frozen.partitions);
+        delete_logs(&mut write, &frozen.deleted_logs);
         put_retained(&mut write, &frozen.retained);
         put_topology(&mut write, frozen.topology);
         frozen.groups.put(&mut write);
@@ -213,6 +225,16 @@ impl Checkpointer {
             // Named by no checkpoint any more (rule 10); what cannot be removed now goes at the next start.
             if let Err(error) = self.broker.bodies.unlink(segment) {
                 tracing::warn!(%error, "a body segment without references could not be removed");
+            }
+        }
+        for (partition, names) in &frozen.removed {
+            if let Err(error) = partition.unlink(names) {
+                tracing::warn!(%error, "files that a log gave up could not be removed");
+            }
+        }
+        for log in frozen.deleted_logs.keys() {
+            if let Err(error) = self.broker.logs.store.remove(*log) {
+                tracing::warn!(%log, %error, "the files of a deleted log could not be removed");
             }
         }
         if let Err(error) = self.broker.journal.trim(frozen.position.batch) {
@@ -373,6 +395,16 @@ fn put_logs(
     for (partition, frozen) in partitions {
         let key = PartitionKey { shard: SHARD, log: partition.log(), partition: partition.index() };
         write.partitions.put(key, frozen.clone());
+    }
+}
+
+/// Of a log that no checkpoint ever had there is nothing to delete, which is no error.
+fn delete_logs(write: &mut CheckpointWrite, deleted: &AHashMap<LogId, u32>) {
+    for (log, partitions) in deleted {
+        write.logs.delete(LogKey { shard: SHARD, log: *log });
+        for partition in 0..*partitions {
+            write.partitions.delete(PartitionKey { shard: SHARD, log: *log, partition });
+        }
     }
 }
 

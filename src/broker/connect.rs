@@ -303,6 +303,7 @@ impl Broker {
             Job::Will(id, epoch) | Job::Expiry(id, epoch) => (id, epoch),
             Job::TidyQueue(id) => return self.tidy_queue(id, now_ms),
             Job::IdleQueue(id) => return self.look_for_use(id, now_ms),
+            Job::Retention => return self.retain_logs(now_ms),
             Job::Group(id) => return self.tick_group(id, now_ms),
             Job::ExpireOffsets => return self.expire_offsets(now_ms),
         };
@@ -318,7 +319,11 @@ impl Broker {
         match job {
             Job::Will(..) => self.publish_left_will(&session, now_ms),
             Job::Expiry(..) => self.end_durable(&session, epoch, now_ms, keys),
-            Job::TidyQueue(_) | Job::IdleQueue(_) | Job::Group(_) | Job::ExpireOffsets => {}
+            Job::TidyQueue(_)
+            | Job::IdleQueue(_)
+            | Job::Retention
+            | Job::Group(_)
+            | Job::ExpireOffsets => {}
         }
     }
 

@@ -22,6 +22,8 @@ pub struct Limits {
     pub partitions_max: u32,
     /// Partitions of a log that does not say.
     pub default_partitions: u32,
+    /// How often logs are looked through for what they keep no longer, ms.
+    pub retention_check_ms: u64,
     /// Memory for bodies of transient messages in declared queues, bytes; beyond it they go to the scratch folder.
     pub transient_bytes_max: usize,
     /// Groups and their offsets.

@@ -11,6 +11,8 @@
 //! - [`router`] topic filters to destinations; [`crossing`] messages seen from the tree; [`replies`] direct reply-to
 //! - [`router`] topic filters to destinations; [`exchanges`] exchanges, bindings, names of queues
 //! - [`sessions`], [`queues`], [`retained`], [`logs`], [`groups`], [`sets`] the state
+//! - [`publish`], [`routed`], [`connect`], [`wills`], [`subscribe`], [`replay`], [`settle`], [`append`],
+//!   [`log_changes`] the verbs
 //! - [`publish`], [`routed`], [`connect`], [`wills`], [`subscribe`], [`replay`], [`settle`], [`append`] the verbs
 //! - [`carry`] what a log holds, published again: routes out of logs
 //! - [`apply`], [`checkpoint`], [`restore`] records to state, state to disk, disk to state
@@ -32,6 +34,7 @@ pub mod exchanges;
 pub mod fanout;
 pub mod groups;
 pub mod limits;
+pub mod log_changes;
 pub mod logs;
 pub mod message;
 pub mod pending;
@@ -96,6 +99,8 @@ pub enum Job {
     IdleQueue(QueueId),
     /// Look for offsets that are kept too long.
     ExpireOffsets,
+    /// Give up what logs keep no longer.
+    Retention,
     /// Look what is due in a group.
     Group(GroupId),
 }

@@ -286,6 +286,7 @@ pub fn resume(broker: &Broker, applied: AppliedLimits, now_ms: u64) {
         }
     }
     broker.retire_sets();
+    broker.begin_retention(now_ms);
     frozen::resume(broker, now_ms);
     broker.revive_groups(now_ms);
     broker.schedule_expiry(now_ms);

@@ -105,6 +105,15 @@ fn check_ranges(config: &Config, faults: &mut Vec<Fault>) {
     );
     range("logs.logs_max", config.logs.logs_max as u64, 1, 1_000_000);
     range("logs.segment_bytes", config.logs.segment_bytes, MIB, 2 * GIB - 1);
+    range("logs.segment_ms", config.logs.segment_ms, 1, i64::MAX as u64);
+    range("logs.retention_check_ms", config.logs.retention_check_ms, 1_000, 86_400_000);
+    for (name, value) in [
+        ("logs.retention_ms", config.logs.retention_ms),
+        ("logs.retention_bytes", config.logs.retention_bytes),
+    ] {
+        // −1 is "without bound".
+        range(name, value.saturating_add(1).try_into().unwrap_or(u64::MAX), 0, i64::MAX as u64);
+    }
     range("journal.segment_bytes", config.journal.segment_bytes, MIB, 4 * GIB);
     range("journal.submit_bytes_max", config.journal.submit_bytes_max as u64, MIB, 16 * GIB);
     range("journal.batch_bytes_max", config.journal.batch_bytes_max as u64, 64 * KIB, GIB);

@@ -226,6 +226,14 @@ pub struct LogsSection {
     /// A partition's file is closed and the next begun at this size, bytes. Default 128 MiB.
     #[serde(deserialize_with = "byte_size::deserialize")]
     pub segment_bytes: u64,
+    /// A partition's file is also closed when a batch is so much younger than its first one, ms. Default 7 days.
+    pub segment_ms: u64,
+    /// How long a log that does not say keeps its records, by their timestamps, ms; −1 for ever. Default 7 days.
+    pub retention_ms: i64,
+    /// How many bytes a partition of a log that does not say keeps; −1 for all. Default −1.
+    pub retention_bytes: i64,
+    /// How often logs are looked through for what they keep no longer, ms. Default 5 minutes.
+    pub retention_check_ms: u64,
 }
 
 impl Default for LogsSection {
@@ -236,6 +244,10 @@ impl Default for LogsSection {
             logs_max: 10_000,
             partitions_max: 1024,
             segment_bytes: 128 << 20,
+            segment_ms: 604_800_000,
+            retention_ms: 604_800_000,
+            retention_bytes: -1,
+            retention_check_ms: 300_000,
         }
     }
 }

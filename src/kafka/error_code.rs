@@ -96,6 +96,7 @@ impl From<&LogError> for ErrorCode {
             LogError::Exists => Self::TopicAlreadyExists,
             LogError::InvalidPartitions => Self::InvalidPartitions,
             LogError::InvalidSetting(_) => Self::InvalidConfig,
+            LogError::OffsetOutOfRange => Self::OffsetOutOfRange,
             LogError::TooMany => Self::PolicyViolation,
             LogError::Batch(fault) => Self::from(*fault),
             LogError::Sequence(SequenceFault::OutOfOrder) => Self::OutOfOrderSequenceNumber,
@@ -152,6 +153,7 @@ impl From<&FetchError> for ErrorCode {
     fn from(error: &FetchError) -> Self {
         match error {
             FetchError::OutOfRange { .. } => Self::OffsetOutOfRange,
+            FetchError::Gone => Self::UnknownTopicOrPartition,
             FetchError::Storage(_) => Self::KafkaStorageError,
         }
     }

@@ -16,6 +16,7 @@ import time
 import uuid
 from base64 import urlsafe_b64encode
 
+from clients import run
 from harness import ROOT, Broker, wait_until
 from prepared import prepared
 from sharing import end
@@ -56,7 +57,7 @@ class ApacheKafka(Broker):
     """One node that is broker and controller. `settings` are lines of its server.properties, before ours."""
 
     SETTINGS = {
-        "process.roles": "broker,controller", "node.id": "1", "controller.listener.names": "CONTROLLER",
+        "process.roles": "broker,controller", "node.id": "0", "controller.listener.names": "CONTROLLER",
         "offsets.topic.replication.factor": "1", "offsets.topic.num.partitions": "4",
         "transaction.state.log.replication.factor": "1", "transaction.state.log.min.isr": "1",
         "transaction.state.log.num.partitions": "4", "share.coordinator.state.topic.replication.factor": "1",
@@ -84,7 +85,7 @@ class ApacheKafka(Broker):
             self.ports = {"kafka": fixed_port(), "controller": fixed_port()}
         client, controller = (f"127.0.0.1:{self.ports[name]}" for name in ("kafka", "controller"))
         own = {"listeners": f"PLAINTEXT://{client},CONTROLLER://{controller}",
-               "advertised.listeners": f"PLAINTEXT://{client}", "controller.quorum.voters": f"1@{controller}",
+               "advertised.listeners": f"PLAINTEXT://{client}", "controller.quorum.voters": f"0@{controller}",
                "log.dirs": str(self.data)}
         (self.folder / "server.properties").write_text(
             "".join(f"{name}={value}\n" for name, value in {**self.settings, **own}.items()))
@@ -150,12 +151,12 @@ class Java:
         self.process = None
 
     def run(self, name, *arguments, data="", check=True, timeout=100.0):
-        """Runs a class's main; a name without a dot is one of org.apache.kafka.tools. Returns what it printed."""
+        """Runs a class's main; one of org.apache.kafka.tools by its short name. Returns what it printed."""
         if self.process is None:
             self.process = subprocess.Popen(java_command("Driver", options=[*SHORT, "-Xmx256m"]),
                                             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
                                             text=True)
-        order = {"class": name if "." in name or name == "Pair" else self.TOOLS + name,
+        order = {"class": name if name.startswith("kafka.") or name == "Pair" else self.TOOLS + name,
                  "args": [str(argument) for argument in arguments], "input": data}
         # A tool that hangs is ended with its machine; the next one gets another.
         alarm = threading.Timer(timeout, self.process.kill)
@@ -174,6 +175,10 @@ class Java:
             raise AssertionError(f"{name} {arguments} -> {answer['code']}\n{answer['output']}{answer['errors']}")
         self.errors, self.code = answer["errors"], answer["code"]
         return answer["output"]
+
+    def alone(self, name, *arguments):
+        """Runs a program of org.apache.kafka.tools in a virtual machine of its own; returns what it printed."""
+        return run(java_command(self.TOOLS + name, *map(str, arguments)), timeout=100).stdout
 
     def close(self):
         if self.process is not None:

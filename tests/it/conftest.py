@@ -1,7 +1,7 @@
 """Fixtures: a broker per test, or one shared by a module's tests that need nothing of their own.
 
 `pytest --against mosquitto` runs the plain MQTT tests against Debian's mosquitto, `--against rabbitmq` the plain
-AMQP tests against Debian's RabbitMQ: not to judge them, but to show that what the tests expect is what another
+AMQP tests against Debian's RabbitMQ, `--against kafka` the plain Kafka tests against Apache Kafka: not to judge them, but to show that what the tests expect is what another
 broker does too.
 """
 
@@ -18,7 +18,7 @@ _numbers = itertools.count(1)
 
 
 def pytest_addoption(parser):
-    parser.addoption("--against", choices=["rialto", "mosquitto", "rabbitmq"], default="rialto",
+    parser.addoption("--against", choices=["rialto", "mosquitto", "rabbitmq", "kafka"], default="rialto",
                      help="broker to run against")
     parser.addoption("--long", action="store_true", help="the long versions of crash and hostile tests")
 
@@ -26,6 +26,7 @@ def pytest_addoption(parser):
 def pytest_configure(config):
     config.addinivalue_line("markers", "rialto: behaviour that is the broker's own, not for --against")
     config.addinivalue_line("markers", "amqp: plain AMQP 0-9-1, what --against rabbitmq runs")
+    config.addinivalue_line("markers", "kafka: plain Kafka, what --against kafka runs")
 
 
 def pytest_collection_modifyitems(config, items):
@@ -34,7 +35,8 @@ def pytest_collection_modifyitems(config, items):
         return
     skip = pytest.mark.skip(reason=f"not for {against}")
     for item in items:
-        foreign = ("amqp" in item.keywords) != (against == "rabbitmq")
+        world = next((word for word in ("amqp", "kafka") if word in item.keywords), "mqtt")
+        foreign = world != {"rabbitmq": "amqp", "kafka": "kafka"}.get(against, "mqtt")
         if foreign or "rialto" in item.keywords or not {"broker", "shared"} & set(item.fixturenames):
             item.add_marker(skip)
 
@@ -47,6 +49,9 @@ def _broker_class(config):
     if against == "rabbitmq":
         from rabbit import Rabbit
         return Rabbit
+    if against == "kafka":
+        from apache_kafka import ApacheKafka
+        return ApacheKafka
     return Broker
 
 
@@ -74,8 +79,9 @@ def broker(make_broker):
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory, request):
     """A broker shared by the tests of one module; they keep apart by topic and client id."""
-    if request.config.getoption("--against") == "rabbitmq":
-        yield request.getfixturevalue("rabbit")
+    against = request.config.getoption("--against")
+    if against in ("rabbitmq", "kafka"):
+        yield request.getfixturevalue({"rabbitmq": "rabbit"}.get(against, against))
         return
     broker = _broker_class(request.config)(tmp_path_factory.mktemp("shared")).start()
     yield broker

@@ -3,42 +3,11 @@ rounds. Each row is one figure of both brokers, their ratio round by round, and 
 """
 
 import json
-import statistics
 import subprocess
-from dataclasses import dataclass
 
+from figures import Figure, head, tell, wanted
 from harness import Broker
 from rabbit import Rabbit
-
-
-@dataclass
-class Figure:
-    """One number of a run's JSON line and what it may be: a share of RabbitMQ's, or so many of its own unit; with
-    neither it is only told."""
-
-    name: str
-    key: str
-    unit: str
-    share: float | None = None
-    most: float | None = None
-    # Rates are better when they are high: then `share` is how many times RabbitMQ's.
-    high: bool = False
-
-    def holds(self, theirs, ours, median):
-        if self.most is not None:
-            return statistics.median(ours) <= self.most
-        if self.share is None:
-            return True
-        return median >= self.share if self.high else median <= self.share
-
-    def bound(self):
-        if self.most is not None:
-            return f"≤ {self.most:g} {self.unit}"
-        if self.share is None:
-            return "–"
-        if self.high:
-            return f"≥ {self.share:g}×"
-        return "≤ 1×" if self.share == 1 else f"≤ 1/{1 / self.share:g}"
 
 
 def cost(name, part):
@@ -93,23 +62,9 @@ def load(aload, arguments, seconds, broker):
     return row
 
 
-def tell(figure, theirs, ours):
-    """Prints one row; whether its bound holds."""
-    ratios = [mine / max(other, 1e-9) for other, mine in zip(theirs, ours, strict=True)]
-    median = statistics.median(ratios)
-    holds = figure.holds(theirs, ours, median)
-    print(f"{figure.name:26} {figure.bound():>10} {median:8.3f}× {min(ratios):7.3f}× {max(ratios):7.3f}×   "
-          f"{statistics.median(theirs):11.2f} {figure.unit:2} {statistics.median(ours):11.2f} {figure.unit:2}"
-          f"{'' if holds else '   MISSED'}", flush=True)
-    return holds
-
-
 def measure(options, folder):
     """Runs everything; returns how many bounds were missed."""
-    head = (f"{'figure':26} {'bound':>10} {'median':>9} {'lowest':>8} {'highest':>8}   {'rabbitmq':>14} "
-            f"{'rialto':>14}")
-    print(head)
-    print("-" * len(head))
+    head("rabbitmq")
     theirs, ours = Rabbit(folder / "rabbitmq"), Broker(folder / "rialto-amqp")
     missed = 0
     try:
@@ -136,7 +91,3 @@ def measure(options, folder):
         if ours.alive:
             ours.stop()
         ours.close()
-
-
-def wanted(options, figures):
-    return not options.only or any(options.only in figure.name for figure in figures)

@@ -39,6 +39,10 @@ class Shared:
         self.folder.mkdir(parents=True, exist_ok=True)
         self.ports, self.pid = {}, None
 
+    @property
+    def kafka(self):
+        return self.ports["kafka"]
+
     def _change(self, change):
         with (self.folder / "shared.json").open("a+") as file:
             fcntl.flock(file, fcntl.LOCK_EX)

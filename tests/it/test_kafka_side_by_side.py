@@ -36,12 +36,23 @@ def listed(name):
     return found
 
 
+def apart(theirs, ours, path=""):
+    """Where two notes differ: [(path, theirs, ours)]."""
+    if isinstance(theirs, dict) and isinstance(ours, dict):
+        return [found for key in dict.fromkeys([*theirs, *ours])
+                for found in apart(theirs.get(key), ours.get(key), f"{path}.{key}")]
+    if isinstance(theirs, list) and isinstance(ours, list) and len(theirs) == len(ours):
+        return [found for number, pair in enumerate(zip(theirs, ours)) for found in apart(*pair, f"{path}[{number}]")]
+    return [] if theirs == ours else [(path.lstrip("."), theirs, ours)]
+
+
 def compare(name, theirs, ours):
     """What is wrong between two brokers' notes of a scenario, as lines."""
     faults, expected = [], listed(name)
     for label in dict.fromkeys([*theirs, *ours]):
-        told = (f"{label}\n      kafka:  {json.dumps(theirs.get(label))}"
-                f"\n      rialto: {json.dumps(ours.get(label))}")
+        told = label + "".join(f"\n      {path or 'all'}\n          kafka:  {json.dumps(one)}"
+                               f"\n          rialto: {json.dumps(other)}"
+                               for path, one, other in apart(theirs.get(label), ours.get(label)))
         entry = expected.pop(label, None)
         if (theirs.get(label) == ours.get(label)) != (entry is None):
             faults.append(f"{'differs' if entry is None else 'no longer differs, but is listed'}: {told}")

@@ -1,5 +1,6 @@
 //! Logs and their batches. Part of `broker::apply`.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use crate::model::ids::LogId;
@@ -45,7 +46,7 @@ impl Applier {
             Err(error) => Outcome::Refused(error),
         };
         let key = ((*vhost).to_owned(), (*name).to_owned());
-        self.broker.logs.creating.lock().remove(&key);
+        self.broker.logs.underway.lock().creating.remove(&key);
         outcome
     }
 
@@ -61,9 +62,20 @@ impl Applier {
             return Err(LogError::Exists);
         }
         let settings = self.broker.logs.defaults.with(config.iter().copied())?;
-        let partitions = (0..partitions)
+        let partitions = self.make_partitions((id, name), 0..partitions, &settings);
+        Ok((settings, partitions))
+    }
+
+    fn make_partitions(
+        &self,
+        log: (LogId, &str),
+        indexes: Range<u32>,
+        settings: &LogSettings,
+    ) -> Vec<Arc<Partition>> {
+        let (id, name) = log;
+        indexes
             .map(|index| {
-                let files = self.broker.logs.store.create((id, name), index, &settings);
+                let files = self.broker.logs.store.create(log, index, settings);
                 // What is journaled came to pass, here as in a replay on a disk that is well again (rule 4).
                 Arc::new(match files {
                     Ok(files) => Partition::new(id, index, settings.append_time, files),
@@ -74,8 +86,7 @@ impl Applier {
                     }
                 })
             })
-            .collect();
-        Ok((settings, partitions))
+            .collect()
     }
 
     pub(super) fn append(
@@ -118,11 +129,81 @@ impl Applier {
                 self.broker.logs.raise_next_producer(*next);
                 Outcome::Done
             }
-            LogChange::Delete { .. }
-            | LogChange::Grow { .. }
-            | LogChange::Configure { .. }
-            | LogChange::AdvanceStart { .. } => Outcome::Stale,
+            LogChange::Delete { id } => self.delete_log(*id),
+            LogChange::Grow { id, partitions } => self.grow_log(*id, *partitions),
+            LogChange::Configure { id, config } => self.configure_log(*id, config),
+            LogChange::AdvanceStart { id, starts } => self.advance_starts(*id, starts),
         }
+    }
+
+    /// The log is out of sight at once; its files go with the next checkpoint, which does not name them (rule 10).
+    fn delete_log(&mut self, id: LogId) -> Outcome {
+        let removed = self.broker.logs.table.remove(id);
+        let logs = &self.broker.logs;
+        logs.end_deletion(&mut logs.underway.lock(), id);
+        let Some(log) = removed else { return Outcome::Refused(LogError::UnknownLog) };
+        for partition in &log.partitions {
+            partition.retire();
+        }
+        self.delta.deleted_logs.insert(id, log.partition_count());
+        self.broker.groups.applied.lock().forget_log(id);
+        Outcome::Done
+    }
+
+    fn grow_log(&mut self, id: LogId, partitions: u32) -> Outcome {
+        let Some(log) = self.broker.logs.table.by_id(id) else {
+            return Outcome::Refused(LogError::UnknownLog);
+        };
+        let before = log.partition_count();
+        if partitions <= before {
+            return Outcome::Refused(LogError::InvalidPartitions);
+        }
+        let new = self.make_partitions((id, &log.name), before..partitions, &log.settings);
+        let all = log.partitions.iter().cloned().chain(new).collect();
+        let grown = log.changed(log.config.clone(), log.settings.clone(), all);
+        self.broker.logs.table.replace(&Arc::new(grown));
+        self.delta.logs.push(id);
+        self.delta.partitions.extend((before..partitions).map(|index| (id, index)));
+        Outcome::Done
+    }
+
+    fn configure_log(&mut self, id: LogId, config: &[(&str, &str)]) -> Outcome {
+        let outcome = match self.broker.logs.table.by_id(id) {
+            Some(log) => self.change_settings(&log, config),
+            None => Outcome::Refused(LogError::UnknownLog),
+        };
+        // Not before: until then whoever changes them further looks here.
+        self.broker.logs.underway.lock().configured(id);
+        outcome
+    }
+
+    fn change_settings(&mut self, log: &LogState, config: &[(&str, &str)]) -> Outcome {
+        let settings = match self.broker.logs.defaults.with(config.iter().copied()) {
+            Ok(settings) => settings,
+            Err(fault) => return Outcome::Refused(fault.into()),
+        };
+        for partition in &log.partitions {
+            // What routes gathered came before, under the settings of then.
+            self.gather.settle(partition, self.time_ms, &mut self.touched);
+            partition.configure(&settings);
+        }
+        let changed = log.changed(owned(config), settings, log.partitions.clone());
+        self.broker.logs.table.replace(&Arc::new(changed));
+        self.delta.logs.push(log.id);
+        Outcome::Done
+    }
+
+    fn advance_starts(&mut self, id: LogId, starts: &[(u32, i64)]) -> Outcome {
+        let Some(log) = self.broker.logs.table.by_id(id) else {
+            return Outcome::Refused(LogError::UnknownLog);
+        };
+        for (index, offset) in starts {
+            let Some(partition) = log.partition(*index) else { continue };
+            self.gather.settle(partition, self.time_ms, &mut self.touched);
+            partition.advance_start(*offset);
+            self.delta.partitions.insert((id, *index));
+        }
+        Outcome::Done
     }
 }
 

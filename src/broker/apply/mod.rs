@@ -69,10 +69,12 @@ pub struct Delta {
     pub ended_declared: Vec<(QueueId, Vec<u64>)>,
     /// Sessions that ended, with the pages a checkpoint wrote of them.
     pub ended: Vec<(QueueId, Vec<u64>)>,
-    /// Partitions that got batches.
+    /// Partitions that got batches or gave some up.
     pub partitions: AHashSet<(LogId, u32)>,
-    /// Logs that were created.
+    /// Logs that were created or changed.
     pub logs: Vec<LogId>,
+    /// Logs that were deleted, with how many partitions they had.
+    pub deleted_logs: AHashMap<LogId, u32>,
     /// Sets defined (`Some`) and retired (`None`).
     pub sets: AHashMap<SetId, Option<Arc<[SetMember]>>>,
     /// References to body segments that came (+) or went (-).
@@ -162,6 +164,7 @@ impl Applier {
         self.delta.ended_declared.extend(newer.ended_declared);
         self.delta.partitions.extend(newer.partitions);
         self.delta.logs.extend(newer.logs);
+        self.delta.deleted_logs.extend(newer.deleted_logs);
         self.delta.sets.extend(newer.sets);
         for (segment, change) in newer.references {
             *self.delta.references.entry(segment).or_default() += change;

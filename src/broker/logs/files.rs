@@ -7,6 +7,9 @@ use std::io;
 use bytes::Bytes;
 use parking_lot::RwLock;
 
+use crate::broker::logs::settings::LogSettings;
+use crate::store::partition::SegmentInfo;
+
 /// Whole batches by offset. One thread appends; any thread reads what was appended, at once.
 pub trait SegmentFiles: Send + Sync {
     /// Writes a batch, whose bytes come in two parts, behind the last one. Not synced: that is the checkpoint's.
@@ -28,14 +31,37 @@ pub trait SegmentFiles: Send + Sync {
     /// Those of the disk.
     fn read(&self, offset: i64, bytes_max: usize, up_to: i64) -> io::Result<Bytes>;
 
-    /// The base offset of the first batch whose highest timestamp is at least `timestamp`.
+    /// The base offset of the first batch that reaches to `from` or beyond, and whose highest timestamp is at least
+    /// `timestamp`.
     ///
     /// # Errors
     /// Those of the disk.
-    fn first_at_or_after(&self, timestamp: i64) -> io::Result<Option<i64>>;
+    fn first_at_or_after(&self, timestamp: i64, from: i64) -> io::Result<Option<i64>>;
 
-    /// Every segment: its base offset and its length in bytes.
-    fn lengths(&self) -> Vec<(i64, u64)>;
+    /// The highest timestamp of the batches that begin at `from` or beyond.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    fn highest_timestamp(&self, from: i64) -> io::Result<Option<i64>>;
+
+    /// Every segment, in order.
+    fn segments(&self) -> Vec<SegmentInfo>;
+
+    /// Gives up the segments whose every record lies before `offset`. What they take on disk is given back by
+    /// [`Self::unlink`].
+    fn remove_before(&self, offset: i64);
+
+    /// What was given up since the last call, to be unlinked once a checkpoint taken now is current.
+    fn take_removed(&self) -> Vec<String>;
+
+    /// Removes the files that [`Self::take_removed`] named.
+    ///
+    /// # Errors
+    /// Those of the disk; what is left goes at the next start.
+    fn unlink(&self, names: &[String]) -> io::Result<()>;
+
+    /// Puts other limits in force for what is appended from now on.
+    fn configure(&self, settings: &LogSettings);
 
     /// Makes durable what was appended before the call. Runs beside appends.
     ///
@@ -85,17 +111,42 @@ impl SegmentFiles for MemorySegments {
         Ok(bytes.into())
     }
 
-    fn first_at_or_after(&self, timestamp: i64) -> io::Result<Option<i64>> {
+    fn first_at_or_after(&self, timestamp: i64, from: i64) -> io::Result<Option<i64>> {
         let kept = self.kept.read();
-        let found = kept.iter().find(|batch| batch.max_timestamp >= timestamp);
-        Ok(found.map(|batch| batch.base_offset))
+        let fits = |batch: &&Kept| batch.max_timestamp >= timestamp && batch.last_offset >= from;
+        Ok(kept.iter().find(fits).map(|batch| batch.base_offset))
     }
 
-    fn lengths(&self) -> Vec<(i64, u64)> {
+    fn highest_timestamp(&self, from: i64) -> io::Result<Option<i64>> {
         let kept = self.kept.read();
-        let total = kept.iter().map(|batch| batch.batch.len() as u64).sum();
-        kept.first().map(|first| (first.base_offset, total)).into_iter().collect()
+        let left = kept.iter().filter(|batch| batch.base_offset >= from);
+        Ok(left.map(|batch| batch.max_timestamp).max())
     }
+
+    fn segments(&self) -> Vec<SegmentInfo> {
+        let kept = self.kept.read();
+        let (Some(first), Some(last)) = (kept.first(), kept.last()) else { return Vec::new() };
+        vec![SegmentInfo {
+            base_offset: first.base_offset,
+            next_offset: last.last_offset.saturating_add(1),
+            bytes: kept.iter().map(|batch| batch.batch.len() as u64).sum(),
+            max_timestamp: kept.iter().map(|batch| batch.max_timestamp).max().unwrap_or(-1),
+        }]
+    }
+
+    fn remove_before(&self, offset: i64) {
+        self.kept.write().retain(|batch| batch.last_offset >= offset);
+    }
+
+    fn take_removed(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn unlink(&self, _: &[String]) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn configure(&self, _: &LogSettings) {}
 
     fn sync(&self) -> io::Result<()> {
         Ok(())

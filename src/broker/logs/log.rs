@@ -37,15 +37,43 @@ impl LogState {
     /// Checks a producer's batch before it is journaled.
     ///
     /// # Errors
-    /// If it is not exactly one valid batch within this log's limit.
-    pub fn check_batch<'a>(&self, batch: &'a [u8]) -> Result<Checked<'a>, BatchFault> {
-        check::check(batch, self.settings.batch_bytes_max, &Checks::default())
+    /// If it is not exactly one valid batch within this log's limits of size and time.
+    pub fn check_batch<'a>(&self, batch: &'a [u8], now_ms: u64) -> Result<Checked<'a>, BatchFault> {
+        let (oldest_ms, newest_ms) = self.settings.times(now_ms);
+        let checks = Checks { oldest_ms, newest_ms, ..Checks::default() };
+        check::check(batch, self.settings.batch_bytes_max, &checks)
     }
 
     /// Partition `index`, if there is one.
     #[must_use]
     pub fn partition(&self, index: u32) -> Option<&Arc<Partition>> {
         self.partitions.get(usize::try_from(index).ok()?)
+    }
+
+    /// How many partitions it has.
+    #[must_use]
+    pub fn partition_count(&self) -> u32 {
+        u32::try_from(self.partitions.len()).unwrap_or(u32::MAX)
+    }
+
+    /// The same log with other settings and further partitions.
+    #[must_use]
+    pub fn changed(
+        &self,
+        config: Vec<(String, String)>,
+        settings: LogSettings,
+        partitions: Vec<Arc<Partition>>,
+    ) -> Self {
+        Self {
+            id: self.id,
+            vhost: self.vhost.clone(),
+            name: self.name.clone(),
+            uuid: self.uuid,
+            created_ms: self.created_ms,
+            config,
+            settings,
+            partitions,
+        }
     }
 
     /// What protocols tell of it.
@@ -88,6 +116,17 @@ impl LogTable {
         drop(inner);
         self.changes.send_replace(());
         true
+    }
+
+    /// Puts `log` in the place of the one with its id, whose name it has.
+    pub fn replace(&self, log: &Arc<LogState>) {
+        let mut inner = self.inner.write();
+        let names = inner.by_name.entry(log.vhost.clone()).or_default();
+        names.insert(log.name.clone(), Arc::clone(log));
+        inner.by_uuid.insert(log.uuid, Arc::clone(log));
+        inner.by_id.insert(log.id, Arc::clone(log));
+        drop(inner);
+        self.changes.send_replace(());
     }
 
     /// Takes the log with `id` out.

@@ -12,10 +12,12 @@
 //! - [`gather`] the routes' messages of one sync, one batch a partition
 //! - [`log`] a log and the table of all logs
 //! - [`registry`] the logs of a broker: the applied table, names being created, files
-//! - [`verbs`] what protocols ask of logs, and the errors they get
+//! - [`retention`] how long records stay
+//! - [`verbs`] what protocols ask of logs, and the errors they get; [`admin`] what administrators ask
 //!
 //! Only the applier changes state here, in the journal's order; any thread reads. Nothing here asks a clock.
 
+pub mod admin;
 pub mod batch;
 pub mod carried;
 pub mod files;
@@ -28,6 +30,7 @@ pub mod producer_ids;
 pub mod producers;
 pub mod registry;
 pub mod released;
+pub mod retention;
 pub mod settings;
 pub mod stored;
 pub mod verbs;

@@ -8,6 +8,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -16,15 +17,19 @@ use thiserror::Error;
 use crate::broker::logs::batch::header::{self, BatchHeader};
 use crate::broker::logs::files::{MemorySegments, SegmentFiles};
 use crate::broker::logs::producers::{Producers, SequenceFault, Verdict};
+use crate::broker::logs::settings::LogSettings;
 use crate::broker::logs::waiters::{Waiter, Waiters};
 use crate::model::ids::LogId;
+use crate::store::partition::SegmentInfo;
 use crate::store::tables::partitions::PartitionRow;
 
 /// Batches by offset, from the log's start to its end.
 pub struct Partition {
     log: LogId,
     index: u32,
-    append_time: bool,
+    append_time: AtomicBool,
+    /// Its log was deleted.
+    gone: AtomicBool,
     pub(super) files: Box<dyn SegmentFiles>,
     state: Mutex<State>,
     waiters: Waiters,
@@ -100,6 +105,9 @@ pub enum FetchError {
         /// The end.
         high_watermark: i64,
     },
+    /// The log was deleted meanwhile.
+    #[error("the log was deleted")]
+    Gone,
     /// The disk failed.
     #[error("reading the log failed: {0}")]
     Storage(#[from] io::Error),
@@ -131,8 +139,15 @@ impl Partition {
     /// An empty partition; `append_time` if the log stamps records.
     #[must_use]
     pub fn new(log: LogId, index: u32, append_time: bool, files: Box<dyn SegmentFiles>) -> Self {
-        let (state, waiters) = (Mutex::default(), Waiters::default());
-        Self { log, index, append_time, files, state, waiters }
+        Self {
+            log,
+            index,
+            append_time: AtomicBool::new(append_time),
+            gone: AtomicBool::new(false),
+            files,
+            state: Mutex::default(),
+            waiters: Waiters::default(),
+        }
     }
 
     /// An empty partition whose files could not be made: as one whose files failed.
@@ -231,19 +246,20 @@ impl Partition {
         let Some(header) = whole.filter(|header| header.last_offset_delta >= 0) else {
             return AppendOutcome::Malformed;
         };
+        let is_stamped = self.append_time.load(Ordering::Acquire);
         let (base_offset, log_start, leader_epoch) = {
             let state = self.state.lock();
             let log_start = state.log_start;
             match state.producers.judge(&header, now_ms) {
                 Ok(Verdict::Append) => (state.next_offset, log_start, state.leader_epoch),
                 Ok(Verdict::Duplicate { base_offset, timestamp }) => {
-                    let append_time_ms = self.append_time.then_some(timestamp);
+                    let append_time_ms = is_stamped.then_some(timestamp);
                     return AppendOutcome::Duplicate { base_offset, log_start, append_time_ms };
                 }
                 Err(fault) => return AppendOutcome::Refused(fault),
             }
         };
-        let append_time_ms = self.append_time.then(|| i64::try_from(now_ms).unwrap_or(i64::MAX));
+        let append_time_ms = is_stamped.then(|| i64::try_from(now_ms).unwrap_or(i64::MAX));
         let timestamp = append_time_ms.unwrap_or(header.max_timestamp);
         // Everything that the broker sets lies in the header; the records stay where they are.
         let Some((head, records)) = batch.split_first_chunk::<{ header::HEADER_BYTES }>() else {
@@ -286,11 +302,53 @@ impl Partition {
         state.next_offset = last_offset.saturating_add(1);
     }
 
-    /// Moves the start up to `offset`, at most to the end, for the applier alone. Returns the new start.
+    /// Moves the start up to `offset`, at most to the end, for the applier alone. Returns the new start. Files that
+    /// nothing is in any more go with a checkpoint, see [`Self::take_removed`].
     pub fn advance_start(&self, offset: i64) -> i64 {
-        let mut state = self.state.lock();
-        state.log_start = offset.clamp(state.log_start, state.next_offset);
-        state.log_start
+        let log_start = {
+            let mut state = self.state.lock();
+            state.log_start = offset.clamp(state.log_start, state.next_offset);
+            let log_start = state.log_start;
+            if let Some(tail) = &mut state.tail {
+                tail.batches.retain(|(last_offset, _)| *last_offset >= log_start);
+            }
+            log_start
+        };
+        // Readers see the start before the files go.
+        self.files.remove_before(log_start);
+        log_start
+    }
+
+    /// Puts other settings in force, for the applier alone.
+    pub fn configure(&self, settings: &LogSettings) {
+        self.append_time.store(settings.append_time, Ordering::Release);
+        self.files.configure(settings);
+    }
+
+    /// The log was deleted: whoever reads or waits is told.
+    pub fn retire(&self) {
+        self.gone.store(true, Ordering::Release);
+        self.waiters.wake();
+    }
+
+    /// The segments there are, in order.
+    #[must_use]
+    pub fn segments(&self) -> Vec<SegmentInfo> {
+        self.files.segments()
+    }
+
+    /// Files that hold nothing any more since the last call; for the applier alone, when it freezes.
+    #[must_use]
+    pub fn take_removed(&self) -> Vec<String> {
+        self.files.take_removed()
+    }
+
+    /// Removes what [`Self::take_removed`] named, once a checkpoint without them is current (design §2, rule 10).
+    ///
+    /// # Errors
+    /// Those of the disk; what is left goes at the next start.
+    pub fn unlink(&self, names: &[String]) -> io::Result<()> {
+        self.files.unlink(names)
     }
 
     /// Whole batches from the one that holds `offset`, at most `bytes_max` bytes but always one if there is
@@ -299,6 +357,9 @@ impl Partition {
     /// # Errors
     /// If there is no such offset, or the disk fails.
     pub fn read(&self, offset: i64, bytes_max: usize) -> Result<FetchSlice, FetchError> {
+        if self.gone.load(Ordering::Acquire) {
+            return Err(FetchError::Gone);
+        }
         let (mut slice, from_files_to) = {
             let state = self.state.lock();
             let (log_start, high_watermark) = (state.log_start, state.next_offset);
@@ -319,9 +380,23 @@ impl Partition {
             (FetchSlice { records, high_watermark, log_start, leader_epoch }, from_files_to)
         };
         if offset < from_files_to {
-            slice.records = self.files.read(offset, bytes_max, from_files_to)?;
+            let read = self.files.read(offset, bytes_max, from_files_to);
+            slice.records = read.or_else(|error| self.excuse(offset, error))?;
         }
         Ok(slice)
+    }
+
+    /// A file that could not be read may have gone with what was asked for.
+    fn excuse(&self, offset: i64, error: io::Error) -> Result<Bytes, FetchError> {
+        if self.gone.load(Ordering::Acquire) {
+            return Err(FetchError::Gone);
+        }
+        let state = self.state.lock();
+        if offset < state.log_start {
+            let (log_start, high_watermark) = (state.log_start, state.next_offset);
+            return Err(FetchError::OutOfRange { log_start, high_watermark });
+        }
+        Err(FetchError::Storage(error))
     }
 
     /// What a checkpoint keeps, or `None` if the files failed and the checkpoint must do without. Called on a
@@ -340,7 +415,7 @@ impl Partition {
         producers.extend_from_slice(&offset.to_le_bytes());
         state.producers.encode(&mut producers);
         Some(PartitionRow {
-            segments: self.files.lengths(),
+            segments: self.files.segments().iter().map(|s| (s.base_offset, s.bytes)).collect(),
             next_offset: state.next_offset,
             log_start: state.log_start,
             leader_epoch: state.leader_epoch,
@@ -374,7 +449,8 @@ impl Partition {
     }
 
     pub(super) fn register(&self, waiter: &Arc<Waiter>, seen_end: i64) -> bool {
-        self.waiters.register(waiter, || self.end() != seen_end)
+        let moved = || self.end() != seen_end || self.gone.load(Ordering::Acquire);
+        self.waiters.register(waiter, moved)
     }
 
     pub(super) fn unregister(&self, waiter: &Arc<Waiter>) {

@@ -1,15 +1,15 @@
-//! The logs of a broker as its verbs see them: the applied table, names being created, files. Part of
+//! The logs of a broker as its verbs see them: the applied table, what is under way, files. Part of
 //! `broker/logs`.
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
-use ahash::AHashMap;
+use ahash::{AHashMap, AHashSet};
 use parking_lot::Mutex;
 
 use crate::broker::logs::files::SegmentFiles;
-use crate::broker::logs::log::LogTable;
+use crate::broker::logs::log::{LogState, LogTable};
 use crate::broker::logs::producer_ids::ProducerIds;
 use crate::broker::logs::settings::LogSettings;
 use crate::model::ids::LogId;
@@ -26,6 +26,12 @@ pub trait PartitionStore: Send + Sync {
         partition: u32,
         settings: &LogSettings,
     ) -> io::Result<Box<dyn SegmentFiles>>;
+
+    /// Removes the files of all partitions of a log that no checkpoint names any more.
+    ///
+    /// # Errors
+    /// What the disk said; what is left goes at the next start.
+    fn remove(&self, log: LogId) -> io::Result<()>;
 }
 
 /// Messages that go to one partition before a route without a key moves on.
@@ -42,6 +48,35 @@ pub struct Creating {
     pub partitions: u32,
 }
 
+/// What is submitted about logs and not yet applied: verbs decide over it, under one lock, so that the order of
+/// the records is the order of the decisions.
+#[derive(Debug, Default)]
+pub struct Underway {
+    /// Logs being created, by vhost and name.
+    pub creating: AHashMap<(String, String), Creating>,
+    deleting: AHashSet<LogId>,
+    /// Settings that are about to be in force, and how many records say so.
+    pub configuring: AHashMap<LogId, (u32, Vec<(String, String)>)>,
+}
+
+impl Underway {
+    /// How many logs are being deleted.
+    #[must_use]
+    pub fn going(&self) -> usize {
+        self.deleting.len()
+    }
+
+    /// One record less is to be applied about the settings of `log`.
+    pub fn configured(&mut self, log: LogId) {
+        if let Some((records, _)) = self.configuring.get_mut(&log) {
+            *records = records.saturating_sub(1);
+            if *records == 0 {
+                self.configuring.remove(&log);
+            }
+        }
+    }
+}
+
 /// All logs.
 pub struct Logs {
     /// What is applied.
@@ -51,10 +86,12 @@ pub struct Logs {
     /// Settings of a log that does not say: file sizes and limits of the configuration, nothing that applied
     /// state depends on.
     pub defaults: LogSettings,
-    /// By vhost and name; held while a creation is decided and submitted.
-    pub creating: Mutex<AHashMap<(String, String), Creating>>,
     /// Numbers for idempotent producers.
     pub producer_ids: ProducerIds,
+    /// Held while a change of logs is decided and submitted.
+    pub underway: Mutex<Underway>,
+    /// How many logs are being deleted.
+    going: AtomicUsize,
     next_id: AtomicU32,
     next_producer: AtomicI64,
     turns: AtomicU64,
@@ -69,13 +106,40 @@ impl Logs {
             table: LogTable::default(),
             store,
             defaults,
-            creating: Mutex::default(),
             producer_ids: ProducerIds::default(),
+            underway: Mutex::default(),
+            going: AtomicUsize::new(0),
             next_id: AtomicU32::new(1),
             next_producer: AtomicI64::new(0),
             turns: AtomicU64::new(0),
             complained_ms: AtomicU64::new(0),
         }
+    }
+
+    /// Notes that a log is being deleted, so that its name is free; false if it is being deleted already.
+    pub fn begin_deletion(&self, underway: &mut Underway, log: LogId) -> bool {
+        let is_new = underway.deleting.insert(log);
+        self.going.store(underway.deleting.len(), Ordering::Release);
+        is_new
+    }
+
+    /// It is deleted, or will not be.
+    pub fn end_deletion(&self, underway: &mut Underway, log: LogId) {
+        underway.deleting.remove(&log);
+        self.going.store(underway.deleting.len(), Ordering::Release);
+    }
+
+    /// Whether some log is being deleted.
+    #[must_use]
+    pub fn is_any_going(&self) -> bool {
+        self.going.load(Ordering::Acquire) > 0
+    }
+
+    /// The log called `name` in `vhost`, unless it is about to go.
+    #[must_use]
+    pub fn lasting(&self, underway: &Underway, vhost: &str, name: &str) -> Option<Arc<LogState>> {
+        let found = self.table.by_name(vhost, name);
+        found.filter(|log| !underway.deleting.contains(&log.id))
     }
 
     /// The next log id; also what a checkpoint keeps.

@@ -340,3 +340,244 @@ fn length_and_bytes(out: &mut Vec<u8>, bytes: &[u8]) -> Option<()> {
     out.extend_from_slice(bytes);
     Some(())
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    use super::{Circle, MARK, MARKS_MAX, Released, Whence, is_polite, marks, release};
+    use crate::broker::logs::batch::build::{BatchBuilder, NewRecord};
+    use crate::broker::logs::batch::records::records;
+    use crate::broker::logs::carried;
+    use crate::model::message::Publication;
+    use crate::model::property::{Property, properties, tests::block};
+    use crate::model::qos::QoS;
+
+    type Header<'a> = (&'a str, &'a [u8]);
+
+    const ROOM: usize = 1 << 16;
+    const WHENCE: Whence<'_> = Whence { log: "l", partition: 3, mark: "here/r" };
+
+    struct Sample<'a> {
+        key: Option<&'a [u8]>,
+        value: Option<&'a [u8]>,
+        headers: &'a [Header<'a>],
+        room: usize,
+    }
+
+    /// What a record at time 1,000 becomes: properties, and the rest.
+    fn released<R>(
+        sample: &Sample<'_>,
+        look: impl FnOnce(&[Property<'_>], Released<'_>) -> R,
+    ) -> Result<R, Circle> {
+        let mut builder = BatchBuilder::default();
+        let Sample { key, value, headers, room } = *sample;
+        builder.push(&NewRecord { timestamp_ms: 1000, key, value, headers });
+        let batch = builder.finish().unwrap();
+        let record = records(&batch).unwrap().next().unwrap().unwrap();
+        let mut out = vec![0xee];
+        let released = release(&WHENCE, &record, room, &mut out);
+        assert!(released.is_ok() || out == [0xee]);
+        let found: Vec<_> = properties(&out[1..]).collect();
+        Ok(look(&found, released?))
+    }
+
+    /// The properties of a record with these headers, without the coordinates and the mark.
+    fn user(headers: &[Header<'_>]) -> Vec<(String, String)> {
+        let sample = Sample { key: None, value: Some(b""), headers, room: ROOM };
+        released(&sample, |found, _| {
+            let own = &found[..found.len() - 5];
+            own.iter()
+                .map(|property| match property {
+                    Property::User(name, value) => ((*name).to_owned(), (*value).to_owned()),
+                    other => (String::new(), format!("{other:?}")),
+                })
+                .collect()
+        })
+        .unwrap()
+    }
+
+    fn pairs(expected: &[(&str, &str)]) -> Vec<(String, String)> {
+        expected.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    }
+
+    #[test]
+    fn a_plain_record_says_where_it_came_from() {
+        let sample = Sample { key: Some(b"k"), value: Some(b"v"), headers: &[], room: ROOM };
+        released(&sample, |found, rest| {
+            let expected = [
+                Property::User("kafka-topic", "l"),
+                Property::User("kafka-partition", "3"),
+                Property::User("kafka-offset", "0"),
+                Property::User("kafka-timestamp", "1000"),
+                Property::User("kafka-key", "k"),
+                Property::User(MARK, "here/r"),
+            ];
+            assert_eq!(found, expected);
+            let expected = Released {
+                payload: b"v",
+                is_tombstone: false,
+                retain: false,
+                qos: None,
+                expires_ms: None,
+                left_out: 0,
+            };
+            assert_eq!(rest, expected);
+        })
+        .unwrap();
+        let sample = Sample { key: Some(&[0xff]), value: None, headers: &[], room: ROOM };
+        released(&sample, |found, rest| {
+            assert!(found.contains(&Property::User("kafka-key-base64", "/w==")));
+            assert!(rest.is_tombstone && rest.payload.is_empty());
+        })
+        .unwrap();
+    }
+
+    #[test]
+    fn headers_keep_order_and_repeats() {
+        let found = user(&[("k", b"1"), ("other", b"x"), ("k", b"2"), ("", b"")]);
+        assert_eq!(found, pairs(&[("k", "1"), ("other", "x"), ("k", "2"), ("", "")]));
+    }
+
+    #[test]
+    fn names_that_would_mislead_are_escaped() {
+        let found = user(&[
+            ("kafka-offset", b"7"),
+            ("kafka-header-kafka-offset", b"8"),
+            ("mqtt-topic", b"a/b"),
+            ("mqtt-user-mqtt-topic", b"own"),
+            ("mqtt-user-kafka-offset", b"9"),
+            ("amqp-message-id", b"id"),
+            ("mqtt-qos", b"3"),
+            ("mqtt-retain", b"yes"),
+            ("mqtt-response-topic", b"a/#"),
+            ("mqtt-message-expiry", b"+1"),
+        ]);
+        let expected = pairs(&[
+            ("kafka-header-kafka-offset", "7"),
+            ("kafka-header-kafka-header-kafka-offset", "8"),
+            ("kafka-header-mqtt-topic", "a/b"),
+            ("mqtt-topic", "own"),
+            ("kafka-header-mqtt-user-kafka-offset", "9"),
+            ("amqp-message-id", "id"),
+            ("kafka-header-mqtt-qos", "3"),
+            ("kafka-header-mqtt-retain", "yes"),
+            ("kafka-header-mqtt-response-topic", "a/#"),
+            ("kafka-header-mqtt-message-expiry", "+1"),
+        ]);
+        assert_eq!(found, expected);
+    }
+
+    /// MQTT5-1.5.4 lets a receiver close the connection over a control character.
+    #[test]
+    fn what_is_no_text_is_carried_as_base64_and_names_are_made_printable() {
+        let found = user(&[("raw", &[0xff, 0]), ("line", b"a\nb"), ("tab\t%", b"x"), ("é", b"y")]);
+        let expected = [
+            ("kafka-base64-raw", "/wA="),
+            ("kafka-base64-line", "YQpi"),
+            ("tab%09%25", "x"),
+            ("é", "y"),
+        ];
+        assert_eq!(found, pairs(&expected));
+    }
+
+    #[test]
+    fn the_last_of_a_repeated_header_counts_as_in_kafkas_clients() {
+        let found = user(&[("content-type", b"own"), ("content-type", b"text/plain")]);
+        let expected = [("", "ContentType(\"text/plain\")"), ("content-type", "own")];
+        assert_eq!(found, pairs(&expected));
+    }
+
+    #[test]
+    fn payload_format_is_believed_of_text_only() {
+        for (value, believed) in [(&b"text"[..], true), (&[0xff], false)] {
+            let headers: &[Header<'_>] = &[("mqtt-payload-format", b"utf-8")];
+            let sample = Sample { key: None, value: Some(value), headers, room: ROOM };
+            let first = released(&sample, |found, _| found[0] == Property::PayloadFormat(true));
+            assert_eq!(first, Ok(believed));
+        }
+    }
+
+    #[test]
+    fn a_route_carries_a_message_once_and_none_goes_through_too_many() {
+        let marked = |own: &[&str]| {
+            let headers: Vec<Header<'_>> = own.iter().map(|mark| (MARK, mark.as_bytes())).collect();
+            let sample = Sample { key: None, value: None, headers: &headers, room: 10 };
+            released(&sample, |found, rest| {
+                // Coordinates have no room; marks always do.
+                assert_eq!(rest.left_out, 4);
+                let block = block(found);
+                marks(&block).map(str::to_owned).collect::<Vec<_>>()
+            })
+        };
+        assert_eq!(marked(&[]).unwrap(), ["here/r"]);
+        assert_eq!(marked(&["there/r", "here/q"]).unwrap(), ["there/r", "here/q", "here/r"]);
+        assert_eq!(marked(&["there/r", "here/r", "here/q"]), Err(Circle::Own));
+        assert_eq!(marked(&["x"; MARKS_MAX - 1]).unwrap().len(), MARKS_MAX);
+        assert_eq!(marked(&["x"; MARKS_MAX]), Err(Circle::TooFar));
+    }
+
+    fn texts() -> impl Strategy<Value = Vec<(String, String)>> {
+        vec(("[a-z-]{0,8}|mqtt-[a-z]{0,5}|mqtt-user-x", ".{0,9}"), 0..6)
+    }
+
+    proptest! {
+        /// From MQTT into a log and out of it again, nothing of a message is lost but names of the logs' own.
+        #[test]
+        fn a_message_comes_back_out_of_a_log(
+            user in texts(), utf8: bool, retain: bool, qos in 0_u8..3,
+            content_type in prop::option::of("[a-z/]{0,9}"),
+            response in prop::option::of("[a-z/]{1,9}"),
+            correlation in prop::option::of(vec(any::<u8>(), 0..9)),
+            expiry_s in prop::option::of(0_u32..1 << 31),
+        ) {
+            let simple = |(name, value): &(String, String)| {
+                is_polite(value) && name != "content-type"
+            };
+            prop_assume!(user.iter().all(simple));
+            let mut told = Vec::new();
+            told.extend(utf8.then_some(Property::PayloadFormat(true)));
+            told.extend(content_type.as_deref().map(Property::ContentType));
+            told.extend(response.as_deref().map(Property::ResponseTopic));
+            told.extend(correlation.as_deref().map(Property::CorrelationData));
+            told.extend(user.iter().map(|(name, value)| Property::User(name, value)));
+            let block = block(&told);
+            let qos = QoS::from_bits(qos).unwrap();
+            let publication = Publication {
+                topic: "t", payload: b"text", properties: &block, qos, retain, expiry_s,
+            };
+            let mut owned = Vec::new();
+            carried::headers(&publication, "c", |name, value| {
+                owned.push((name.to_owned(), value.to_vec()));
+            });
+            let headers: Vec<_> = owned.iter().map(|(name, value)| (&**name, &**value)).collect();
+            let sample = Sample { key: None, value: Some(b"text"), headers: &headers, room: ROOM };
+            released(&sample, |found, rest| {
+                assert_eq!(&found[..told.len()], told);
+                let expected = [
+                    Property::User("kafka-header-mqtt-topic", "t"),
+                    Property::User("kafka-header-mqtt-client-id", "c"),
+                    Property::User("kafka-topic", "l"),
+                ];
+                assert_eq!(&found[told.len()..told.len() + 3], expected);
+                assert_eq!((rest.qos, rest.retain), (Some(qos), retain));
+                let expires_ms = expiry_s.map(|seconds| 1000 + u64::from(seconds) * 1000);
+                assert_eq!((rest.expires_ms, rest.left_out), (expires_ms, 0));
+            }).unwrap();
+        }
+
+        #[test]
+        fn any_headers_become_a_valid_block_within_its_room(
+            headers in vec((".{0,12}", vec(any::<u8>(), 0..30)), 0..20), room in 0_usize..400,
+        ) {
+            let headers: Vec<_> = headers.iter().map(|(name, value)| (&**name, &**value)).collect();
+            let sample = Sample { key: Some(b"k"), value: None, headers: &headers, room };
+            released(&sample, |found, rest| {
+                let bytes = block(found).len();
+                assert!(bytes <= room + 5 + MARK.len() + WHENCE.mark.len());
+                assert_eq!(found.len() + rest.left_out, headers.len() + 6);
+            }).unwrap();
+        }
+    }
+}

@@ -9,9 +9,9 @@ use crate::broker::logs::registry::PartitionStore;
 use crate::broker::logs::settings::LogSettings;
 use crate::model::ids::LogId;
 use crate::store::error::StoreError;
-use crate::store::partition::PartitionOptions;
 use crate::store::partition::files::PartitionFiles;
 use crate::store::partition::folders::LogFolders;
+use crate::store::partition::{PartitionOptions, SegmentInfo};
 
 impl SegmentFiles for PartitionFiles {
     fn append(
@@ -28,13 +28,33 @@ impl SegmentFiles for PartitionFiles {
         Self::read(self, offset, bytes_max, up_to).map_err(io::Error::other)
     }
 
-    fn first_at_or_after(&self, timestamp: i64) -> io::Result<Option<i64>> {
-        let found = self.lookup_timestamp(timestamp).map_err(io::Error::other)?;
+    fn first_at_or_after(&self, timestamp: i64, from: i64) -> io::Result<Option<i64>> {
+        let found = self.lookup_timestamp(timestamp, from).map_err(io::Error::other)?;
         Ok(found.map(|batch| batch.base_offset))
     }
 
-    fn lengths(&self) -> Vec<(i64, u64)> {
-        self.valid_lengths()
+    fn highest_timestamp(&self, from: i64) -> io::Result<Option<i64>> {
+        Self::highest_timestamp(self, from).map_err(io::Error::other)
+    }
+
+    fn segments(&self) -> Vec<SegmentInfo> {
+        Self::segments(self)
+    }
+
+    fn remove_before(&self, offset: i64) {
+        Self::remove_before(self, offset);
+    }
+
+    fn take_removed(&self) -> Vec<String> {
+        Self::take_removed(self)
+    }
+
+    fn unlink(&self, names: &[String]) -> io::Result<()> {
+        Self::unlink(self, names).map_err(io::Error::other)
+    }
+
+    fn configure(&self, settings: &LogSettings) {
+        self.set_options(options(settings));
     }
 
     fn sync(&self) -> io::Result<()> {
@@ -54,10 +74,16 @@ pub fn open(
     settings: &LogSettings,
     lengths: &[(i64, u64)],
 ) -> Result<Box<dyn SegmentFiles>, StoreError> {
-    let options =
-        PartitionOptions { segment_bytes: settings.segment_bytes, ..PartitionOptions::default() };
     let folder = folders.partition(log, name, partition)?;
-    Ok(Box::new(PartitionFiles::open(folder, options, lengths)?))
+    Ok(Box::new(PartitionFiles::open(folder, options(settings), lengths)?))
+}
+
+fn options(settings: &LogSettings) -> PartitionOptions {
+    PartitionOptions {
+        segment_bytes: settings.segment_bytes,
+        segment_ms: settings.segment_ms,
+        ..PartitionOptions::default()
+    }
 }
 
 impl PartitionStore for LogFolders {
@@ -68,5 +94,9 @@ impl PartitionStore for LogFolders {
         settings: &LogSettings,
     ) -> io::Result<Box<dyn SegmentFiles>> {
         open(self, log, partition, settings, &[]).map_err(io::Error::other)
+    }
+
+    fn remove(&self, log: LogId) -> io::Result<()> {
+        Self::remove(self, log).map_err(io::Error::other)
     }
 }

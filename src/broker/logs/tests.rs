@@ -17,6 +17,7 @@ use crate::broker::logs::stored;
 use crate::broker::logs::waiters::{Registrations, Touched, Waiter};
 use crate::model::ids::LogId;
 use crate::store::disk::folder::Folder;
+use crate::store::partition::SegmentInfo;
 use crate::store::partition::folders::LogFolders;
 use crate::store::tables::partitions::PartitionRow;
 
@@ -203,12 +204,25 @@ impl SegmentFiles for Failing {
     fn read(&self, offset: i64, bytes_max: usize, up_to: i64) -> io::Result<Bytes> {
         self.0.read(offset, bytes_max, up_to)
     }
-    fn first_at_or_after(&self, timestamp: i64) -> io::Result<Option<i64>> {
-        self.0.first_at_or_after(timestamp)
+    fn first_at_or_after(&self, timestamp: i64, from: i64) -> io::Result<Option<i64>> {
+        self.0.first_at_or_after(timestamp, from)
     }
-    fn lengths(&self) -> Vec<(i64, u64)> {
-        self.0.lengths()
+    fn highest_timestamp(&self, from: i64) -> io::Result<Option<i64>> {
+        self.0.highest_timestamp(from)
     }
+    fn segments(&self) -> Vec<SegmentInfo> {
+        self.0.segments()
+    }
+    fn remove_before(&self, offset: i64) {
+        self.0.remove_before(offset);
+    }
+    fn take_removed(&self) -> Vec<String> {
+        Vec::new()
+    }
+    fn unlink(&self, _: &[String]) -> io::Result<()> {
+        Ok(())
+    }
+    fn configure(&self, _: &LogSettings) {}
     fn sync(&self) -> io::Result<()> {
         Ok(())
     }

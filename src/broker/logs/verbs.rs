@@ -9,6 +9,7 @@ use thiserror::Error;
 
 use crate::auth::Principal;
 use crate::broker::groups::verbs::GroupBroker;
+use crate::broker::logs::admin::LogAdmin;
 use crate::broker::logs::batch::check::BatchFault;
 use crate::broker::logs::partition::Partition;
 use crate::broker::logs::producers::SequenceFault;
@@ -87,6 +88,9 @@ pub enum LogError {
     /// Zero, or more than the broker allows.
     #[error("number of partitions out of range")]
     InvalidPartitions,
+    /// An offset beyond a partition's end, or none at all.
+    #[error("offset out of range")]
+    OffsetOutOfRange,
     /// A setting that is refused.
     #[error(transparent)]
     InvalidSetting(#[from] SettingFault),
@@ -111,7 +115,7 @@ pub enum LogError {
 }
 
 /// The broker's verbs on logs.
-pub trait LogBroker: GroupBroker + Send + Sync + 'static {
+pub trait LogBroker: LogAdmin + GroupBroker + Send + Sync + 'static {
     /// Completes when an append is durable and applied.
     type Ack: Future<Output = Result<Appended, LogError>> + Send + 'static;
 

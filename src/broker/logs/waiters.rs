@@ -86,6 +86,13 @@ impl Waiters {
             waiter.count(bytes);
         }
     }
+
+    /// Wakes everyone, however little has come.
+    pub(super) fn wake(&self) {
+        for waiter in &self.waiting.lock().waiters {
+            waiter.enough.notify_one();
+        }
+    }
 }
 
 /// A waiter's registrations; dropping it takes them back.

@@ -205,6 +205,7 @@ pub(in crate::broker) fn limits() -> Limits {
         logs_max: 4,
         partitions_max: 4,
         default_partitions: 2,
+        retention_check_ms: 60_000,
         transient_bytes_max: 2_000,
         groups: GroupLimits {
             initial_rebalance_delay_ms: 100,

@@ -134,8 +134,16 @@ pub const SERVED: &[Api] = &[
     Api::OffsetDelete,
     // Producers and leader epochs.
     Api::InitProducerId,
+    Api::OffsetForLeaderEpoch,
     // Administration.
     Api::CreateTopics,
+    Api::DeleteTopics,
+    Api::DeleteRecords,
+    Api::DescribeConfigs,
+    Api::AlterConfigs,
+    Api::CreatePartitions,
+    Api::IncrementalAlterConfigs,
+    Api::DescribeCluster,
 ];
 
 const fn range(

@@ -2,14 +2,15 @@
 
 use std::collections::HashMap;
 
-use crate::broker::logs::settings;
+use crate::broker::logs::settings::LogSettings;
+use crate::broker::logs::settings::listed::listed;
 use crate::broker::logs::verbs::{CreateLog, LogBroker, LogDescription, LogError};
 use crate::kafka::codec::messages::create_topics::{
-    CreateTopicsRequest, CreatedConfig, NewTopic, SOURCE_DEFAULT, SOURCE_TOPIC, TopicResult,
-    encode_response,
+    CreateTopicsRequest, CreatedConfig, NewTopic, TopicResult, encode_response,
 };
 use crate::kafka::codec::primitives::{DecodeError, Reader};
 use crate::kafka::error_code::ErrorCode;
+use crate::kafka::handlers::describe_configs::source;
 use crate::kafka::handlers::{Context, Reply, Return};
 use crate::kafka::service::NODE_ID;
 
@@ -26,6 +27,7 @@ pub(in crate::kafka) async fn answer<B: LogBroker>(
     for topic in &request.topics {
         *seen.entry(topic.name).or_default() += 1;
     }
+    let defaults = context.shared.broker.defaults().settings;
     let mut results = Vec::with_capacity(request.topics.len());
     for topic in &request.topics {
         let prepared = if seen.get(topic.name).is_some_and(|times| *times > 1) {
@@ -41,7 +43,10 @@ pub(in crate::kafka) async fn answer<B: LogBroker>(
                 Err(error) => Err((ErrorCode::from(&error), error.to_string())),
             },
         };
-        results.push(done.map_or_else(|refusal| refused(topic.name, refusal), created));
+        results.push(match done {
+            Ok(log) => created(log, &defaults),
+            Err(refusal) => refused(topic.name, refusal),
+        });
     }
     Ok(to.answer(|writer, version| encode_response(writer, version, &results)))
 }
@@ -110,13 +115,13 @@ fn assigned(topic: &NewTopic<'_>) -> Result<u32, Refusal> {
     }
 }
 
-fn created(log: LogDescription) -> TopicResult {
-    let configs = settings::effective(&log.config)
+fn created(log: LogDescription, defaults: &LogSettings) -> TopicResult {
+    let configs = listed(defaults, &log.config)
         .into_iter()
-        .map(|(name, value, is_set)| CreatedConfig {
-            name: name.to_owned(),
-            value,
-            source: if is_set { SOURCE_TOPIC } else { SOURCE_DEFAULT },
+        .map(|setting| CreatedConfig {
+            name: setting.known.name.to_owned(),
+            value: setting.value,
+            source: source(setting.source),
         })
         .collect();
     TopicResult {

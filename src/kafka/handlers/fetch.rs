@@ -22,6 +22,7 @@ use crate::kafka::handlers::{Context, Reply, Return};
 /// One topic of the request, its partitions found.
 struct Target<'a> {
     topic: &'a FetchTopic<'a>,
+    by_id: bool,
     partitions: Vec<(FetchPartition, Result<Arc<Partition>, ErrorCode>)>,
 }
 
@@ -68,7 +69,7 @@ fn find<'a, B: LogBroker>(
         Ok(partition)
     };
     let partitions = topic.partitions.iter().map(|wanted| (*wanted, one(wanted))).collect();
-    Target { topic, partitions }
+    Target { topic, by_id, partitions }
 }
 
 /// Reads until there are `min_bytes`, something failed, or the time is up.
@@ -119,7 +120,8 @@ fn read(targets: &[Target<'_>], bytes_max: usize) -> Reading {
         for (wanted, found) in &target.partitions {
             let left = bytes_max.saturating_sub(reading.bytes);
             let read = match found {
-                Ok(partition) => read_one(wanted, partition, left, reading.bytes == 0),
+                Ok(partition) => read_one(wanted, partition, left, reading.bytes == 0)
+                    .map_err(|code| code_of_gone(code, target.by_id)),
                 Err(code) => Err(*code),
             };
             let (read, is_cut) = read.unwrap_or_else(|code| (failed(wanted.index, code), true));
@@ -131,6 +133,14 @@ fn read(targets: &[Target<'_>], bytes_max: usize) -> Reading {
         reading.topics.push(TopicRecords { name, id, partitions });
     }
     reading
+}
+
+/// A log that was deleted while a fetch waited is unknown as it was asked for.
+fn code_of_gone(code: ErrorCode, by_id: bool) -> ErrorCode {
+    match code {
+        ErrorCode::UnknownTopicOrPartition if by_id => ErrorCode::UnknownTopicId,
+        other => other,
+    }
 }
 
 /// Reads one partition; true if what it has does not fit. Only the answer's first batch may exceed what is

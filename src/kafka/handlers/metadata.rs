@@ -3,6 +3,7 @@
 //! A log asked for by a name that nobody has is created, if the client allows it and the configuration does; it
 //! can be appended to when the answer leaves.
 
+use crate::broker::logs::name::is_valid;
 use crate::broker::logs::verbs::{CreateLog, LogBroker, LogDescription, LogError, LogRef};
 use crate::kafka::codec::messages::metadata::{
     MetadataRequest, MetadataResponse, TopicMetadata, TopicRequest,
@@ -79,6 +80,9 @@ async fn find<B: LogBroker>(
         });
     };
     let found = broker.describe(principal, LogRef::Name(name));
+    if found == Err(LogError::UnknownLog) && !is_valid(name) {
+        return Err(LogError::InvalidName.into());
+    }
     if found != Err(LogError::UnknownLog) || !may_create {
         return Ok(found?);
     }

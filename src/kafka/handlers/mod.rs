@@ -4,13 +4,20 @@
 //! later. Everything else is carried out when all before it on its connection is answered, and the next
 //! request waits for it, as in Kafka: so what a connection creates is there for what it sends next.
 
+pub(super) mod alter_configs;
 pub(super) mod api_versions;
+pub(super) mod create_partitions;
 pub(super) mod create_topics;
 pub(super) mod delete_groups;
+pub(super) mod delete_records;
+pub(super) mod delete_topics;
+pub(super) mod describe_cluster;
+pub(super) mod describe_configs;
 pub(super) mod describe_groups;
 pub(super) mod fetch;
 pub(super) mod find_coordinator;
 pub(super) mod heartbeat;
+pub(super) mod incremental_alter_configs;
 pub(super) mod init_producer_id;
 pub(super) mod join_group;
 pub(super) mod leave_group;
@@ -20,6 +27,7 @@ pub(super) mod metadata;
 pub(super) mod offset_commit;
 pub(super) mod offset_delete;
 pub(super) mod offset_fetch;
+pub(super) mod offset_for_leader_epoch;
 pub(super) mod produce;
 pub(super) mod sync_group;
 
@@ -132,18 +140,19 @@ pub(super) fn begin<B: LogBroker>(
             Api::ListGroups => list_groups::answer(&context, to, reader),
             Api::DeleteGroups => delete_groups::answer(&context, to, reader).await,
             Api::OffsetDelete => offset_delete::answer(&context, to, reader).await,
-            // What `SERVED` does not name is not decoded, so none of these arrives.
             // Producers and leader epochs.
             Api::InitProducerId => init_producer_id::answer(&context, to, reader).await,
-            Api::OffsetForLeaderEpoch => Err(DecodeError::OutOfRange),
+            Api::OffsetForLeaderEpoch => offset_for_leader_epoch::answer(&context, to, reader),
             // Administration.
-            Api::DeleteTopics
-            | Api::DeleteRecords
-            | Api::DescribeConfigs
-            | Api::AlterConfigs
-            | Api::CreatePartitions
-            | Api::IncrementalAlterConfigs
-            | Api::DescribeCluster => Err(DecodeError::OutOfRange),
+            Api::DeleteTopics => delete_topics::answer(&context, to, reader).await,
+            Api::DeleteRecords => delete_records::answer(&context, to, reader).await,
+            Api::DescribeConfigs => describe_configs::answer(&context, to, reader),
+            Api::AlterConfigs => alter_configs::answer(&context, to, reader).await,
+            Api::CreatePartitions => create_partitions::answer(&context, to, reader).await,
+            Api::IncrementalAlterConfigs => {
+                incremental_alter_configs::answer(&context, to, reader).await
+            }
+            Api::DescribeCluster => describe_cluster::answer(&context, to, reader),
         };
         done.unwrap_or_else(Reply::Malformed)
     })

@@ -32,7 +32,7 @@ type Held = (oneshot::Sender<Answer>, Answer);
 /// Applies at once what is submitted.
 #[derive(Default)]
 pub(super) struct MemoryBroker {
-    logs: LogTable,
+    pub(super) logs: LogTable,
     holds: bool,
     held: Mutex<Vec<Option<Held>>>,
     appended: Notify,
@@ -70,7 +70,11 @@ impl MemoryBroker {
         apply(log.partition(0).unwrap(), batch).unwrap();
     }
 
-    fn find(&self, principal: &Principal, log: LogRef<'_>) -> Result<Arc<LogState>, LogError> {
+    pub(super) fn find(
+        &self,
+        principal: &Principal,
+        log: LogRef<'_>,
+    ) -> Result<Arc<LogState>, LogError> {
         let found = match log {
             LogRef::Name(name) => self.logs.by_name(&principal.vhost, name),
             LogRef::Uuid(uuid) => self.logs.by_uuid(&principal.vhost, &uuid),
@@ -149,7 +153,7 @@ impl LogBroker for MemoryBroker {
         batch: &[u8],
     ) -> Result<Self::Ack, LogError> {
         let log = self.find(principal, log)?;
-        log.check_batch(batch)?;
+        log.check_batch(batch, 1)?;
         let answer = apply(log.partition(partition).ok_or(LogError::UnknownPartition)?, batch);
         if !self.holds {
             return Ok(Box::pin(async move { answer }));

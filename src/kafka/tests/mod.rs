@@ -1,5 +1,7 @@
 //! The service over a broker in memory: what leaves a connection for what enters it.
 
+mod admin;
+mod administered;
 mod by_id;
 mod double;
 mod hostile;

@@ -4,6 +4,10 @@
 //! in bytes is soft: a record is never refused for it, but who submits is told to stop reading.
 //!
 //! Records that nobody waits for do not wake the writer: a sync of their own would hold up whoever comes next.
+//!
+//! A sync costs the same for one record as for a hundred. Whoever was answered by the last batch is likely to
+//! submit again at once, so with several at work the writer waits a moment for all of them: without that, half of
+//! them miss every sync and each half pays for its own.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -11,7 +15,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use parking_lot::{Condvar, Mutex};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use crate::model::ids::Lsn;
 use crate::store::journal::batch::{HEADER, RECORD_PREFIX};
@@ -23,11 +27,22 @@ const BUFFER_BYTES: usize = 4 * 1024;
 /// How long records that nobody waits for may wait for company.
 const PATIENCE: Duration = Duration::from_millis(5);
 
+/// How long the writer waits for those who were answered last.
+const COMPANY: Duration = Duration::from_micros(100);
+/// With fewer at work than this the wait is not worth its price.
+const COMPANY_MIN: usize = 4;
+/// A batch of so many bytes costs more than its sync.
+const COMPANY_BYTES_MAX: usize = 256 * 1024;
+/// Batches without a wait after one that was in vain.
+const ALONE_BATCHES: u32 = 32;
+
 /// What the writer does.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Writer {
     /// It looks for work before it sleeps.
     Awake,
+    /// It sleeps for [`COMPANY`] at most, until so many wait for the open batch.
+    Gathering { waiters: usize },
     /// It sleeps for [`PATIENCE`] at most, then writes whatever there is.
     Dozing,
     /// It sleeps until it is woken.
@@ -62,6 +77,10 @@ pub(super) struct Queue<W> {
     /// Full batches before the open one.
     closed: VecDeque<Chunk<W>>,
     writer: Writer,
+    /// How many waited for the batch that was taken last.
+    answered: usize,
+    /// So many batches are written without a wait for company.
+    alone: u32,
     /// A record is there that somebody may wait for.
     urgent: bool,
     /// No more submissions; the writer ends when all is written.
@@ -90,6 +109,8 @@ impl<W> Shared<W> {
                 spare: None,
                 closed: VecDeque::new(),
                 writer: Writer::Awake,
+                answered: 0,
+                alone: 0,
                 urgent: false,
                 ended: false,
                 failing: None,
@@ -146,6 +167,9 @@ impl<W> Shared<W> {
         queue.urgent |= urgent || !queue.closed.is_empty();
         let wake = match queue.writer {
             Writer::Awake => false,
+            Writer::Gathering { waiters } => {
+                queue.open.waiters.len() >= waiters || queue.open.whole >= COMPANY_BYTES_MAX
+            }
             Writer::Dozing => queue.urgent,
             Writer::Asleep => true,
         };
@@ -223,12 +247,19 @@ impl<W> Shared<W> {
     pub(super) fn take(&self) -> Option<Chunk<W>> {
         let mut queue = self.queue.lock();
         let mut rested = false;
+        // Those who came during the last sync, and those whom it answered.
+        let mut at_work = queue.open.waiters.len() + queue.answered;
         loop {
+            if queue.closed.is_empty() && queue.urgent && !queue.ended {
+                self.gather(&mut queue, std::mem::take(&mut at_work));
+            }
             if let Some(chunk) = queue.closed.pop_front() {
+                queue.answered = chunk.waiters.len();
                 return Some(chunk);
             }
             if queue.open.count > 0 && (queue.urgent || queue.ended || rested) {
                 queue.urgent = false;
+                queue.answered = queue.open.waiters.len();
                 return Some(queue.replace_open());
             }
             if queue.ended {
@@ -243,6 +274,26 @@ impl<W> Shared<W> {
                 rested = self.work.wait_for(&mut queue, PATIENCE).timed_out();
             }
             queue.writer = Writer::Awake;
+        }
+    }
+
+    /// Waits a moment for those whom the last batch answered, if that is worth it.
+    fn gather(&self, queue: &mut MutexGuard<'_, Queue<W>>, at_work: usize) {
+        let here = queue.open.waiters.len();
+        let is_worth_it = at_work >= COMPANY_MIN && queue.open.whole < COMPANY_BYTES_MAX;
+        if !is_worth_it || here >= at_work {
+            return;
+        }
+        if queue.alone > 0 {
+            queue.alone -= 1;
+            return;
+        }
+        queue.writer = Writer::Gathering { waiters: at_work };
+        self.work.wait_for(queue, COMPANY);
+        queue.writer = Writer::Awake;
+        let came = queue.open.waiters.len().saturating_sub(here);
+        if came * 2 < at_work - here {
+            queue.alone = ALONE_BATCHES;
         }
     }
 

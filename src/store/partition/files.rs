@@ -12,7 +12,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 
 use crate::store::disk::listed::{Listed, open_listed};
 use crate::store::disk::{Disk, DiskFile};
@@ -28,9 +28,11 @@ type Longer = (PathBuf, Arc<dyn DiskFile>, i64, u64);
 #[derive(Debug)]
 pub struct PartitionFiles {
     disk: Arc<dyn Disk>,
-    options: PartitionOptions,
+    options: RwLock<PartitionOptions>,
     /// In order; the last one is appended to.
     segments: RwLock<Vec<Arc<Segment>>>,
+    /// Files of segments that were given up, which a checkpoint may still name.
+    removed: Mutex<Vec<String>>,
     /// A file was created since the folder was synced.
     created: AtomicBool,
     /// The next append begins a segment.
@@ -65,8 +67,9 @@ impl PartitionFiles {
         }
         let files = Self {
             disk,
-            options,
+            options: RwLock::new(options),
             segments: RwLock::new(segments),
+            removed: Mutex::default(),
             created: AtomicBool::new(false),
             sealed: AtomicBool::new(false),
             failed: OnceLock::new(),
@@ -117,18 +120,23 @@ impl PartitionFiles {
                 reason: format!("offsets {base_offset} to {last_offset} do not follow {info:?}"),
             });
         }
-        let limit = self.options.segment_bytes;
+        let mut options = *self.options.read();
+        if self.sealed.swap(false, Ordering::AcqRel) {
+            options.segment_bytes = 0;
+        }
         let length = parts.iter().map(|part| part.len() as u64).sum::<u64>();
-        let sealed = self.sealed.swap(false, Ordering::AcqRel);
-        let fits =
-            info.is_some_and(|info| info.bytes == 0 || (!sealed && info.bytes + length <= limit));
-        let segment = match last.filter(|_| fits) {
+        let segment = match last.filter(|last| last.has_room(&options, max_timestamp, length)) {
             Some(segment) => segment,
             None => self.begin(base_offset).inspect_err(|error| self.fail(error))?,
         };
         segment
-            .append(&self.options, base_offset, last_offset, max_timestamp, parts)
+            .append(&options, base_offset, last_offset, max_timestamp, parts)
             .inspect_err(|error| self.fail(error))
+    }
+
+    /// Puts other limits in force for what is appended from now on.
+    pub fn set_options(&self, options: PartitionOptions) {
+        *self.options.write() = options;
     }
 
     /// Makes the next append begin a new segment: when files are opened again after a failure, what the journal
@@ -157,38 +165,60 @@ impl PartitionFiles {
         if offset >= up_to {
             return Ok(Bytes::new());
         }
-        let mut at = {
+        let mut segment = {
             let segments = self.segments.read();
             let after = segments.partition_point(|segment| segment.base_offset <= offset);
-            after.saturating_sub(1)
+            segments.get(after.saturating_sub(1)).cloned()
         };
-        loop {
-            let Some(segment) = self.segments.read().get(at).cloned() else {
-                return Ok(Bytes::new());
-            };
-            if segment.info().next_offset > offset {
-                let bytes = segment.read(offset, max_bytes, up_to)?;
+        while let Some(found) = segment {
+            if found.info().next_offset > offset {
+                let bytes = found.read(offset, max_bytes, up_to)?;
                 if !bytes.is_empty() {
                     return Ok(bytes);
                 }
             }
-            at += 1;
+            // By its offset: segments before it may have been given up meanwhile.
+            let segments = self.segments.read();
+            let next = segments.partition_point(|next| next.base_offset <= found.base_offset);
+            segment = segments.get(next).cloned();
         }
+        Ok(Bytes::new())
     }
 
-    /// The first batch that holds a record with at least this timestamp (milliseconds since the Unix epoch);
-    /// which record that is, its bytes say.
+    /// The first batch that reaches to `from` or beyond and holds a record with at least this timestamp
+    /// (milliseconds since the Unix epoch); which record that is, its bytes say.
     ///
     /// # Errors
     /// [`StoreError::Io`], [`StoreError::Corrupt`].
-    pub fn lookup_timestamp(&self, timestamp: i64) -> Result<Option<BatchInfo>, StoreError> {
+    pub fn lookup_timestamp(
+        &self,
+        timestamp: i64,
+        from: i64,
+    ) -> Result<Option<BatchInfo>, StoreError> {
         let segments = self.segments.read().clone();
         for segment in segments {
-            if let Some(batch) = segment.find_time(timestamp)? {
+            if segment.info().next_offset <= from {
+                continue;
+            }
+            if let Some(batch) = segment.find_time(timestamp, from)? {
                 return Ok(Some(batch));
             }
         }
         Ok(None)
+    }
+
+    /// The highest timestamp of the batches that begin at `from` or beyond; `None` without such a batch.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`], [`StoreError::Corrupt`].
+    pub fn highest_timestamp(&self, from: i64) -> Result<Option<i64>, StoreError> {
+        let segments = self.segments.read().clone();
+        let mut highest = None;
+        for segment in segments {
+            let of_segment = segment.highest_timestamp(from)?;
+            highest = highest.max(of_segment);
+        }
+        Ok(highest)
     }
 
     /// Base offset and length of each segment at this moment, for the checkpoint; [`PartitionFiles::sync`] after
@@ -240,22 +270,29 @@ impl PartitionFiles {
         result.inspect_err(|error| self.fail(error))
     }
 
-    /// Forgets the segments whose every record lies before `offset`, never the last one. Returns their files, to
-    /// be given to [`PartitionFiles::unlink`] once a checkpoint no longer names them.
-    #[must_use]
-    pub fn remove_before(&self, offset: i64) -> Vec<String> {
+    /// Gives up the segments whose every record lies before `offset`; the last one too, and the next append then
+    /// begins another. Their files stay until [`PartitionFiles::unlink`] is given what
+    /// [`PartitionFiles::take_removed`] says of them. For the thread that appends.
+    pub fn remove_before(&self, offset: i64) {
         let mut segments = self.segments.write();
-        let count = segments
-            .windows(2)
-            .take_while(|pair| pair.first().is_some_and(|s| s.info().next_offset <= offset))
-            .count();
-        segments
-            .drain(..count)
-            .flat_map(|segment| [log_name(segment.base_offset), index_name(segment.base_offset)])
-            .collect()
+        let count = segments.partition_point(|segment| segment.info().next_offset <= offset);
+        if count == 0 {
+            return;
+        }
+        let gone = segments.drain(..count);
+        let names =
+            gone.flat_map(|gone| [log_name(gone.base_offset), index_name(gone.base_offset)]);
+        self.removed.lock().extend(names);
     }
 
-    /// Removes files that [`PartitionFiles::remove_before`] returned; those that are not there are no error.
+    /// The files given up since the last call: to be unlinked once a checkpoint taken now, which does not name them,
+    /// is current.
+    #[must_use]
+    pub fn take_removed(&self) -> Vec<String> {
+        std::mem::take(&mut *self.removed.lock())
+    }
+
+    /// Removes files that [`PartitionFiles::take_removed`] returned; those that are not there are no error.
     ///
     /// # Errors
     /// [`StoreError::Io`]; the next start removes what is left.

@@ -18,11 +18,16 @@ mod segment;
 #[cfg(test)]
 mod tests;
 
+pub use self::segment::SegmentInfo;
+
 /// Limits of a partition's files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PartitionOptions {
     /// Length at which a segment is full; a longer append gets one of its own.
     pub segment_bytes: u64,
+    /// A segment is full too when a batch is so much younger than its first one, by their records' latest
+    /// timestamps, ms.
+    pub segment_ms: u64,
     /// Bytes between two entries of the index in memory. An entry takes 24 bytes, so the default costs
     /// 375 MB for a terabyte of log.
     pub index_interval_bytes: u64,
@@ -34,6 +39,7 @@ impl Default for PartitionOptions {
     fn default() -> Self {
         Self {
             segment_bytes: 128 * 1024 * 1024,
+            segment_ms: u64::MAX,
             index_interval_bytes: 64 * 1024,
             write_bytes: 256 * 1024,
         }

@@ -51,6 +51,8 @@ struct State {
     behind: Behind,
     /// Bytes that the index file covers.
     index_saved: u64,
+    /// Latest timestamp of its first batch, once somebody asked.
+    began: Option<i64>,
 }
 
 /// A segment as retention sees it.
@@ -79,7 +81,8 @@ impl Segment {
     pub(super) fn create(disk: Arc<dyn Disk>, base_offset: i64) -> io::Result<Self> {
         let file = Some(disk.create(&log_name(base_offset))?);
         let index = Index::new(base_offset);
-        let state = State { index, file, unsynced: true, behind: Behind::new(0), index_saved: 0 };
+        let behind = Behind::new(0);
+        let state = State { index, file, unsynced: true, behind, index_saved: 0, began: None };
         Ok(Self::with(disk, base_offset, state))
     }
 
@@ -100,7 +103,7 @@ impl Segment {
         index.cut(base_offset, valid_len);
         let index_saved = if stale { 0 } else { index.covered };
         let behind = Behind::new(valid_len);
-        let state = State { index, file: None, unsynced: false, behind, index_saved };
+        let state = State { index, file: None, unsynced: false, behind, index_saved, began: None };
         let segment = Self::with(disk, base_offset, state);
         segment.catch_up(valid_len, interval)?;
         Ok(segment)
@@ -141,6 +144,40 @@ impl Segment {
         self.disk.path(&log_name(self.base_offset))
     }
 
+    /// Whether a batch of so many bytes and this latest timestamp belongs into it too.
+    pub(super) fn has_room(
+        &self,
+        options: &PartitionOptions,
+        max_timestamp: i64,
+        bytes: u64,
+    ) -> bool {
+        let covered = self.state.read().index.covered;
+        if covered == 0 {
+            return true;
+        }
+        let is_old = || {
+            let age = self.began().map(|began| max_timestamp.saturating_sub(began));
+            age.and_then(|age| u64::try_from(age).ok()).is_some_and(|age| age > options.segment_ms)
+        };
+        covered + bytes <= options.segment_bytes && !is_old()
+    }
+
+    /// Latest timestamp of the first batch; `None` if it holds none or cannot be read.
+    fn began(&self) -> Option<i64> {
+        let (known, length) = {
+            let state = self.state.read();
+            (state.began, state.index.covered)
+        };
+        if known.is_some() {
+            return known;
+        }
+        let file = self.file().ok()?;
+        let (_, first) = Scan::new(self, file.as_ref(), 0, length).next().ok()??;
+        let began = (first.max_timestamp >= 0).then_some(first.max_timestamp);
+        self.state.write().began = began;
+        began
+    }
+
     /// Appends whole batches; readers see them when this returns, the file has them after [`Self::write_out`] or
     /// once `write_bytes` came together. After an error the file beyond its old length is unknown, and nothing
     /// must be appended any more; what was appended before can still be read.
@@ -161,6 +198,9 @@ impl Segment {
         }
         let file = if directly { Some(self.write(parts)?) } else { None };
         let mut state = self.state.write();
+        if state.index.covered == 0 && max_timestamp >= 0 {
+            state.began = Some(max_timestamp);
+        }
         let interval = options.index_interval_bytes;
         state.index.extend(interval, base_offset, last_offset, max_timestamp, length as u64);
         match file {
@@ -354,12 +394,17 @@ impl Segment {
         )
     }
 
-    /// The first batch with a record of at least `timestamp`.
-    pub(super) fn find_time(&self, timestamp: i64) -> Result<Option<BatchInfo>, StoreError> {
+    /// The first batch that reaches to `from` or beyond, with a record of at least `timestamp`.
+    pub(super) fn find_time(
+        &self,
+        timestamp: i64,
+        from: i64,
+    ) -> Result<Option<BatchInfo>, StoreError> {
         let (start, length, latest) = {
             let state = self.state.read();
             let index = &state.index;
-            (index.position_of_time(timestamp), index.covered, index.max_timestamp)
+            let start = index.position_of_time(timestamp).max(index.position_of(from));
+            (start, index.covered, index.max_timestamp)
         };
         if latest < timestamp {
             return Ok(None);
@@ -367,11 +412,32 @@ impl Segment {
         let file = self.file()?;
         let mut scan = Scan::new(self, file.as_ref(), start, length);
         while let Some((_, batch)) = scan.next()? {
-            if batch.max_timestamp >= timestamp {
+            if batch.max_timestamp >= timestamp && batch.last_offset >= from {
                 return Ok(Some(batch));
             }
         }
         Ok(None)
+    }
+
+    /// The highest timestamp of the batches that begin at `from` or beyond. Reads only if some do and some do not.
+    pub(super) fn highest_timestamp(&self, from: i64) -> Result<Option<i64>, StoreError> {
+        let info = self.info();
+        if info.bytes == 0 || info.next_offset <= from {
+            return Ok(None);
+        }
+        if self.base_offset >= from {
+            return Ok(Some(info.max_timestamp));
+        }
+        let start = self.state.read().index.position_of(from);
+        let file = self.file()?;
+        let mut scan = Scan::new(self, file.as_ref(), start, info.bytes);
+        let mut highest = None;
+        while let Some((_, batch)) = scan.next()? {
+            if batch.base_offset >= from {
+                highest = highest.max(Some(batch.max_timestamp));
+            }
+        }
+        Ok(highest)
     }
 
     fn file(&self) -> Result<Arc<dyn DiskFile>, StoreError> {

@@ -14,8 +14,12 @@ use crate::store::partition::folders::LogFolders;
 use crate::store::partition::header::BatchInfo;
 use crate::store::partition::segment::log_name;
 
-const OPTIONS: PartitionOptions =
-    PartitionOptions { segment_bytes: 2000, index_interval_bytes: 300, write_bytes: 500 };
+const OPTIONS: PartitionOptions = PartitionOptions {
+    segment_bytes: 2000,
+    segment_ms: u64::MAX,
+    index_interval_bytes: 300,
+    write_bytes: 500,
+};
 
 /// A batch as far as files look into one.
 fn batch(base_offset: i64, records: i32, max_timestamp: i64, body: usize) -> Vec<u8> {
@@ -84,7 +88,7 @@ fn a_timestamp_finds_the_first_batch_that_reaches_it() {
     let disk = SimulatedDisk::default();
     let files = open(&disk, &[]);
     fill(&files, 0, 40);
-    let found = |timestamp| files.lookup_timestamp(timestamp).unwrap().map(|b| b.base_offset);
+    let found = |timestamp| files.lookup_timestamp(timestamp, 0).unwrap().map(|b| b.base_offset);
     for offset in (0..80).step_by(2) {
         assert_eq!(found(offset * 10), Some(offset));
         assert_eq!(found(offset * 10 - 3), Some(offset));
@@ -177,7 +181,7 @@ fn what_a_failed_write_left_in_memory_can_be_read_and_is_not_checkpointed() {
         Err(StoreError::Failed { .. })
     ));
     assert_eq!(offsets(&files.read(0, 9999, 100).unwrap()), [0, 2, 4, 6]);
-    assert_eq!(files.lookup_timestamp(60).unwrap().map(|batch| batch.base_offset), Some(6));
+    assert_eq!(files.lookup_timestamp(60, 0).unwrap().map(|batch| batch.base_offset), Some(6));
     let files = open(&disk.crash(&mut |_, _| 0), &valid);
     assert_eq!(files.next_offset(), Some(4));
 }
@@ -204,16 +208,72 @@ fn retention_removes_whole_segments_and_unlinks_later() {
     files.sync().unwrap();
     let segments = files.segments();
     let second = segments[1];
-    assert!(files.remove_before(second.next_offset - 1).len() == 2);
+    files.remove_before(second.next_offset - 1);
+    assert_eq!(files.take_removed().len(), 2);
     assert_eq!(files.segments()[0], second);
-    let names = files.remove_before(i64::MAX);
+    files.remove_before(segments[segments.len() - 1].base_offset);
     assert_eq!(files.segments(), segments[segments.len() - 1..]);
+    let names = files.take_removed();
     let before = disk.everything().len();
     files.unlink(&names).unwrap();
     files.unlink(&names).unwrap();
     assert_eq!(disk.everything().len(), before - names.len());
     files.delete_all().unwrap();
     assert!(disk.everything().is_empty());
+}
+
+#[test]
+fn all_of_a_partition_may_be_given_up_and_appends_go_on() {
+    let disk = SimulatedDisk::default();
+    let files = open(&disk, &[]);
+    fill(&files, 0, 40);
+    files.remove_before(80);
+    assert!(files.segments().is_empty());
+    assert!(files.read(0, 100, 80).unwrap().is_empty());
+    files.append(80, 80, 7, [&batch(80, 1, 7, 10), &[]]).unwrap();
+    assert_eq!(offsets(&files.read(3, 100, 81).unwrap()), [80]);
+    let valid = files.valid_lengths();
+    files.sync().unwrap();
+    files.unlink(&files.take_removed()).unwrap();
+    assert!(disk.everything().keys().all(|name| name.starts_with("00000000000000000080")));
+    let files = open(&disk.crash(&mut |_, _| 0), &valid);
+    assert_eq!(files.next_offset(), Some(81));
+}
+
+#[test]
+fn a_segment_is_closed_when_it_spans_too_long_a_time() {
+    let disk = SimulatedDisk::default();
+    let options = PartitionOptions { segment_ms: 100, ..OPTIONS };
+    let mut files = PartitionFiles::open(disk.shared(), options, &[]).unwrap();
+    let bases = |files: &PartitionFiles| -> Vec<i64> {
+        files.segments().iter().map(|info| info.base_offset).collect()
+    };
+    for (offset, time) in [(0, 1000), (1, 1100), (2, 900), (3, 1101)] {
+        files.append(offset, offset, time, [&batch(offset, 1, time, 10), &[]]).unwrap();
+    }
+    assert_eq!(bases(&files), [0, 3]);
+    // What it began with is known after a restart.
+    let valid = files.valid_lengths();
+    files.sync().unwrap();
+    files = PartitionFiles::open(disk.crash(&mut |_, _| 0).shared(), options, &valid).unwrap();
+    files.append(4, 4, 1201, [&batch(4, 1, 1201, 10), &[]]).unwrap();
+    files.append(5, 5, 1202, [&batch(5, 1, 1202, 10), &[]]).unwrap();
+    assert_eq!(bases(&files), [0, 3, 5]);
+    files.set_options(PartitionOptions { segment_bytes: 1, ..options });
+    files.append(6, 6, 1202, [&batch(6, 1, 1202, 10), &[]]).unwrap();
+    assert_eq!(bases(&files), [0, 3, 5, 6]);
+}
+
+#[test]
+fn a_timestamp_is_looked_for_from_an_offset_on() {
+    let disk = SimulatedDisk::default();
+    let files = open(&disk, &[]);
+    fill(&files, 0, 40);
+    for from in 0..80 {
+        let found = files.lookup_timestamp(0, from).unwrap().map(|batch| batch.base_offset);
+        assert_eq!(found, Some(from / 2 * 2));
+    }
+    assert_eq!(files.lookup_timestamp(0, 80).unwrap(), None);
 }
 
 #[test]
@@ -324,7 +384,7 @@ proptest! {
         prop_assert_eq!(read, model.iter().flat_map(|(_, bytes)| bytes.clone()).collect::<Vec<_>>());
         for timestamp in [0, 250, 500, 999, 1000] {
             let expected = model.iter().map(|(info, _)| *info).find(|i| i.max_timestamp >= timestamp);
-            prop_assert_eq!(files.lookup_timestamp(timestamp).unwrap(), expected);
+            prop_assert_eq!(files.lookup_timestamp(timestamp, 0).unwrap(), expected);
         }
     }
 

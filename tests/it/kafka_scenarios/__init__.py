@@ -13,10 +13,13 @@ from rawkafka import Closed, Peer, Timeout, batch, batches
 
 SCENARIOS = {}
 # Fields whose value is the broker's own affair: only whether there is one counts.
-OWN = {"host", "port", "rack", "clusterId", "errorMessage", "batchIndexErrorMessage", "clientHost", "controllerId",
-       "authorizedOperations", "topicAuthorizedOperations", "clusterAuthorizedOperations"}
-# Left out altogether: throttling is nobody's here, and what a tag holds must be asked for.
-DROPPED = {"throttleTimeMs", "nodeEndpoints", "currentLeader", "documentation"}
+OWN = {"host", "port", "rack", "clusterId", "clientHost", "authorizedOperations", "topicAuthorizedOperations",
+       "clusterAuthorizedOperations"}
+# Left out altogether: throttling is nobody's here, words are not compared, and what a tag holds must be asked for.
+DROPPED = {"throttleTimeMs", "nodeEndpoints", "currentLeader", "documentation", "errorMessage",
+           "batchIndexErrorMessage"}
+# Parts of an answer come in no particular order.
+SORTED = ("partitionIndex", "index", "name", "topic", "groupId", "group")
 MADE_UP = [(re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"), "uuid"),
            (re.compile(r"^it-uuid$"), "member"), (re.compile(r"^[\w.-]+-uuid$"), "member")]
 SILENCE = 0.7
@@ -44,8 +47,6 @@ class Stage:
 
     def plain(self, value, field=""):
         """Observations as JSON knows them, without what a broker makes up."""
-        if field == "errorMessage":
-            return "told" if value else None
         if field in OWN:
             return None if value in (None, "", -1) else "its own"
         if field in ("producerId", "memberId", "leader", "members by id") and value not in (-1, "", None):
@@ -62,7 +63,13 @@ class Stage:
                 value = {**value, "logStartOffset": -1}
             return {name: self.plain(inner, name) for name, inner in value.items() if name not in DROPPED}
         if isinstance(value, (list, tuple)):
-            return [self.plain(inner, field) for inner in value]
+            for key in SORTED:
+                if value and all(isinstance(inner, dict) and inner.get(key) is not None for inner in value):
+                    value = sorted(value, key=lambda inner: inner[key])
+                    break
+            listed = [self.plain(inner, field) for inner in value]
+            members = all(isinstance(inner, dict) and "memberId" in inner for inner in listed)
+            return sorted(listed, key=lambda inner: inner["memberId"]) if members else listed
         return value
 
     def numbered(self, kind, value):
@@ -165,6 +172,8 @@ class Stage:
         found["records"] = batches(found["records"] or b"")
         for entry in found["records"]:
             entry.pop("epoch")
+            if entry["producer"][0] != -1:
+                entry["producer"][0] = self.numbered("producerId", entry["producer"][0])
         return found
 
     def records(self, topic, partition=0):

@@ -65,7 +65,6 @@ def commits_of_odd_values(stage):
     stage.note("beyond the end", commit(stage, group, topic, 2**62))
     stage.note("an unknown partition", commit(stage, group, topic, 1, partition=9))
     stage.note("an unknown topic", commit(stage, group, stage.name("absent"), 1))
-    stage.note("an empty group", commit(stage, "", topic, 1))
     stage.note("4096 of metadata", commit(stage, group, topic, 1, metadata="m" * 4096))
     stage.note("4097 of metadata", commit(stage, group, topic, 1, metadata="m" * 4097))
     stage.note("no metadata", commit(stage, group, topic, 1, metadata=None))

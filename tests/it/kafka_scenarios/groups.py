@@ -461,7 +461,7 @@ def deleted_groups(stage):
     member.leave()
     stage.ask("empty", "DeleteGroups", 2, groupsNames=[group])
     stage.ask("again", "DeleteGroups", 1, groupsNames=[group])
-    stage.ask("unknown", "DeleteGroups", 0, groupsNames=[stage.name("none"), ""])
+    stage.ask("unknown", "DeleteGroups", 0, groupsNames=[stage.name("none")])
     stage.note("described", describe(stage, group)["groupState"])
     said = stage.call("OffsetFetch", 5, groupId=group, topics=[{"name": topic, "partitionIndexes": [0]}])
     stage.note("its offsets", said)

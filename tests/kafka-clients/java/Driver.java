@@ -12,7 +12,9 @@ import java.lang.reflect.InvocationTargetException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.LinkedHashMap;
+import java.util.List;
 import java.util.Map;
 import org.apache.kafka.common.utils.Exit;
 
@@ -26,6 +28,9 @@ import org.apache.kafka.common.utils.Exit;
  */
 public final class Driver {
     private static final ObjectMapper JSON = new ObjectMapper();
+
+    /** What the running program wants done at its end. */
+    private static final List<Runnable> LAST = new ArrayList<>();
 
     /** What the running program exited with first; some catch what ends them and exit again. */
     private static Integer exited;
@@ -73,7 +78,7 @@ public final class Driver {
                 new BufferedReader(new InputStreamReader(new FileInputStream(FileDescriptor.in), StandardCharsets.UTF_8));
         Exit.setExitProcedure((code, message) -> leave(code));
         Exit.setHaltProcedure((code, message) -> leave(code));
-        Exit.setShutdownHookAdder((name, work) -> {});
+        Exit.setShutdownHookAdder((name, work) -> LAST.add(work));
         for (String line = orders.readLine(); line != null; line = orders.readLine()) {
             answers.println(JSON.writeValueAsString(run(JSON.readTree(line))));
             answers.flush();
@@ -97,8 +102,13 @@ public final class Driver {
         System.setIn(new ByteArrayInputStream(order.path("input").asText("").getBytes(StandardCharsets.UTF_8)));
         int code = 0;
         exited = null;
+        LAST.clear();
         try {
-            call(order.get("class").asText(), args);
+            try {
+                call(order.get("class").asText(), args);
+            } finally {
+                List.copyOf(LAST).forEach(Runnable::run);
+            }
         } catch (Ended ended) {
             code = ended.code;
         } catch (Throwable thrown) {

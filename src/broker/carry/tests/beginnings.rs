@@ -2,7 +2,7 @@
 
 use super::{LOG, ROUTE, TREE, Yard, all_to};
 use crate::broker::carry::{Beginning, group_of};
-use crate::broker::record::{GroupRecord, Record};
+use crate::broker::record::{GroupRecord, LogChange, Record};
 use crate::broker::testbed::client::NOW_MS;
 use crate::metrics::label::RouteFailure;
 
@@ -117,4 +117,34 @@ fn a_beginning_that_was_cut_off_is_finished() {
     yard.settle();
     assert_eq!(yard.in_session("keeps"), ["1"]);
     assert!(broker.groups.applied.lock().get("/", &group).unwrap().snapshot.is_some());
+}
+
+/// Whatever `from` says: the partition came after the route.
+#[test]
+fn a_partition_that_comes_later_is_read_from_its_start() {
+    let mut yard = Yard::new(1, Beginning::Latest, TREE);
+    yard.session("keeps", "d/#");
+    yard.append(0, &all_to("d/a", &["before"]));
+    yard.settle();
+    let broker = yard.broker();
+    let mut changes = broker.logs.table.changes();
+    let id = broker.logs.table.by_name("/", LOG).unwrap().id;
+    let grow = LogChange::Grow { id, partitions: 2 };
+    broker.submit(None, &Record::LogChange(grow)).unwrap();
+    yard.bed().sync();
+    assert!(changes.has_changed().unwrap(), "whoever waits for the log is woken");
+    changes.borrow_and_update();
+    yard.append(1, &all_to("d/a", &["1"]));
+    yard.restart(4);
+    yard.settle();
+    assert_eq!(yard.in_session("keeps"), ["1"]);
+    assert_eq!([yard.position(0), yard.position(1)], [1, 1]);
+    let broker = yard.broker();
+    let mut changes = broker.logs.table.changes();
+    broker.submit(None, &Record::LogChange(LogChange::Delete { id })).unwrap();
+    yard.append(0, &all_to("d/a", &["gone"]));
+    assert!(changes.has_changed().unwrap());
+    changes.borrow_and_update();
+    yard.settle();
+    assert_eq!(yard.in_session("keeps"), ["1"]);
 }

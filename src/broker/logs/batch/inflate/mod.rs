@@ -5,7 +5,7 @@
 //! | 1 gzip | RFC 1952, one member or several | 64 KiB |
 //! | 2 snappy | one raw block (librdkafka), or blocks in the framing of snappy-java | a block |
 //! | 3 lz4 | one LZ4 frame of independent blocks | a block, at most 4 MiB |
-//! | 4 zstd | RFC 8878 frames, no dictionary | 64 KiB, over a window of at most 32 MiB |
+//! | 4 zstd | RFC 8878 frames, no dictionary | 64 KiB, over a window of at most 128 MiB |
 //!
 //! What Kafka's consumers refuse is refused here, so that nobody can store a batch that stops them: whatever a
 //! format carries to check itself is checked, and nothing may stand behind the last frame.
@@ -116,7 +116,7 @@ enum Format<'a> {
     Gzip(MultiGzDecoder<&'a [u8]>),
     Snappy(SnappyBlocks<'a>),
     Lz4(Lz4Blocks<'a>),
-    Zstd(Box<ZstdFrames<'a>>),
+    Zstd(ZstdFrames<'a>),
 }
 
 impl<'a> Inflater<'a> {
@@ -127,7 +127,7 @@ impl<'a> Inflater<'a> {
             Codec::Gzip => Format::Gzip(MultiGzDecoder::new(bytes)),
             Codec::Snappy => Format::Snappy(SnappyBlocks::new(bytes)),
             Codec::Lz4 => Format::Lz4(Lz4Blocks::new(bytes)),
-            Codec::Zstd => Format::Zstd(Box::new(ZstdFrames::new(bytes))),
+            Codec::Zstd => Format::Zstd(ZstdFrames::new(bytes)),
         };
         Self { format, buffer: KEPT.take(), filled: 0, left: bytes_max }
     }
@@ -140,7 +140,7 @@ impl<'a> Inflater<'a> {
         let Self { format, buffer, left, .. } = self;
         self.filled = match format {
             Format::Gzip(decoder) => read(decoder, room(buffer, PIECE_BYTES)?)?,
-            Format::Zstd(frames) => frames.read(room(buffer, PIECE_BYTES)?, *left)?,
+            Format::Zstd(frames) => frames.read(room(buffer, PIECE_BYTES)?)?,
             Format::Snappy(blocks) => blocks.next(buffer, *left)?,
             Format::Lz4(blocks) => blocks.next(buffer, *left)?,
         };

@@ -121,11 +121,11 @@ fn a_length_without_content_is_refused() {
     assert_eq!(inflate(Codec::Snappy, &within, ROOM), Err(InflateFault::Malformed));
     let framed = b"\x82SNAPPY\0\0\0\0\x01\0\0\0\x01\xff\xff\xff\xff";
     assert_eq!(inflate(Codec::Snappy, framed, ROOM), Err(InflateFault::Malformed));
-    // One segment of 2^40 bytes.
+    // Zstandard, one segment of 2^40 bytes, and 128 KiB of zeros in four bytes.
     let segment = bytes("28b52ffde0000000000001000001000000");
     assert_eq!(inflate(Codec::Zstd, &segment, ROOM), Err(InflateFault::Malformed));
-    let segment = bytes("28b52ffda000000002010000");
-    assert_eq!(inflate(Codec::Zstd, &segment, ROOM), Err(InflateFault::TooLarge));
+    let zeros = [bytes("28b52ffd0088"), bytes("02001000").repeat(9)].concat();
+    assert_eq!(inflate(Codec::Zstd, &zeros, ROOM), Err(InflateFault::TooLarge));
 }
 
 #[test]

@@ -17,6 +17,8 @@ use crate::broker::logs::batch::walk::RecordFlaw;
 
 type Message = (i64, Option<Vec<u8>>, Option<Vec<u8>>, Vec<(String, Vec<u8>)>);
 
+type Edit = &'static dyn Fn(&mut Vec<u8>);
+
 fn built(messages: &[Message]) -> Vec<u8> {
     let mut builder = BatchBuilder::default();
     for (timestamp_ms, key, value, headers) in messages {
@@ -137,7 +139,7 @@ fn with_count(mut batch: Vec<u8>, count: i32) -> Vec<u8> {
 #[test]
 fn each_flaw_is_named_with_the_records_place() {
     assert!(check(&edited(|_| {}), usize::MAX, &Checks::default()).is_ok());
-    let cases: [(RecordFlaw, &dyn Fn(&mut Vec<u8>)); 12] = [
+    let cases: [(RecordFlaw, Edit); 12] = [
         (RecordFlaw::Offset, &|body| body[2] = 4),
         (RecordFlaw::Offset, &|body| body[2] = 0),
         (RecordFlaw::NegativeLength, &|body| body[3] = 3),

@@ -1,6 +1,7 @@
 //! The batch format: what is built is read back, what is broken is refused; the crate `kafka-protocol` agrees.
 
 mod compressed;
+mod lookup;
 pub(crate) mod packing;
 
 use bytes::Bytes;

@@ -36,12 +36,19 @@ impl Packing {
     /// `bytes` compressed.
     pub(crate) fn pack(self, bytes: &[u8]) -> Vec<u8> {
         let mut out = BytesMut::new();
+        let fill = |into: &mut BytesMut| {
+            into.put_slice(bytes);
+            Ok(())
+        };
         match self {
-            Self::Gzip => Gzip::compress(&mut out, |into| Ok(into.put_slice(bytes))),
-            Self::FramedSnappy => Snappy::compress(&mut out, |into| Ok(into.put_slice(bytes))),
+            Self::Gzip => Gzip::compress(&mut out, |into| {
+                into.put_slice(bytes);
+                Ok(())
+            }),
+            Self::FramedSnappy => Snappy::compress(&mut out, fill),
             Self::RawSnappy => return snap::raw::Encoder::new().compress_vec(bytes).unwrap(),
-            Self::Lz4 => Lz4::compress(&mut out, |into| Ok(into.put_slice(bytes))),
-            Self::Zstd => Zstd::compress(&mut out, |into| Ok(into.put_slice(bytes))),
+            Self::Lz4 => Lz4::compress(&mut out, fill),
+            Self::Zstd => Zstd::compress(&mut out, fill),
         }
         .unwrap();
         out.to_vec()
