@@ -219,7 +219,7 @@ impl Partition {
     /// Bytes of its files.
     #[must_use]
     pub fn bytes(&self) -> u64 {
-        self.files.lengths().iter().map(|(_, bytes)| bytes).sum()
+        self.files.segments().iter().map(|segment| segment.bytes).sum()
     }
 
     /// See [`FetchSlice::leader_epoch`].
