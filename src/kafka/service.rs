@@ -13,7 +13,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Buf, BytesMut};
+use bytes::{Buf, BufMut, BytesMut};
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::sync::watch;
@@ -36,6 +36,8 @@ const READ_BYTES: usize = 16 * 1024;
 const READ_AHEAD_BYTES: usize = 64 * 1024;
 /// A read buffer grown beyond this by one large request is given back after it.
 const KEEP_BYTES: usize = 1024 * 1024;
+/// A request of which so much is missing is read alone.
+const LARGE_BYTES: usize = 32 * 1024;
 /// As long as this much waits to be sent, no further answer is made.
 const UNSENT_BYTES_MAX: usize = 256 * 1024;
 
@@ -219,7 +221,7 @@ where
         let mut moved = false;
         loop {
             let taken = self.take_requests()?;
-            let may_read = self.make_room(&taken);
+            let read_max = self.make_room(&taken);
             let is_full = matches!(taken, Taken::BrokerFull);
             let may_answer = self.outbound.len() < UNSENT_BYTES_MAX;
             tokio::select! {
@@ -232,7 +234,7 @@ where
                     sent?;
                     moved = true;
                 }
-                read = self.reader.read_buf(&mut self.input), if may_read => {
+                read = read(&mut self.reader, &mut self.input, read_max), if read_max > 0 => {
                     if read? == 0 {
                         return Ok(());
                     }
@@ -289,21 +291,22 @@ where
         }
     }
 
-    /// Makes room for the next read; false if enough is read ahead. The buffer doubles as bytes arrive, up to
-    /// what the request under way announced.
-    fn make_room(&mut self, taken: &Taken) -> bool {
+    /// Makes room for the next read and says how much it may bring; 0 if enough is read ahead. The buffer doubles
+    /// as bytes arrive, up to what the request under way announced. A large request is read to its end and no
+    /// further: the next one then begins where this one did, and nothing is moved.
+    fn make_room(&mut self, taken: &Taken) -> usize {
         let length = self.input.len();
         let bound = match taken {
             Taken::AllBut { total } => (*total).max(READ_BYTES),
             Taken::Busy | Taken::BrokerFull => READ_AHEAD_BYTES,
         };
         if length >= bound {
-            return false;
+            return 0;
         }
         if self.input.capacity() - length < READ_BYTES / 2 {
             self.input.reserve((bound - length).min(length).max(READ_BYTES));
         }
-        true
+        if bound - length >= LARGE_BYTES { bound - length } else { usize::MAX }
     }
 
     fn shrink(&mut self) {
@@ -358,6 +361,15 @@ fn start<B: LogBroker>(
     }
     let pending = handlers::begin(context, to, request.header.client_id, &request.body);
     Ok((request.consumed, true, pending))
+}
+
+/// Reads at most `bytes_max` into the room that `input` has.
+async fn read<R: AsyncRead + Unpin>(
+    reader: &mut R,
+    input: &mut BytesMut,
+    bytes_max: usize,
+) -> io::Result<usize> {
+    reader.read_buf(&mut input.limit(bytes_max)).await
 }
 
 /// Completes with the reply of the first request that waits; never, if none does. Drop-safe.

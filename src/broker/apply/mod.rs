@@ -30,6 +30,7 @@ use crate::store::journal::batch::Batch;
 use super::Broker;
 use super::consumer::{Completer, Outcome, Waiter};
 use super::declared::queue::DeclaredQueue;
+use super::logs::carried::Headers;
 use super::logs::gather::RouteGather;
 use super::logs::waiters::Touched;
 use super::queues::entry::Body;
@@ -90,6 +91,8 @@ pub struct Applier {
     sets: AHashMap<SetId, Arc<[SetMember]>>,
     limits: AppliedLimits,
     gather: RouteGather,
+    /// Room for the headers of one record.
+    headers: Headers,
     touched: Touched,
     /// Latest time that a record of this batch carries. Not older ones': a replay from a checkpoint would not
     /// know them.
@@ -124,6 +127,7 @@ impl Applier {
             sets,
             limits,
             gather: RouteGather::default(),
+            headers: Headers::default(),
             touched: Touched::default(),
             time_ms: 0,
             next,

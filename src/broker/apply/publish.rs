@@ -61,6 +61,13 @@ impl Applier {
             }
             return verdict;
         }
+        for append in publish.appends {
+            self.carry(append, &message);
+        }
+        // What only logs get is not kept in memory.
+        if members().next().is_none() && !publish.retained {
+            return Outcome::Done;
+        }
         let stored = self.body(publish.message.clone());
         for member in members() {
             let via = member.via.as_ref();
@@ -75,9 +82,6 @@ impl Applier {
                 via: member.via.as_ref(),
             };
             self.enqueue(lsn, &stored, &place);
-        }
-        for append in publish.appends {
-            self.carry(append, &message);
         }
         if publish.retained {
             let value = (!message.payload.is_empty()).then_some(stored);
@@ -227,12 +231,10 @@ impl Applier {
             retain: message.retain,
             expiry_s: message.remaining_s(message.time_ms),
         };
-        let mut owned: Vec<(String, Vec<u8>)> = Vec::with_capacity(4);
-        carried::headers(&publication, message.client_id, |name, value| {
-            owned.push((name.to_owned(), value.to_vec()));
-        });
-        let headers: Vec<(&str, &[u8])> =
-            owned.iter().map(|(name, value)| (&**name, &**value)).collect();
+        let mut kept = std::mem::take(&mut self.headers);
+        kept.clear();
+        carried::headers(&publication, message.client_id, |name, value| kept.push(name, value));
+        let headers = kept.all();
         let record = NewRecord {
             timestamp_ms: i64::try_from(message.time_ms).unwrap_or(i64::MAX),
             key: append.key,
@@ -240,6 +242,8 @@ impl Applier {
             headers: &headers,
         };
         self.gather.push(partition, message.time_ms, &record, &mut self.touched);
+        drop(headers);
+        self.headers = kept;
         self.delta.partitions.insert((append.log, append.partition));
     }
 }

@@ -89,10 +89,14 @@ impl Inner {
     /// Sends answers. Whoever gave up waiting needs none.
     fn answer(&mut self, effects: &mut Effects) {
         for (ticket, answer) in effects.joined.drain(..) {
-            self.joins.remove(&ticket).map(|sender| sender.send(answer));
+            if let Some(sender) = self.joins.remove(&ticket) {
+                drop(sender.send(answer));
+            }
         }
         for (ticket, answer) in effects.synced.drain(..) {
-            self.syncs.remove(&ticket).map(|sender| sender.send(answer));
+            if let Some(sender) = self.syncs.remove(&ticket) {
+                drop(sender.send(answer));
+            }
         }
     }
 }

@@ -24,6 +24,44 @@ const RESERVED: &str = "mqtt-";
 /// What a user property gets whose name would look like one of those.
 const ESCAPE: &str = "mqtt-user-";
 
+/// Headers of one record, in memory that the next record's use again.
+#[derive(Debug, Default)]
+pub struct Headers {
+    names: String,
+    values: Vec<u8>,
+    /// Where each name and each value ends.
+    ends: Vec<(usize, usize)>,
+}
+
+impl Headers {
+    /// Forgets all of them.
+    pub fn clear(&mut self) {
+        self.names.clear();
+        self.values.clear();
+        self.ends.clear();
+    }
+
+    /// Adds one.
+    pub fn push(&mut self, name: &str, value: &[u8]) {
+        self.names.push_str(name);
+        self.values.extend_from_slice(value);
+        self.ends.push((self.names.len(), self.values.len()));
+    }
+
+    /// All of them, in order.
+    #[must_use]
+    pub fn all(&self) -> Vec<(&str, &[u8])> {
+        let mut begin = (0, 0);
+        let mut all = Vec::with_capacity(self.ends.len());
+        for &(name_end, value_end) in &self.ends {
+            let name = self.names.get(begin.0..name_end).unwrap_or_default();
+            all.push((name, self.values.get(begin.1..value_end).unwrap_or_default()));
+            begin = (name_end, value_end);
+        }
+        all
+    }
+}
+
 /// Calls `emit` with name and value of each header of the record that `message`, published by `client_id`,
 /// becomes.
 pub fn headers(message: &Publication<'_>, client_id: &str, mut emit: impl FnMut(&str, &[u8])) {
@@ -67,15 +105,17 @@ fn user_header(name: &str) -> Cow<'_, str> {
 
 #[cfg(test)]
 mod tests {
-    use super::headers;
+    use super::{Headers, headers};
     use crate::model::message::Publication;
     use crate::model::property::{Property, tests::block};
     use crate::model::qos::QoS;
 
     fn collect(message: &Publication<'_>) -> Vec<(String, Vec<u8>)> {
-        let mut found = Vec::new();
-        headers(message, "dev", |name, value| found.push((name.to_owned(), value.to_vec())));
-        found
+        let mut found = Headers::default();
+        found.push("an earlier record's", b"x");
+        found.clear();
+        headers(message, "dev", |name, value| found.push(name, value));
+        found.all().iter().map(|(name, value)| ((*name).to_owned(), value.to_vec())).collect()
     }
 
     fn message(properties: &[u8]) -> Publication<'_> {

@@ -4,8 +4,9 @@
 //! partition, when it is large, and at the end of the journal's batch: so offsets follow the journal's order,
 //! and replay, which sees the same journal batches, makes the same ones.
 
-use std::collections::HashMap;
 use std::sync::Arc;
+
+use ahash::AHashMap;
 
 use crate::broker::logs::batch::build::{BatchBuilder, NewRecord};
 use crate::broker::logs::partition::{AppendOutcome, Partition};
@@ -19,7 +20,7 @@ const BATCH_BYTES: usize = 512 * 1024;
 #[derive(Debug, Default)]
 pub struct RouteGather {
     filling: Vec<(Arc<Partition>, BatchBuilder)>,
-    places: HashMap<(LogId, u32), usize>,
+    places: AHashMap<(LogId, u32), usize>,
 }
 
 impl RouteGather {

@@ -216,6 +216,12 @@ impl Partition {
         self.state.lock().log_start
     }
 
+    /// Bytes of its files.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.files.segments().iter().map(|segment| segment.bytes).sum()
+    }
+
     /// See [`FetchSlice::leader_epoch`].
     #[must_use]
     pub fn leader_epoch(&self) -> i32 {

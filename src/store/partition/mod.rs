@@ -3,13 +3,14 @@
 //! - [`files`] one partition: append, read, look up by time, sync, retention
 //! - [`folders`] where partitions live
 //! - [`header`] the little of a record batch that a file needs to know
-//! - [`behind`] appended bytes on their way to a file
+//! - [`behind`] appended bytes on their way to a file; [`buffers`] for reads
 //! - [`index`] from offset to place, sparse; [`segment`] one file and its index
 //!
 //! A segment holds nothing but batches; its format version is in its name. What counts is what the checkpoint
 //! says: a longer file is cut back at start, and the journal brings the rest again.
 
 mod behind;
+mod buffers;
 pub mod files;
 pub mod folders;
 pub mod header;

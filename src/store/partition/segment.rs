@@ -16,6 +16,7 @@ use crate::store::disk::{Disk, DiskFile, read_full};
 use crate::store::error::StoreError;
 use crate::store::partition::PartitionOptions;
 use crate::store::partition::behind::{self, Behind};
+use crate::store::partition::buffers::Buffer;
 use crate::store::partition::header::{BATCH_HEADER_BYTES, BatchInfo};
 use crate::store::partition::index::Index;
 
@@ -314,24 +315,21 @@ impl Segment {
             },
         };
         let left = usize::try_from(length - position).unwrap_or(usize::MAX);
-        let mut bytes = vec![0; max_bytes.max(BATCH_HEADER_BYTES).min(left)];
-        self.fill(file.as_ref(), position, &mut bytes, 0)?;
-        let Some(first) = BatchInfo::parse(&bytes).filter(|first| first.bytes <= left as u64)
-        else {
-            return Err(self.no_batch(position, left as u64));
-        };
+        let mut buffer = Buffer::take(max_bytes.max(BATCH_HEADER_BYTES).min(left));
+        self.fill(file.as_ref(), position, &mut buffer, 0)?;
+        let first = BatchInfo::parse(buffer.bytes()).filter(|first| first.bytes <= left as u64);
+        let Some(first) = first else { return Err(self.no_batch(position, left as u64)) };
         if first.last_offset >= up_to {
             return Ok(Bytes::new());
         }
-        let count = bytes.len();
+        let count = buffer.bytes().len();
         if count < first.bytes as usize {
-            bytes.resize(first.bytes as usize, 0);
-            self.fill(file.as_ref(), position, &mut bytes, count)?;
+            buffer.grow(first.bytes as usize);
+            self.fill(file.as_ref(), position, &mut buffer, count)?;
         }
-        let (end, next_offset) = whole_batches(&bytes, up_to);
+        let (end, next_offset) = whole_batches(buffer.bytes(), up_to);
         self.ends.lock().note(next_offset, position + end as u64);
-        bytes.truncate(end);
-        Ok(bytes.into())
+        Ok(buffer.freeze(end))
     }
 
     /// Where the batch that holds `offset` begins, or the first one after it.
@@ -356,11 +354,11 @@ impl Segment {
         &self,
         file: &dyn DiskFile,
         position: u64,
-        buffer: &mut [u8],
+        buffer: &mut Buffer,
         from: usize,
     ) -> Result<(), StoreError> {
         let position = position + from as u64;
-        let Some(buffer) = buffer.get_mut(from..) else { return Ok(()) };
+        let buffer = buffer.bytes_mut().get_mut(from..).unwrap_or_default();
         let wanted = buffer.len();
         let count =
             self.read_at(file, position, buffer).map_err(StoreError::io(&self.path(), "read"))?;
