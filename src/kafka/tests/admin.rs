@@ -11,6 +11,9 @@ fn text(text: &'static str) -> StrBytes {
     StrBytes::from_static_str(text)
 }
 
+/// A log, how many partitions it shall have, and the brokers of the new ones.
+type Growth = (&'static str, i32, Option<Vec<Vec<i32>>>);
+
 impl Client {
     async fn delete(&mut self, names: &[&'static str]) -> Vec<i16> {
         let names = names.iter().map(|name| topic(name)).collect();
@@ -20,7 +23,7 @@ impl Client {
         response.responses.iter().map(|topic| topic.error_code).collect()
     }
 
-    async fn grow(&mut self, counts: &[(&'static str, i32, Option<Vec<Vec<i32>>>)]) -> Vec<i16> {
+    async fn grow(&mut self, counts: &[Growth]) -> Vec<i16> {
         use theirs::create_partitions_request::{
             CreatePartitionsAssignment, CreatePartitionsTopic,
         };
