@@ -11,7 +11,7 @@ fn text(text: &'static str) -> StrBytes {
     StrBytes::from_static_str(text)
 }
 
-/// A log, its partitions afterwards, and the brokers of the new ones.
+/// A log, how many partitions it shall have, and the brokers of the new ones.
 type Growth = (&'static str, i32, Option<Vec<Vec<i32>>>);
 
 impl Client {
