@@ -578,6 +578,8 @@ def more_than_one_request_of_a_member(stage):
     first.send()
     earlier = first.number
     first.send()
+    while second.beat() != REBALANCING:
+        time.sleep(0.02)
     second.send()
     stage.note("the earlier join", stage.outcome(lambda: first.peer.take("JoinGroup", 5, earlier, 3)))
     stage.note("the later join", stage.outcome(lambda: first.joined(3)))
