@@ -164,8 +164,7 @@ async fn serve(bundle: Arc<Bundle>, begun: Instant) -> Result<(), AppError> {
     };
     let storage = Arc::new(Storage::open(&config.data_dir, &around)?);
     metrics.register(gauges::Gauges::new(&storage.broker)?)?;
-    let origin = &storage.cluster_id;
-    let readers = routes::install(&storage.broker, &routes, &metrics, origin, clock.now_ms())?;
+    let readers = routes::install(&storage, &routes, &metrics, clock.now_ms())?;
     let workers = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let workers = Arc::new(Workers::start(workers)?);
     let (stop, shutdown) = watch::channel(false);

@@ -7,10 +7,12 @@
 //! - [`run`] a broker and its clients until the cut
 //! - [`found`] what a restart finds; [`consuming`] the same of a producer and a group
 //! - [`logs`] the same for logs that are made, cut, changed and deleted
+//! - [`out_of_log`] a route out of a log, in lives of its own
 
 mod consuming;
 mod found;
 mod logs;
+mod out_of_log;
 mod run;
 
 use std::sync::Arc;

@@ -177,6 +177,10 @@ impl Running {
         Ok(running)
     }
 
+    pub(super) fn broker(&self) -> &Arc<Broker> {
+        &self.broker
+    }
+
     pub(super) fn stop(self) {
         // Without power it cannot write what waits.
         self.journal.close().ok();

@@ -125,15 +125,6 @@ impl LiveGroups {
         seen.collect()
     }
 
-    /// Whether somebody is in the group, or about to be.
-    #[must_use]
-    pub fn is_in_use(&self, vhost: &str, name: &str) -> bool {
-        self.get(vhost, name).is_some_and(|live| {
-            let inner = live.inner.lock();
-            inner.group.size() > 0 || inner.group.awaits_joins()
-        })
-    }
-
     pub(super) fn get(&self, vhost: &str, name: &str) -> Option<Arc<LiveGroup>> {
         self.table.lock().by_name.get(vhost)?.get(name).cloned()
     }

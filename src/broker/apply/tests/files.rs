@@ -86,6 +86,7 @@ fn a_deleted_log_is_out_of_sight_at_once_and_off_the_disk_after_a_checkpoint() {
     assert_eq!(append(&mut bed, "t", START_MS, 100), Ok(0), "it inherits nothing");
     bed.checkpoint(START_MS);
     assert_eq!(folders(&bed).len(), 1);
+    drop(broker);
     let bed = bed.restart(&mut |_, _| 0);
     assert_eq!(partition(&bed, "t").end(), 1);
     assert_eq!(folders(&bed).len(), 1);
@@ -144,6 +145,7 @@ fn retention_by_time_and_by_size_gives_the_disk_back() {
     bed.sync();
     assert_eq!(partition(&bed, "t").log_start(), 17, "three are more than 3,000 bytes");
     bed.checkpoint(now_ms);
+    drop(broker);
     let mut bed = bed.restart(&mut |_, _| 0);
     assert_eq!((partition(&bed, "t").log_start(), partition(&bed, "t").end()), (17, 20));
     assert_eq!(append(&mut bed, "t", now_ms, 10), Ok(20));
@@ -188,6 +190,7 @@ fn deleted_records_stay_deleted_whether_a_checkpoint_knows_or_not() {
         if checkpoints {
             bed.checkpoint(START_MS);
         }
+        drop(broker);
         let mut bed = bed.restart(&mut |_, _| 0);
         assert_eq!(partition(&bed, "t").log_start(), 3);
         let broker = Arc::clone(&bed.broker);
@@ -206,18 +209,21 @@ fn settings_changed_at_once_by_two_are_both_in_force() {
         use crate::broker::logs::settings::change::Edit;
         SettingsChange::Edit(vec![(name.to_owned(), Edit::Set(value.to_owned()))])
     };
-    let mut task = Context::from_waker(Waker::noop());
-    let mut one = pin!(broker.configure_log(&who, "t", set("retention.ms", "5"), false));
-    let mut two = pin!(broker.configure_log(&who, "t", set("max.message.bytes", "80"), false));
-    assert!(one.as_mut().poll(&mut task).is_pending());
-    assert!(two.as_mut().poll(&mut task).is_pending());
-    bed.sync();
-    assert_eq!(one.poll(&mut task), Poll::Ready(Ok(())));
-    assert_eq!(two.poll(&mut task), Poll::Ready(Ok(())));
+    {
+        let mut task = Context::from_waker(Waker::noop());
+        let mut one = pin!(broker.configure_log(&who, "t", set("retention.ms", "5"), false));
+        let mut two = pin!(broker.configure_log(&who, "t", set("max.message.bytes", "80"), false));
+        assert!(one.as_mut().poll(&mut task).is_pending());
+        assert!(two.as_mut().poll(&mut task).is_pending());
+        bed.sync();
+        assert_eq!(one.poll(&mut task), Poll::Ready(Ok(())));
+        assert_eq!(two.poll(&mut task), Poll::Ready(Ok(())));
+    }
     let log = broker.logs.table.by_name("/", "t").unwrap();
     assert_eq!((log.settings.retention_ms, log.settings.batch_bytes_max), (Some(5), 80));
     assert!(broker.logs.underway.lock().configuring.is_empty());
     assert!(matches!(append(&mut bed, "t", START_MS, 100), Err(LogError::Batch(_))));
+    drop(broker);
     let bed = bed.restart(&mut |_, _| 0);
     let log = bed.broker.logs.table.by_name("/", "t").unwrap();
     assert_eq!((log.settings.retention_ms, log.settings.batch_bytes_max), (Some(5), 80));
