@@ -218,5 +218,6 @@ def play(name, port):
     return stage.notes
 
 
-for module in ("admin", "commits", "fetching", "groups", "idempotence", "offsets", "producing", "refused", "versions"):
+for module in ("admin", "commits", "fetching", "groups", "idempotence", "offsets", "producing",
+               "rebalances", "refused", "versions"):
     importlib.import_module(f"{__name__}.{module}")
