@@ -81,6 +81,17 @@ class ApacheKafka(Broker):
 
     def start(self, timeout=START):
         """Starts the node; returns when it answers and its group coordinator does."""
+        known = bool(self.ports)
+        try:
+            return self._start(timeout)
+        except AssertionError:
+            # Somebody else may have taken a port between the look and the start; a restart keeps its own.
+            if known or self.alive:
+                raise
+        self.ports = {}
+        return self._start(timeout)
+
+    def _start(self, timeout):
         if not self.ports:
             self.ports = {"kafka": fixed_port(), "controller": fixed_port()}
         client, controller = (f"127.0.0.1:{self.ports[name]}" for name in ("kafka", "controller"))

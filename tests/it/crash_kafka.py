@@ -313,6 +313,7 @@ class Kafka:
         return sum(map(len, self.rows))
 
     def summary(self):
-        return (f"Kafka: {self.count()} records, {sum(producer.again for producer in self.producers)} batches sent "
+        return (f"Kafka: {self.count()} records, {sum(len(producer.acked) for producer in self.producers)} of them "
+                f"acknowledged, {sum(producer.again for producer in self.producers)} batches sent "
                 f"again, {sum(self.reader.acked.values())} committed, {self.reader.rejoined} static returns, "
                 f"{sum(producer.ids for producer in self.producers)} producer ids")

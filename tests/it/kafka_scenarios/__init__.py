@@ -61,6 +61,9 @@ class Stage:
             if value.get("errorCode") and "baseOffset" in value:
                 # Apache Kafka tells where the log begins with some errors and not with others.
                 value = {**value, "logStartOffset": -1}
+                if value["errorCode"] == 87:
+                    # Which record is malformed is told by Rialto only.
+                    value.pop("recordErrors", None)
             return {name: self.plain(inner, name) for name, inner in value.items() if name not in DROPPED}
         if isinstance(value, (list, tuple)):
             for key in SORTED:
@@ -215,5 +218,6 @@ def play(name, port):
     return stage.notes
 
 
-for module in ("admin", "commits", "fetching", "groups", "idempotence", "offsets", "producing", "refused", "versions"):
+for module in ("admin", "commits", "fetching", "groups", "idempotence", "offsets", "producing",
+               "rebalances", "refused", "versions"):
     importlib.import_module(f"{__name__}.{module}")

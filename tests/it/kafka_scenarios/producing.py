@@ -98,8 +98,10 @@ def garbage_under_a_right_crc(stage):
     rows = [record(0, None, b"a"), record(1, None, b"b")]
     cases = {"ones": b"\xff" * 40, "zeros": bytes(40), "text": b"no records here, none at all",
              "nothing": b"", "half a record": rows[0] + rows[1][:3], "a byte behind": rows[0] + rows[1] + b"\0",
-             "deltas 0 and 2": rows[0] + record(2, None, b"b"), "deltas 1 and 0": record(1, None, b"a") + record(0, None, b"b"),
-             "a length too long": b"\x7f" + rows[0][1:] + rows[1], "a length too short": b"\x04" + rows[0][1:] + rows[1],
+             "deltas 0 and 2": rows[0] + record(2, None, b"b"),
+             "deltas 1 and 0": record(1, None, b"a") + record(0, None, b"b"),
+             "a length too long": b"\x7f" + rows[0][1:] + rows[1],
+             "a length too short": b"\x04" + rows[0][1:] + rows[1],
              "a negative length": b"\x01" + rows[0][1:] + rows[1],
              "a key past its record": b"\x0e\0\0\0\x40\x02ab\0" + rows[1]}
     for label, payload in cases.items():

@@ -71,7 +71,8 @@ def malformed_requests(stage):
     head = struct.pack("!hhih", 3, 1, 7, 2) + b"it"
     flexible = struct.pack("!hhih", 3, 9, 7, 2) + b"it\0"
     frames = {"nothing": b"", "half a header": b"\0\x12\0", "no body": head,
-              "two billion topics": head + struct.pack("!i", 0x7FFFFFFF), "minus five topics": head + struct.pack("!i", -5),
+              "two billion topics": head + struct.pack("!i", 0x7FFFFFFF),
+              "minus five topics": head + struct.pack("!i", -5),
               "a name past the end": head + struct.pack("!ih", 1, 3000) + b"abc",
               "a client id past the end": struct.pack("!hhih", 18, 0, 1, 30000),
               "a compact array of 2^32": flexible + b"\xff\xff\xff\xff\x0f",
