@@ -7,6 +7,7 @@
 //! - [`timers`] the broker's deadlines on the server's wheel
 //! - [`logging`] the broker's own log lines
 
+mod gauges;
 mod listeners;
 mod logging;
 mod routes;
@@ -154,18 +155,16 @@ async fn serve(bundle: Arc<Bundle>, begun: Instant) -> Result<(), AppError> {
     let tls = open_tls(config, clock.now_ms())?;
     let wheel = Arc::new(Wheel::default());
     let timers = BrokerTimers::new(Arc::clone(&wheel));
-    let storage = Arc::new(Storage::open(
-        &config.data_dir,
-        &Surroundings {
-            bundle: &bundle,
-            metrics: &metrics,
-            readiness: &readiness,
-            timers: &timers,
-            now_ms: Arc::clone(&now_ms),
-        },
-    )?);
-    let origin = &storage.cluster_id;
-    let readers = routes::install(&storage.broker, &routes, &metrics, origin, clock.now_ms())?;
+    let around = Surroundings {
+        bundle: &bundle,
+        metrics: &metrics,
+        readiness: &readiness,
+        timers: &timers,
+        now_ms: Arc::clone(&now_ms),
+    };
+    let storage = Arc::new(Storage::open(&config.data_dir, &around)?);
+    metrics.register(gauges::Gauges::new(&storage.broker)?)?;
+    let readers = routes::install(&storage, &routes, &metrics, clock.now_ms())?;
     let workers = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let workers = Arc::new(Workers::start(workers)?);
     let (stop, shutdown) = watch::channel(false);

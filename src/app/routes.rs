@@ -12,7 +12,6 @@ use crate::bridge::route::{Route, Way};
 use crate::bridge::subscriber::{
     ExchangeSubscriber, Identity, LogSource, LogSubscriber, TreeSubscriber,
 };
-use crate::broker::Broker;
 use crate::broker::carry::Pace;
 use crate::broker::carry::reader::Reader;
 use crate::metrics::Metrics;
@@ -22,19 +21,20 @@ use crate::server::clock::Clock;
 use crate::server::workers::{Workers, flush_soon};
 
 use super::AppError;
+use super::storage::Storage;
 
 /// How long a route waits for a subscriber that takes nothing.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Makes every route a subscriber, a binding or a reader, and sees to it that the logs and exchanges it names are
-/// there. The readers are to be started; `origin` is this installation's id.
+/// there. The readers are to be started.
 pub(super) fn install(
-    broker: &Arc<Broker>,
+    storage: &Storage,
     routes: &[Arc<Route>],
     metrics: &Metrics,
-    origin: &str,
     now_ms: u64,
 ) -> Result<Vec<Reader>, AppError> {
+    let broker = &storage.broker;
     overlaps(routes).iter().for_each(|sentence| tracing::warn!("{sentence}"));
     let mut readers = Vec::new();
     let route_metrics = Arc::new(RouteMetrics::new(routes, metrics)?);
@@ -64,6 +64,7 @@ pub(super) fn install(
             Way::OutOfLog(way) => {
                 let source = Arc::new(LogSource(identity, way.clone()));
                 let vhost = Arc::clone(&route.vhost);
+                let origin = &storage.cluster_id;
                 readers.push(Reader::new(Arc::clone(broker), source, vhost, origin));
             }
         }

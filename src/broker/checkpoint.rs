@@ -18,9 +18,7 @@ use crate::store::tables::CheckpointWrite;
 use crate::store::tables::bindings::BindingRow;
 use crate::store::tables::bodies::{BodyKey, BodyRow};
 use crate::store::tables::db::Db;
-use crate::store::tables::logs::{LogKey, LogRow};
 use crate::store::tables::meta::CheckpointRow;
-use crate::store::tables::partitions::{PartitionKey, PartitionRow};
 use crate::store::tables::queue_pages::PageKey;
 use crate::store::tables::retained::RetainedKey;
 use crate::store::tables::sessions::SessionKey as SessionRowKey;
@@ -32,8 +30,7 @@ use super::declared::frozen::FrozenQueues;
 use super::declared::queue::DeclaredQueue;
 use super::exchanges::applied::FrozenTopology;
 use super::groups::frozen::FrozenGroups;
-use super::logs::log::LogState;
-use super::logs::partition::Partition;
+use super::logs::frozen::FrozenLogs;
 use super::queues::entry::{Body, Entry};
 use super::queues::page::Page;
 use super::record::SetMember;
@@ -49,11 +46,7 @@ pub struct Frozen {
     ended: Vec<(QueueId, Vec<u64>)>,
     declared: FrozenQueues,
     sets: AHashMap<SetId, Option<Arc<[SetMember]>>>,
-    logs: Vec<Arc<LogState>>,
-    deleted_logs: AHashMap<LogId, u32>,
-    partitions: Vec<(Arc<Partition>, PartitionRow)>,
-    /// Files that the partitions' rows do not name any more.
-    removed: Vec<(Arc<Partition>, Vec<String>)>,
+    logs: FrozenLogs,
     retained: Vec<(Arc<Slot>, Option<Value>)>,
     topology: FrozenTopology,
     groups: FrozenGroups,
@@ -83,28 +76,13 @@ impl Frozen {
     /// journal must keep everything (rule 4).
     pub fn take(broker: &Broker, applier: &mut Applier) -> Option<Self> {
         let delta = applier.take_delta();
-        let mut partitions = Vec::with_capacity(delta.partitions.len());
-        for (log, index) in &delta.partitions {
-            let log = broker.logs.table.by_id(*log);
-            let Some(partition) = log.as_ref().and_then(|log| log.partition(*index)) else {
-                continue;
-            };
-            match partition.freeze() {
-                Some(frozen) => partitions.push((Arc::clone(partition), frozen)),
-                None => {
-                    applier.restore_delta(delta);
-                    return None;
-                }
-            }
-        }
-        let Delta { sessions, ended, declared, ended_declared, .. } = delta;
-        let Delta { logs, deleted_logs, sets, references, .. } = delta;
-        let removed = partitions.iter().map(|(partition, _)| {
-            let names = partition.take_removed();
-            (Arc::clone(partition), names)
-        });
-        let removed = removed.filter(|(_, names)| !names.is_empty()).collect();
-        let logs: Vec<_> = logs.iter().filter_map(|id| broker.logs.table.by_id(*id)).collect();
+        let Delta { partitions, logs, deleted_logs, .. } = &delta;
+        let Some(logs) = FrozenLogs::take(&broker.logs.table, partitions, logs, deleted_logs)
+        else {
+            applier.restore_delta(delta);
+            return None;
+        };
+        let Delta { sessions, ended, declared, ended_declared, sets, references, .. } = delta;
         Some(Self {
             position: applier.next(),
             sessions: sessions.into_iter().filter_map(freeze_session).collect(),
@@ -112,9 +90,6 @@ impl Frozen {
             declared: FrozenQueues::take(declared, ended_declared),
             sets,
             logs,
-            deleted_logs,
-            partitions,
-            removed,
             retained: broker.retained.freeze(),
             topology: broker.exchanges.applied.lock().freeze(),
             groups: FrozenGroups::take(&mut broker.groups.applied.lock()),
@@ -207,19 +182,13 @@ impl Checkpointer {
         }
         let declared = frozen.declared.put(&mut write, &mut bodies, &mut references)?;
         put_sets(&mut write, &frozen.sets);
-        put_logs(&mut write, &frozen.logs, &frozen.partitions);
-        delete_logs(&mut write, &frozen.deleted_logs);
+        frozen.logs.put(&mut write);
         put_retained(&mut write, &frozen.retained);
         put_topology(&mut write, frozen.topology);
         frozen.groups.put(&mut write);
         let lengths = bodies.finish()?;
         let dead = self.put_segments(&mut write, &lengths, &references);
-        for (partition, _) in &frozen.partitions {
-            partition.sync().map_err(|source| StoreError::Failed {
-                file: format!("log {} partition {}", partition.log(), partition.index()).into(),
-                reason: source.to_string(),
-            })?;
-        }
+        frozen.logs.sync()?;
         self.db.commit(&write)?;
         for segment in dead {
             // Named by no checkpoint any more (rule 10); what cannot be removed now goes at the next start.
@@ -227,16 +196,7 @@ impl Checkpointer {
                 tracing::warn!(%error, "a body segment without references could not be removed");
             }
         }
-        for (partition, names) in &frozen.removed {
-            if let Err(error) = partition.unlink(names) {
-                tracing::warn!(%error, "files that a log gave up could not be removed");
-            }
-        }
-        for log in frozen.deleted_logs.keys() {
-            if let Err(error) = self.broker.logs.store.remove(*log) {
-                tracing::warn!(%log, %error, "the files of a deleted log could not be removed");
-            }
-        }
+        frozen.logs.give_back(&*self.broker.logs.store);
         if let Err(error) = self.broker.journal.trim(frozen.position.batch) {
             tracing::warn!(%error, "the journal could not be trimmed");
         }
@@ -372,38 +332,6 @@ fn put_sets(write: &mut CheckpointWrite, sets: &AHashMap<SetId, Option<Arc<[SetM
                 members.iter().for_each(|member| member.encode(&mut w));
                 write.sets.put(key, bytes.into());
             }
-        }
-    }
-}
-
-fn put_logs(
-    write: &mut CheckpointWrite,
-    logs: &[Arc<LogState>],
-    partitions: &[(Arc<Partition>, PartitionRow)],
-) {
-    for log in logs {
-        let row = LogRow {
-            vhost: log.vhost.clone(),
-            name: log.name.clone(),
-            uuid: log.uuid,
-            created_ms: log.created_ms,
-            partitions: u32::try_from(log.partitions.len()).unwrap_or(u32::MAX),
-            config: log.config.clone(),
-        };
-        write.logs.put(LogKey { shard: SHARD, log: log.id }, row);
-    }
-    for (partition, frozen) in partitions {
-        let key = PartitionKey { shard: SHARD, log: partition.log(), partition: partition.index() };
-        write.partitions.put(key, frozen.clone());
-    }
-}
-
-/// Of a log that no checkpoint ever had there is nothing to delete, which is no error.
-fn delete_logs(write: &mut CheckpointWrite, deleted: &AHashMap<LogId, u32>) {
-    for (log, partitions) in deleted {
-        write.logs.delete(LogKey { shard: SHARD, log: *log });
-        for partition in 0..*partitions {
-            write.partitions.delete(PartitionKey { shard: SHARD, log: *log, partition });
         }
     }
 }

@@ -299,12 +299,14 @@ impl Broker {
 
     /// A deadline has passed.
     pub fn run_job(&self, job: Job, now_ms: u64) {
-        let (id, epoch) = match job {
-            Job::Will(id, epoch) | Job::Expiry(id, epoch) => (id, epoch),
+        let (id, epoch, is_end) = match job {
+            Job::Will(id, epoch) => (id, epoch, false),
+            Job::Expiry(id, epoch) => (id, epoch, true),
             Job::TidyQueue(id) => return self.tidy_queue(id, now_ms),
             Job::IdleQueue(id) => return self.look_for_use(id, now_ms),
             Job::Retention => return self.retain_logs(now_ms),
             Job::Group(id) => return self.tick_group(id, now_ms),
+            Job::ExpireOffsets => return self.expire_offsets(now_ms),
         };
         let Some(session) = self.sessions.by_id(id) else { return };
         let keys = self.sessions.keys();
@@ -315,10 +317,10 @@ impl Broker {
         if !waits {
             return;
         }
-        match job {
-            Job::Will(..) => self.publish_left_will(&session, now_ms),
-            Job::Expiry(..) => self.end_durable(&session, epoch, now_ms, keys),
-            Job::TidyQueue(_) | Job::IdleQueue(_) | Job::Retention | Job::Group(_) => {}
+        if is_end {
+            self.end_durable(&session, epoch, now_ms, keys);
+        } else {
+            self.publish_left_will(&session, now_ms);
         }
     }
 

@@ -99,6 +99,8 @@ pub enum Job {
     IdleQueue(QueueId),
     /// Give up what logs keep no longer.
     Retention,
+    /// Look for offsets that are kept too long.
+    ExpireOffsets,
     /// Look what is due in a group.
     Group(GroupId),
 }

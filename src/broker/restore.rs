@@ -289,6 +289,7 @@ pub fn resume(broker: &Broker, applied: AppliedLimits, now_ms: u64) {
     broker.begin_retention(now_ms);
     frozen::resume(broker, now_ms);
     broker.revive_groups(now_ms);
+    broker.schedule_expiry(now_ms);
     for session in broker.sessions.all() {
         resume_session(broker, &session, now_ms);
     }

@@ -11,8 +11,9 @@ use crate::config::source::Fault;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct GroupsSection {
-    /// How long the first rebalance of an empty group waits for further members, ms
-    /// (`group.initial.rebalance.delay.ms`). Default 3,000.
+    /// How long the first rebalance of an empty group waits for further members after the last that came, ms
+    /// (`group.initial.rebalance.delay.ms`). Default 250, where Kafka waits 3,000: a lone consumer begins at once, and a
+    /// fleet that starts together still shares its first generation.
     pub initial_rebalance_delay_ms: u32,
     /// Shortest session timeout that a member may ask for, ms (`group.min.session.timeout.ms`). Default 6,000.
     pub session_timeout_ms_min: u32,
@@ -36,7 +37,7 @@ pub struct GroupsSection {
 impl Default for GroupsSection {
     fn default() -> Self {
         Self {
-            initial_rebalance_delay_ms: 3_000,
+            initial_rebalance_delay_ms: 250,
             session_timeout_ms_min: 6_000,
             session_timeout_ms_max: 1_800_000,
             members_max: 10_000,

@@ -194,7 +194,7 @@ mod tests {
             connection.next(&future),
             Ok(Step::FutureApiVersions { correlation_id: 7, .. })
         ));
-        for (key, version) in [(0, 2), (10, 0), (-1, 0), (3, 14), (18, -1)] {
+        for (key, version) in [(0, 2), (24, 0), (-1, 0), (3, 14), (18, -1)] {
             let frame = request(key, version, &[]);
             let end = connection.next(&frame);
             let future = key == 18;

@@ -2,13 +2,15 @@
 
 Publishers (QoS 1 and QoS 2, pipelined windows) feed a durable session that stays away, one that stays online,
 retained topics and, by a route, a log; AMQP publishers with confirms feed durable queues, and the same session and
-log by way of amq.topic, whose queue gets what MQTT publishes (crash_amqp.py). Now and then a client comes back on a
-new connection while the broker still has the old one. After each kill -9 and restart, before any publisher is back:
+log by way of amq.topic, whose queue gets what MQTT publishes (crash_amqp.py); idempotent Kafka producers feed another
+log, which a group reads and a route carries into a session (crash_kafka.py). Now and then a client comes back on a new
+connection while the broker still has the old one. After each kill -9 and restart, before any publisher is back:
 
 - retained: each topic holds its last acknowledged value or one sent later;
 - log: offsets contiguous, what was read before is unchanged, every acknowledged message is there;
 - all or none: at a drain, the absent session, the log and the queue at amq.topic hold the same messages;
 - AMQP: every confirmed message is in each of its queues, every declaration that was answered holds;
+- Kafka: every acknowledged record is at its offset, once, and no answered commit is taken back;
 - exactly once: no QoS 2 message twice in a session (by the receiver's own state) or in the log;
 - order: first appearances of each publisher's messages are in the order they were sent.
 
@@ -27,8 +29,10 @@ import time
 from collections import defaultdict
 
 import crash_amqp
+import crash_kafka
 from clients import kcat, log_exists
 from crash_amqp import Amqp, Fault, check, even
+from crash_kafka import Kafka
 from harness import Broker
 from rawmqtt import (PUBACK, PUBCOMP, PUBLISH, PUBREC, PUBREL, SUBACK, Client, Closed, Timeout, ack_bytes,
                      publish_bytes)
@@ -38,12 +42,30 @@ ROUTE = """\
 name = "crash"
 from = { mqtt = "crash/+/data" }
 to   = { log = "crash", key = "{1}", partitions = 3 }
+
+""" + crash_kafka.ROUTE
+# Small segments and eager checkpoints, so that kills fall into rolls, trims and checkpoints too; and a group's first
+# member does not wait for others longer than a cycle lasts.
+CONFIG = """
+[journal]
+segment_bytes = "1MiB"
+batch_bytes_max = "64KiB"
+
+[checkpoint]
+interval_s = 1
+journal_bytes = "1MiB"
+
+[logs]
+segment_bytes = "1MiB"
+
+[groups]
+initial_rebalance_delay_ms = 0
 """
 ENDLESS = {"session_expiry": 0xFFFFFFFF}
 RETAINED_TOPICS = 20
 NOT_FOUND = 0x92
 WAIT = 30.0
-PARTS = ("mqtt", "log", "amqp", "strict")
+PARTS = ("mqtt", "log", "amqp", "kafka", "strict")
 # How often a client takes its own session over, by packets received.
 RESTLESS = 1 / 300
 
@@ -165,10 +187,10 @@ class Publisher:
 class Receiver:
     """A durable session's client: acknowledges everything and keeps QoS 2's exactly-once state over restarts."""
 
-    def __init__(self, name, version):
-        self.name, self.version = name, version
+    def __init__(self, name, version, topics="crash/#"):
+        self.name, self.version, self.topics = name, version, topics
         self.unreleased = set()
-        self.got = []
+        self.got, self.from_topics = [], []
         self.accepted = False
         self.client = None
 
@@ -179,12 +201,13 @@ class Receiver:
         self.accepted = True
 
     def subscribe(self):
-        self.client.subscribe(("crash/#", 2))
+        self.client.subscribe((self.topics, 2))
 
     def handle(self, packet):
         if packet.kind == PUBLISH:
             if packet.qos != 2 or packet.mid not in self.unreleased:
                 self.got.append((packet.payload.decode(), packet.qos, packet.dup))
+                self.from_topics.append(packet.topic)
             if packet.qos == 2:
                 self.unreleased.add(packet.mid)
                 self.client.send(ack_bytes(PUBREC, packet.mid))
@@ -216,8 +239,11 @@ class Receiver:
 
     def drain(self, port, mark):
         """Receives until the payload `mark`, which was published last, and every handshake is complete."""
+        self.receive_until(port, lambda: any(text == mark for text, _, _ in self.got[-200:]))
+
+    def receive_until(self, port, enough):
         self.connect(port)
-        while not any(text == mark for text, _, _ in self.got[-200:]) or self.unreleased:
+        while not enough() or self.unreleased:
             self.handle(self.client.receive(WAIT))
         self.client.ping()
         self.client.disconnect()
@@ -235,6 +261,9 @@ class Smoke:
         self.publishers = [Publisher(*kind) for kind in kinds if self.mqtt]
         self.online, self.offline = Receiver("online", 5), Receiver("offline", 4)
         self.amqp = Amqp(padding, self.publishers, "strict" in parts) if amqp else None
+        self.kafka = Kafka(padding) if "kafka" in parts else None
+        # Its session is away whenever the broker dies: what comes to it comes once.
+        self.follower = Receiver("follower", 5, "fromlog/#")
         self.log_seen = defaultdict(list)
         self.history, self.marks, self.errors = [], 0, []
 
@@ -272,6 +301,9 @@ class Smoke:
         if self.amqp:
             threads += [thread_of(publisher, self.broker.amqp, on_ack) for publisher in self.amqp.publishers]
             threads += [thread_of(party, self.broker.amqp) for party in self.amqp.online]
+        if self.kafka:
+            threads += [thread_of(producer, self.broker.kafka, on_ack) for producer in self.kafka.producers]
+            threads.append(thread_of(self.kafka.reader, self.broker.kafka))
         for thread in threads:
             thread.start()
         enough.wait(patience)
@@ -304,6 +336,8 @@ class Smoke:
             self.check_log()
         if self.amqp:
             self.amqp.declarer.verify(self.broker.amqp)
+        if self.kafka:
+            self.kafka.verify(self.broker.kafka)
         if drain:
             # Read again below: marks of earlier drains are in the log as well.
             self.drain()
@@ -374,6 +408,9 @@ class Smoke:
             self.check_same("log", {text for rows in self.log_seen.values() for _, text in rows})
         if self.mqtt and self.amqp:
             self.check_same("crash.tree", set(self.amqp.tree.got))
+        if self.kafka and self.mqtt:
+            self.follower.receive_until(self.broker.mqtt, lambda: len(self.follower.got) >= self.kafka.count())
+            self.kafka.check_routed(list(zip(self.follower.from_topics, (text for text, _, _ in self.follower.got))))
 
     def queued(self):
         return [text for text, _, _ in self.offline.got]
@@ -416,12 +453,14 @@ class Smoke:
     def run(self, cycles):
         self.broker.start()
         if self.mqtt:
-            for receiver in (self.offline, self.online):
+            for receiver in (self.offline, self.online, self.follower):
                 receiver.connect(self.broker.mqtt)
                 receiver.subscribe()
                 receiver.client.disconnect()
         if self.amqp:
             crash_amqp.declare(self.broker.amqp)
+        if self.kafka:
+            crash_kafka.create(self.broker.kafka)
         try:
             for number in range(cycles):
                 self.cycle(number, last=number == cycles - 1)
@@ -433,7 +472,8 @@ class Smoke:
         return (f"seed {self.seed}: {cycles} cycles, {sum(len(p.acked) for p in publishers)} acknowledged, "
                 f"{len(self.offline.got)} in the absent session, {len(self.online.got)} online, "
                 f"{sum(map(len, self.log_seen.values()))} in the log"
-                + (f"; {self.amqp.summary()}" if self.amqp else ""))
+                + (f"; {self.amqp.summary()}" if self.amqp else "")
+                + (f"; {self.kafka.summary()}" if self.kafka else ""))
 
     def finish(self):
         """Everything in flight completes; then each place holds exactly what was sent."""
@@ -441,6 +481,8 @@ class Smoke:
             publisher.finish(self.broker.mqtt)
         for publisher in self.amqp.publishers if self.amqp else []:
             publisher.finish(self.broker.amqp)
+        for producer in self.kafka.producers if self.kafka else []:
+            producer.finish(self.broker.kafka)
         for publisher in self.publishers + (self.amqp.publishers if self.amqp else []):
             check(publisher.acked == set(range(publisher.sent)), f"{publisher.name}: gaps in what was acknowledged")
         self.account(drain=True)
@@ -476,7 +518,8 @@ def main():
     parser.add_argument("--signal", choices=["KILL", "TERM"], default="KILL")
     parser.add_argument("--no-log", action="store_true")
     parser.add_argument("--no-amqp", action="store_true")
-    parser.add_argument("--against", choices=["rialto", "mosquitto", "rabbitmq"], default="rialto")
+    parser.add_argument("--no-kafka", action="store_true")
+    parser.add_argument("--against", choices=["rialto", "mosquitto", "rabbitmq", "kafka"], default="rialto")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="rialto-crash-") as folder:
         if options.against == "mosquitto":
@@ -486,9 +529,15 @@ def main():
             from rabbit import Rabbit
             # Its declarations and acks are not on disk when it answers: a deleted queue may be back after kill -9.
             broker, parts = Rabbit(folder), {"amqp"}
+        elif options.against == "kafka":
+            from apache_kafka import ApacheKafka
+            # It does not sync what it acknowledges; killed alone, without the machine, it loses nothing by that.
+            broker, parts = ApacheKafka(folder), {"kafka"}
+            # And it stores a batch twice that comes by an old and by a new connection at once.
+            crash_kafka.RESTLESS = 0
         else:
-            broker, parts = Broker(folder, routes={"crash.toml": ROUTE}), set(PARTS)
-        parts -= {part for part in ("log", "amqp") if getattr(options, f"no_{part}")}
+            broker, parts = Broker(folder, routes={"crash.toml": ROUTE}, config=CONFIG), set(PARTS)
+        parts -= {part for part in ("log", "amqp", "kafka") if getattr(options, f"no_{part}")}
         try:
             smoke = Smoke(broker, options.seed, parts, getattr(signal, "SIG" + options.signal), print)
             print(smoke.run(options.cycles))

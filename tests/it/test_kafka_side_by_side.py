@@ -20,7 +20,8 @@ DIFFERENCES = tomllib.loads(Path(__file__).with_name("kafka_differences.toml").r
 def twin(tmp_path_factory):
     """A broker with the settings of the Apache Kafka beside it."""
     from harness import Broker
-    broker = Broker(tmp_path_factory.mktemp("twin")).start()
+    config = "[groups]\ninitial_rebalance_delay_ms = 0\n"
+    broker = Broker(tmp_path_factory.mktemp("twin"), config=config).start()
     yield broker
     broker.close()
 

@@ -10,9 +10,13 @@ use crate::bridge::counters::RouteMetrics;
 use crate::bridge::into_log::{IntoLog, Target};
 use crate::bridge::route::{Route, Way};
 use crate::bridge::template::{RenderError, RouteContext};
+use crate::broker::carry::{Beginning, Outgoing, Outlet};
+use crate::broker::logs::batch::build::{BatchBuilder, NewRecord};
+use crate::broker::logs::batch::records::records;
 use crate::config::source::Source;
 use crate::metrics::Metrics;
 use crate::metrics::label::RouteFailure;
+use crate::model::qos::QoS;
 
 const TELEMETRY: &str = "[[route]]\nname = \"t\"\nfrom = { mqtt = \"factory/+/telemetry/#\" }\n\
                          to = { log = \"telemetry\", key = \"{1}\", partitions = 12 }\n";
@@ -243,4 +247,81 @@ fn each_route_counts_under_its_name() {
     assert!(text.contains("rialto_route_messages_total{route=\"t\"} 3\n"));
     assert_eq!(RenderError::NoUserName.failure(), RouteFailure::MissingValue);
     assert!(text.contains("rialto_route_failures_total{reason=\"missing_value\",route=\"t\"} 1\n"));
+}
+
+fn out(from: &str, to: &str) -> String {
+    format!("[[route]]\nname = \"r\"\nfrom = {{ {from} }}\nto = {{ {to} }}\n")
+}
+
+#[test]
+fn a_route_out_of_a_log_leads_into_the_tree_or_to_an_exchange() {
+    let route = one(&out("log = \"c\"", "mqtt = \"dev/{key}\""));
+    let Way::OutOfLog(way) = &route.way else { panic!("{route:?}") };
+    assert_eq!((&*way.log, way.beginning), ("c", Beginning::Latest));
+    assert_eq!(way.outlet(), Outlet::Tree { qos: QoS::AtLeastOnce, retain: false });
+    assert_eq!((route.fixed_log(), route.exchange()), (None, None));
+    let to = "mqtt = \"a\", qos = 2, retain = true";
+    let route = one(&out("log = \"c\", from = \"earliest\"", to));
+    let Way::OutOfLog(way) = &route.way else { panic!("{route:?}") };
+    assert_eq!(way.beginning, Beginning::Earliest);
+    assert_eq!(way.outlet(), Outlet::Tree { qos: QoS::ExactlyOnce, retain: true });
+    for (qos, persistent) in [(0, false), (1, true), (2, true)] {
+        let route = one(&out("log = \"c\"", &format!("exchange = \"e\", qos = {qos}")));
+        let Way::OutOfLog(way) = &route.way else { panic!("{route:?}") };
+        assert_eq!(way.outlet(), Outlet::Exchange { name: "e", persistent });
+        assert_eq!(route.exchange(), Some(("e", "topic")));
+    }
+}
+
+#[test]
+fn faults_of_routes_out_of_logs_name_their_key() {
+    for (from, to, key) in [
+        ("log = \"c\", from = \"newest\"", "mqtt = \"a\"", "from.from"),
+        ("log = \"c\", binding = \"#\"", "mqtt = \"a\"", "from.binding"),
+        ("log = \"c/d\"", "mqtt = \"a\"", "from.log"),
+        ("log = \"c\", mqtt = \"a\"", "mqtt = \"a\"", "from"),
+        ("log = \"c\"", "mqtt = \"a/{1}\"", "to.mqtt"),
+        ("log = \"c\"", "mqtt = \"a/+\"", "to.mqtt"),
+        ("log = \"c\"", "mqtt = \"\"", "to.mqtt"),
+        ("log = \"c\"", "mqtt = \"a\", qos = 3", "to.qos"),
+        ("log = \"c\"", "mqtt = \"a\", qos = -1", "to.qos"),
+        ("log = \"c\"", "mqtt = \"a\", escape = true", "to.escape"),
+        ("log = \"c\"", "mqtt = \"a\", routing_key = \"k\"", "to.routing_key"),
+        ("log = \"c\"", "log = \"d\"", "to.log"),
+        ("log = \"c\"", "exchange = \"\"", "to.exchange"),
+        ("log = \"c\"", "exchange = \"e\", retain = false", "to.retain"),
+        ("log = \"c\"", "exchange = \"e\", routing_key = \"{topic}\"", "to.routing_key"),
+        ("log = \"c\"", "exchange = \"e\", mqtt = \"a\"", "to"),
+        ("mqtt = \"a\", from = \"latest\"", "log = \"c\"", "from.from"),
+        ("mqtt = \"a\"", "log = \"c\", qos = 1", "to.qos"),
+        ("exchange = \"e\"", "mqtt = \"a\", retain = true", "to.retain"),
+    ] {
+        let said = fault(&out(from, to));
+        assert!(said.contains(&format!("route[0].{key}")), "{from} {to}: {said}");
+    }
+    let text = format!("{}\nexchange_type = \"fanout\"\n", "[[route]]\nname = \"r\"")
+        + "from = { log = \"c\" }\nto = { mqtt = \"a\" }\n";
+    assert!(fault(&text).contains("route[0].exchange_type"));
+}
+
+/// Whoever chooses keys does not choose the broker's own topics, nor wildcards.
+#[test]
+fn a_key_makes_no_topic_of_the_brokers_own() {
+    let address = |topic: &str, key: &str| {
+        let route = one(&out("log = \"c\"", &format!("mqtt = \"{topic}\"")));
+        let Way::OutOfLog(way) = &route.way else { panic!("{route:?}") };
+        let mut builder = BatchBuilder::default();
+        let key = Some(key.as_bytes());
+        builder.push(&NewRecord { timestamp_ms: 1, key, value: None, headers: &[] });
+        let batch = builder.finish().unwrap();
+        let record = records(&batch).unwrap().next().unwrap().unwrap();
+        let mut out = Vec::new();
+        let outgoing = Outgoing { log: "c", partition: 0, record: &record };
+        way.address(&outgoing, &mut out).map(|()| String::from_utf8(out).unwrap())
+    };
+    assert_eq!(address("{key}", "a/b").as_deref(), Ok("a/b"));
+    assert_eq!(address("$own/{key}", "a").as_deref(), Ok("$own/a"));
+    for (topic, key) in [("{key}", "$SYS/x"), ("{key}", ""), ("a/{key}", "+"), ("a/{key}", "x\0")] {
+        assert_eq!(address(topic, key), Err(RenderError::Unmapped), "{topic} {key}");
+    }
 }

@@ -25,6 +25,9 @@ impl Applier {
             GroupRecord::Forget { vhost, group, until_ms, places } => {
                 applied.forget(vhost, group, *until_ms, places)
             }
+            GroupRecord::Expire { vhost, group, until_ms } => {
+                applied.expire(vhost, group, *until_ms)
+            }
             GroupRecord::Delete { vhost, group } => applied.remove(vhost, group),
         };
         if is_known { Outcome::Done } else { Outcome::Stale }

@@ -13,6 +13,9 @@ use super::super::logs::verbs::{Appended, LogError};
 use super::super::record::{LogChange, Record};
 use super::Applier;
 
+/// More partitions than any configuration allows one log.
+const PARTITIONS_LIMIT: u32 = 100_000;
+
 impl Applier {
     pub(super) fn create_log(&mut self, record: &Record<'_>) -> Outcome {
         let Record::CreateLog { id, vhost, name, uuid, time_ms, partitions, config } = record
@@ -60,6 +63,9 @@ impl Applier {
     ) -> Result<(LogSettings, Vec<Arc<Partition>>), LogError> {
         if self.broker.logs.table.by_name(vhost, name).is_some() {
             return Err(LogError::Exists);
+        }
+        if partitions > PARTITIONS_LIMIT {
+            return Err(LogError::InvalidPartitions);
         }
         let settings = self.broker.logs.defaults.with(config.iter().copied())?;
         let partitions = self.make_partitions((id, name), 0..partitions, &settings);
@@ -155,7 +161,7 @@ impl Applier {
             return Outcome::Refused(LogError::UnknownLog);
         };
         let before = log.partition_count();
-        if partitions <= before {
+        if partitions <= before || partitions > PARTITIONS_LIMIT {
             return Outcome::Refused(LogError::InvalidPartitions);
         }
         let new = self.make_partitions((id, &log.name), before..partitions, &log.settings);

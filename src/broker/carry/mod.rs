@@ -17,10 +17,10 @@
 //! the crash cannot count. After a refusal nothing is repeated at all: the reader remembers up to where it has
 //! delivered, and publishes again to whoever waits for records alone.
 //!
-//! **Where it begins.** The group comes into being with the route's first start, by one record that holds the
-//! beginning of every partition that there is: the start of the log, or its end ([`Beginning`]). Whatever turns up
-//! once the group exists (a log, a partition) is read from its start: it came after the route. A log that was
-//! deleted and created anew is another log.
+//! **Where it begins.** At the route's first start one record commits the beginning of every partition that there
+//! is, the start of the log or its end ([`Beginning`]), and the next one gives the group a membership, of nobody.
+//! Whatever turns up once that is there (a log, a partition) is read from its start: it came after the route. A log
+//! that was deleted and created anew is another log.
 //!
 //! - [`reader`] a route's task; [`passage`] one partition of it; [`carriage`] one record
 //! - [`answers`] what became of what is on its way

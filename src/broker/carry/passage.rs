@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 use crate::broker::BrokerError;
 use crate::broker::consumer::{Outcome, Waiter};
 use crate::broker::logs::batch::header::{BatchHeader, attributes};
-use crate::broker::logs::batch::records::{Record, batches, records};
+use crate::broker::logs::batch::records::{Opened, Record, batches};
 use crate::broker::logs::partition::{FetchError, Partition};
 use crate::broker::publish::step::{Step, StepError};
 use crate::metrics::label::RouteFailure;
@@ -58,6 +58,8 @@ pub(super) struct Passage {
     delivered: i64,
     /// Batches that were read and not all published.
     slice: Bytes,
+    /// The batch in the middle of which the last chunk ended, unpacked, by the offset behind it.
+    opened: Option<(i64, Opened<'static>)>,
     /// Waiters on their way: token, bytes of the chunk.
     flights: VecDeque<(u64, usize)>,
     token: u64,
@@ -90,6 +92,7 @@ impl Passage {
             submitted: position,
             delivered: next,
             slice: Bytes::new(),
+            opened: None,
             flights: VecDeque::new(),
             token: 0,
             answers: Answers::new(news),
@@ -163,6 +166,7 @@ impl Passage {
         let position = carriage.broker.groups.position(&carriage.vhost, &carriage.group, place);
         self.refused = false;
         self.slice = Bytes::new();
+        self.opened = None;
         self.submitted = position;
         self.next = if position < 0 { self.partition.log_start() } else { position };
         self.set_pause(now_ms);
@@ -244,13 +248,21 @@ impl Passage {
             return Ok(());
         }
         let is_control = header.attributes & attributes::CONTROL != 0;
-        let readable = records(batch).ok().filter(|_| !is_control);
-        for record in readable.into_iter().flatten() {
+        let kept = self.opened.take().filter(|(behind, _)| *behind == after);
+        let opened = match kept {
+            _ if is_control => None,
+            Some((_, opened)) => Some(opened),
+            None => Opened::new(batch).ok(),
+        };
+        for record in opened.iter().flat_map(Opened::records) {
             let Ok(record) = record else { break };
             if record.offset < self.next {
                 continue;
             }
             if chunk.is_full() {
+                if header.codec() != 0 {
+                    self.opened = opened.map(|opened| (after, opened.into_owned()));
+                }
                 return Ok(());
             }
             self.publish_record(carriage, &record, end, chunk, now_ms)?;

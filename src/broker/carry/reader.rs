@@ -13,6 +13,7 @@ use crate::broker::logs::partition::Partition;
 use crate::broker::logs::waiters::{Registrations, Waiter};
 use crate::broker::record::{Committed, GroupRecord, Record};
 use crate::model::ids::LogId;
+use crate::store::journal::SubmitError;
 
 use super::answers::Answers;
 use super::carriage::Carriage;
@@ -41,7 +42,7 @@ pub struct Reader {
 
 /// What to wait for after a turn.
 #[derive(Default)]
-struct Next {
+pub(in crate::broker) struct Next {
     /// Nothing: there is more to do.
     more: bool,
     /// The journal is full.
@@ -135,7 +136,7 @@ impl Reader {
     }
 
     /// Does for every partition what can be done now.
-    fn work(&mut self, now_ms: u64) -> Next {
+    pub(in crate::broker) fn work(&mut self, now_ms: u64) -> Next {
         let broker = Arc::clone(&self.carriage.broker);
         let (vhost, name) =
             (Arc::clone(&self.carriage.vhost), self.carriage.route.log().to_owned());
@@ -176,8 +177,14 @@ impl Reader {
 
     /// Brings the group into being if it is not there; says what to wait for then.
     fn begin(&mut self, log: Option<&LogState>, now_ms: u64) -> Option<Next> {
-        let Carriage { broker, group, vhost, route, .. } = &self.carriage;
-        if broker.groups.applied.lock().get(vhost, group).is_some() {
+        let Carriage { broker, group, vhost, .. } = &self.carriage;
+        let (has_begun, has_offsets) = {
+            let applied = broker.groups.applied.lock();
+            let found = applied.get(vhost, group);
+            let has_begun = found.is_some_and(|found| found.snapshot.is_some());
+            (has_begun, found.is_some_and(|found| !found.offsets.is_empty()))
+        };
+        if has_begun {
             self.begun = None;
             return None;
         }
@@ -186,6 +193,31 @@ impl Reader {
         }
         // Nothing of what stood in a group that somebody deleted counts.
         self.passages.clear();
+        // Offsets alone are what a crash left of a beginning.
+        let log = log.filter(|_| !has_offsets);
+        match self.submit_beginning(log, now_ms) {
+            Ok(answers) => {
+                self.begun = Some(answers);
+                Some(Next::default())
+            }
+            Err(error) => {
+                let Carriage { broker, route, .. } = &self.carriage;
+                if broker.logs.may_complain(now_ms) {
+                    tracing::warn!(route = route.name(), %error, "a route out of a log cannot begin");
+                }
+                Some(Next::at(now_ms.saturating_add(BEGIN_PAUSE_MS)))
+            }
+        }
+    }
+
+    /// Submits where the route begins in `log`, and then that it has begun: a membership of nobody, which is there
+    /// however many logs come and go.
+    fn submit_beginning(
+        &self,
+        log: Option<&LogState>,
+        now_ms: u64,
+    ) -> Result<Arc<Answers>, SubmitError> {
+        let Carriage { broker, group, vhost, route, .. } = &self.carriage;
         let partitions = log.map(|log| log.partitions.as_slice()).unwrap_or_default();
         let offsets = partitions.iter().map(|partition| {
             let offset = match route.beginning() {
@@ -195,18 +227,16 @@ impl Reader {
             let (log, partition) = (partition.log(), partition.index());
             Committed { log, partition, offset, leader_epoch: -1, metadata: "" }
         });
-        let commit =
-            GroupRecord::Commit { vhost, group, time_ms: now_ms, offsets: offsets.collect() };
+        let offsets: Vec<_> = offsets.collect();
+        if !offsets.is_empty() {
+            let commit = GroupRecord::Commit { vhost, group, time_ms: now_ms, offsets };
+            broker.submit(None, &Record::Group(commit))?;
+        }
         let answers = Answers::new(Arc::clone(&self.news));
         let waiter = RecordWaiter::Connection(Arc::clone(&answers) as _, 0);
-        if let Err(error) = broker.submit(Some(waiter), &Record::Group(commit)) {
-            if broker.logs.may_complain(now_ms) {
-                tracing::warn!(route = route.name(), %error, "a route out of a log cannot begin");
-            }
-            return Some(Next::at(now_ms.saturating_add(BEGIN_PAUSE_MS)));
-        }
-        self.begun = Some(answers);
-        Some(Next::default())
+        let put = GroupRecord::Put { vhost, group, time_ms: now_ms, snapshot: &[] };
+        broker.submit(Some(waiter), &Record::Group(put))?;
+        Ok(answers)
     }
 
     /// Sees to it that there is a passage for every partition of `log`, and none of another.

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::consuming::{Consumed, Pledged, consumed};
 use super::{EXTRAS, QUEUE, SESSIONS};
 use crate::broker::Broker;
 use crate::broker::declared::queue::DeclaredQueue;
@@ -27,6 +28,7 @@ pub(super) struct Found {
     retained: BTreeMap<String, u64>,
     /// Queues that come and go, and whether they are bound.
     pub(super) extras: BTreeMap<usize, (Vec<u64>, bool)>,
+    consumed: Consumed,
 }
 
 /// What was promised before the cut.
@@ -47,6 +49,7 @@ pub(super) struct Promised {
     /// Such queues whose client was told that they are declared and bound, and that nobody deleted since.
     pub(super) bound: BTreeSet<usize>,
     pub(super) next: u64,
+    pub(super) pledged: Pledged,
 }
 
 /// The number at the front of a payload.
@@ -126,6 +129,7 @@ pub(super) fn found(broker: &Broker) -> Found {
         logged,
         retained: retained.collect(),
         extras: extras.collect(),
+        consumed: consumed(broker),
     }
 }
 
@@ -152,6 +156,7 @@ impl Found {
         }
         assert!(self.retained.values().all(|number| kept.contains(number)), "all or none");
         self.check_extras(promised, &kept);
+        self.consumed.check(&promised.pledged);
     }
 
     /// A queue that came and went holds all that one of its lives was given and that came to pass elsewhere.

@@ -5,15 +5,20 @@
 //! worlds, or in none; a cut may also fall into the restart itself.
 //!
 //! - [`run`] a broker and its clients until the cut
-//! - [`found`] what a restart finds
+//! - [`found`] what a restart finds; [`consuming`] the same of a producer and a group
+//! - [`logs`] the same for logs that are made, cut, changed and deleted
+//! - [`out_of_log`] a route out of a log, in lives of its own
 
+mod consuming;
 mod found;
+mod logs;
+mod out_of_log;
 mod run;
 
 use std::sync::Arc;
 
 use proptest::collection::vec;
-use proptest::prelude::{ProptestConfig, Strategy, any, prop_oneof, proptest};
+use proptest::prelude::{Just, ProptestConfig, Strategy, any, prop_oneof, proptest};
 
 use self::found::{Promised, found};
 use self::run::Running;
@@ -67,6 +72,9 @@ enum Step {
     Fetch { count: usize },
     Bind { extra: usize },
     Delete { extra: usize },
+    Produce { again: bool },
+    Commit { put: bool },
+    TakeIds,
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -81,6 +89,9 @@ fn step() -> impl Strategy<Value = Step> {
         3 => (1usize..20).prop_map(|count| Step::Fetch { count }),
         2 => (0..EXTRAS.len()).prop_map(|extra| Step::Bind { extra }),
         1 => (0..EXTRAS.len()).prop_map(|extra| Step::Delete { extra }),
+        8 => proptest::bool::weighted(0.2).prop_map(|again| Step::Produce { again }),
+        4 => proptest::bool::weighted(0.2).prop_map(|put| Step::Commit { put }),
+        1 => Just(Step::TakeIds),
     ]
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::oneshot::Receiver;
 
+use super::consuming::{IN_FLIGHT_MAX, PRODUCED, commit, produce, take_ids};
 use super::found::{Promised, found, number, numbers, queue, session};
 use super::{
     CHECKPOINT_BYTES, EXTRAS, IntoLog, NOW_MS, OUTSTANDING_MAX, QUEUE, SESSIONS, Step, TOPICS,
@@ -80,10 +81,26 @@ pub(super) enum Awaited {
     },
     /// A message that was promised to nobody.
     Transient,
+    Produced {
+        sequence: i32,
+        told: Receiver<Outcome>,
+    },
+    Committed {
+        offset: i64,
+        told: Receiver<Outcome>,
+    },
+    Put {
+        value: u64,
+        told: Receiver<Outcome>,
+    },
+    Ids {
+        next: i64,
+        told: Receiver<Outcome>,
+    },
 }
 
 pub(super) struct Running {
-    broker: Arc<Broker>,
+    pub(super) broker: Arc<Broker>,
     engine: Engine,
     journal: Arc<EmbeddedJournal<Waiter>>,
 }
@@ -160,14 +177,19 @@ impl Running {
         Ok(running)
     }
 
+    pub(super) fn broker(&self) -> &Arc<Broker> {
+        &self.broker
+    }
+
     pub(super) fn stop(self) {
         // Without power it cannot write what waits.
         self.journal.close().ok();
         self.engine.stop();
     }
 
-    /// Two durable sessions that nobody serves, and a bound queue.
+    /// Two durable sessions that nobody serves, a bound queue, and a log.
     pub(super) fn prepare(&self) {
+        self.broker.prepare_log("/", PRODUCED, Some(1), NOW_MS);
         for client_id in SESSIONS {
             let opening = Opening {
                 client_id,
@@ -229,6 +251,7 @@ impl Running {
                     std::thread::yield_now();
                 }
             }
+            work.under_way = awaited.iter().filter(|one| one.is_producing()).count();
             let Some(one) = work.step(self, step, promised) else { break };
             awaited.push(one);
         }
@@ -248,6 +271,10 @@ struct Work<'a> {
     channel: Publisher,
     /// Which life of a queue that comes and goes it is in, and whether messages go into it.
     lives: BTreeMap<usize, (usize, bool)>,
+    /// What the producer sends next.
+    sequence: i32,
+    /// Its batches that it was not told of.
+    under_way: usize,
 }
 
 impl<'a> Work<'a> {
@@ -263,7 +290,14 @@ impl<'a> Work<'a> {
             // Of an empty one nobody can tell, and it makes no difference.
             current.insert(extra, (known.unwrap_or_else(|| begin_life(lives)), is_bound));
         }
-        Self { broker, device: publisher("p"), channel: publisher(""), lives: current }
+        Self {
+            broker,
+            device: publisher("p"),
+            channel: publisher(""),
+            lives: current,
+            sequence: promised.pledged.produced,
+            under_way: 0,
+        }
     }
 
     /// `None` when the journal takes nothing any more.
@@ -293,6 +327,17 @@ impl<'a> Work<'a> {
                 self.lives.remove(&extra);
                 Some(Awaited::Deleted { extra })
             }
+            Step::Produce { .. } if self.under_way >= IN_FLIGHT_MAX => Some(Awaited::Transient),
+            Step::Produce { again: true } if self.sequence > promised.pledged.produced => {
+                produce(self.broker, self.sequence - 1)
+            }
+            Step::Produce { .. } => {
+                let sent = produce(self.broker, self.sequence)?;
+                self.sequence += 1;
+                Some(sent)
+            }
+            Step::Commit { put } => commit(self.broker, put, &mut promised.pledged),
+            Step::TakeIds => take_ids(self.broker),
         }
     }
 
@@ -414,11 +459,19 @@ impl<'a> Work<'a> {
 }
 
 impl Awaited {
+    fn is_producing(&self) -> bool {
+        matches!(self, Self::Produced { .. }) && self.is_open()
+    }
+
     fn is_open(&self) -> bool {
         match self {
-            Self::Publish { told, .. } | Self::Taken { told, .. } | Self::Fetched { told, .. } => {
-                told.is_empty()
-            }
+            Self::Publish { told, .. }
+            | Self::Taken { told, .. }
+            | Self::Fetched { told, .. }
+            | Self::Produced { told, .. }
+            | Self::Committed { told, .. }
+            | Self::Put { told, .. }
+            | Self::Ids { told, .. } => told.is_empty(),
             Self::Bound { .. } | Self::Deleted { .. } | Self::Transient => false,
         }
     }
@@ -451,6 +504,29 @@ impl Awaited {
                 promised.bound.remove(&extra);
             }
             Self::Transient => {}
+            Self::Produced { sequence, mut told } => match told.try_recv() {
+                Ok(Outcome::Appended(appended)) => {
+                    assert_eq!(appended.base_offset, i64::from(sequence));
+                    promised.pledged.produced = promised.pledged.produced.max(sequence + 1);
+                }
+                Ok(other) => panic!("batch {sequence}: {other:?}"),
+                Err(_) => {}
+            },
+            Self::Committed { offset, mut told } => {
+                if told.try_recv().is_ok() {
+                    promised.pledged.committed.0 = offset;
+                }
+            }
+            Self::Put { value, mut told } => {
+                if told.try_recv().is_ok() {
+                    promised.pledged.put.0 = value;
+                }
+            }
+            Self::Ids { next, mut told } => {
+                if told.try_recv().is_ok() {
+                    promised.pledged.ids = promised.pledged.ids.max(next);
+                }
+            }
         }
     }
 }

@@ -91,6 +91,12 @@ impl Exchanges {
         self.vhost(vhost).unwrap_or_else(|| Arc::new(VhostExchanges::new(vhost)))
     }
 
+    /// How many exchanges there are in all vhosts.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.vhosts.values().map(|vhost| vhost.exchange_count()).sum()
+    }
+
     /// The limits in force.
     #[must_use]
     pub fn limits(&self) -> TopologyLimits {

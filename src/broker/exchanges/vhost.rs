@@ -156,6 +156,12 @@ impl VhostExchanges {
         self.change(|live| live.add_route(exchange, binding, route), true);
     }
 
+    /// How many exchanges there are.
+    #[must_use]
+    pub fn exchange_count(&self) -> usize {
+        self.look(|live| live.exchanges.len())
+    }
+
     /// Looks at the live topology.
     pub(super) fn look<R>(&self, look: impl FnOnce(&Live) -> R) -> R {
         look(&self.live.read())

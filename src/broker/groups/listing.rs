@@ -70,16 +70,6 @@ impl Broker {
         Ok(())
     }
 
-    /// Deletes a group that nobody is in or about to join, because all that it has is too old. False if it is in use
-    /// or could not be deleted now.
-    #[expect(dead_code, reason = "the expiry of offsets calls it")]
-    pub(crate) fn expire_group(&self, vhost: &str, group: &str) -> bool {
-        let done = self.with_group(vhost, group, |live, inner| {
-            !inner.group.awaits_joins() && self.delete_live(live, inner, None).is_ok()
-        });
-        done.unwrap_or(false)
-    }
-
     /// Buries a group and submits its deletion; false if the journal does not know it.
     fn delete_live(
         &self,

@@ -89,10 +89,14 @@ impl Inner {
     /// Sends answers. Whoever gave up waiting needs none.
     fn answer(&mut self, effects: &mut Effects) {
         for (ticket, answer) in effects.joined.drain(..) {
-            self.joins.remove(&ticket).map(|sender| sender.send(answer));
+            if let Some(sender) = self.joins.remove(&ticket) {
+                drop(sender.send(answer));
+            }
         }
         for (ticket, answer) in effects.synced.drain(..) {
-            self.syncs.remove(&ticket).map(|sender| sender.send(answer));
+            if let Some(sender) = self.syncs.remove(&ticket) {
+                drop(sender.send(answer));
+            }
         }
     }
 }
@@ -119,15 +123,6 @@ impl LiveGroups {
             (live.vhost.clone(), live.name.clone(), inner.group.state(), inner.group.size())
         });
         seen.collect()
-    }
-
-    /// Whether somebody is in the group, or about to be.
-    #[must_use]
-    pub fn is_in_use(&self, vhost: &str, name: &str) -> bool {
-        self.get(vhost, name).is_some_and(|live| {
-            let inner = live.inner.lock();
-            inner.group.size() > 0 || inner.group.awaits_joins()
-        })
     }
 
     pub(super) fn get(&self, vhost: &str, name: &str) -> Option<Arc<LiveGroup>> {

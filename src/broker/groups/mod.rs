@@ -7,6 +7,7 @@
 //! - [`group`] one group, pure; [`live`] all of them, with locks, waiters and deadlines
 //! - [`membership`], [`offsets`], [`listing`] the verbs of [`crate::broker::Broker`]; [`front`] the same with a clock
 //! - [`applied`] what the journal says: offsets and memberships; [`frozen`] the same on disk
+//! - [`expiry`] of what nobody wants any more; [`lag`] how far groups are behind
 //! - [`limits`] what groups are bounded by; [`access`] who may use one
 //!
 //! A route out of a log is a group too, named [`ROUTE_PREFIX`] and the route's name: its position is its committed
@@ -17,9 +18,11 @@
 
 pub mod access;
 pub mod applied;
+pub mod expiry;
 pub mod front;
 pub mod frozen;
 pub mod group;
+pub mod lag;
 pub mod limits;
 pub mod listing;
 pub mod live;
@@ -51,3 +54,6 @@ impl Groups {
         self.applied.lock().offset(vhost, group, place).map_or(-1, |found| found.offset)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -125,6 +125,8 @@ impl LogTable {
         names.insert(log.name.clone(), Arc::clone(log));
         inner.by_uuid.insert(log.uuid, Arc::clone(log));
         inner.by_id.insert(log.id, Arc::clone(log));
+        drop(inner);
+        self.changes.send_replace(());
     }
 
     /// Takes the log with `id` out.

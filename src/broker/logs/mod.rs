@@ -7,7 +7,7 @@
 //! - [`producers`] sequences of idempotent producers; [`producer_ids`] their numbers
 //! - [`partition`] the state of one partition; [`lookup`] finds offsets by time in it
 //! - [`carried`] what of a message a record carries, and under which names; [`released`] the way back
-//! - [`files`] the segments beneath a partition, as it sees them
+//! - [`files`] the segments beneath a partition, as it sees them; [`frozen`] what checkpoints keep of logs
 //! - [`waiters`] who waits for appends; woken once a sync
 //! - [`gather`] the routes' messages of one sync, one batch a partition
 //! - [`log`] a log and the table of all logs
@@ -21,6 +21,7 @@ pub mod admin;
 pub mod batch;
 pub mod carried;
 pub mod files;
+pub mod frozen;
 pub mod gather;
 pub mod log;
 pub mod lookup;

@@ -54,6 +54,15 @@ pub enum GroupRecord<'a> {
         /// Of which partitions.
         places: Vec<(LogId, u32)>,
     },
+    /// What is too old is given up, and the group if nothing is left; nothing if its membership is newer.
+    Expire {
+        /// vhost.
+        vhost: &'a str,
+        /// The group.
+        group: &'a str,
+        /// What was committed and put at this time or earlier is too old.
+        until_ms: u64,
+    },
     /// The group is gone, with its offsets.
     Delete {
         /// vhost.
@@ -67,6 +76,7 @@ const COMMIT: u8 = 1;
 const PUT: u8 = 2;
 const FORGET: u8 = 3;
 const DELETE: u8 = 4;
+const EXPIRE: u8 = 5;
 
 impl<'a> GroupRecord<'a> {
     pub(super) fn encode(&self, w: &mut Writer<'_>) {
@@ -103,6 +113,12 @@ impl<'a> GroupRecord<'a> {
                     w.u32(*partition);
                 }
             }
+            Self::Expire { vhost, group, until_ms } => {
+                w.u8(EXPIRE);
+                w.str(vhost);
+                w.str(group);
+                w.u64(*until_ms);
+            }
             Self::Delete { vhost, group } => {
                 w.u8(DELETE);
                 w.str(vhost);
@@ -138,6 +154,7 @@ impl<'a> GroupRecord<'a> {
                 places: super::decode::many(r, 8, |r| Ok((LogId(r.u32()?), r.u32()?)))?,
             },
             DELETE => Self::Delete { vhost, group },
+            EXPIRE => Self::Expire { vhost, group, until_ms: r.u64()? },
             found => {
                 let found = u64::from(found);
                 return Err(CodecError::Value { what: "kind of a group's record", found, at });

@@ -277,6 +277,11 @@ fn of_groups() -> impl Strategy<Value = Record<'static>> {
             }
         ),
         (text(), text()).prop_map(|(vhost, group)| GroupRecord::Delete { vhost, group }),
+        (text(), text(), number()).prop_map(|(vhost, group, until_ms)| GroupRecord::Expire {
+            vhost,
+            group,
+            until_ms
+        }),
     ]
     .prop_map(Record::Group)
 }
@@ -285,7 +290,7 @@ fn of_log_changes() -> impl Strategy<Value = Record<'static>> {
     let id = || short().prop_map(LogId);
     prop_oneof![
         id().prop_map(|id| LogChange::Delete { id }),
-        (id(), short()).prop_map(|(id, partitions)| LogChange::Grow { id, partitions }),
+        (id(), 0u32..9).prop_map(|(id, partitions)| LogChange::Grow { id, partitions }),
         (id(), vec((text(), text()), 0..3))
             .prop_map(|(id, config)| LogChange::Configure { id, config }),
         (id(), vec((short(), -1i64..9), 0..3))

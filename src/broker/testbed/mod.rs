@@ -294,7 +294,7 @@ impl Bed {
     }
 
     /// What a start does once the journal takes records.
-    pub(in crate::broker) fn resume(&self, now_ms: u64) {
+    pub(crate) fn resume(&self, now_ms: u64) {
         restore::resume(&self.broker, self.applier.limits(), now_ms);
     }
 
@@ -357,7 +357,7 @@ impl Bed {
     }
 
     /// Runs what is due.
-    pub(in crate::broker) fn run_jobs(&self, now_ms: u64) {
+    pub(crate) fn run_jobs(&self, now_ms: u64) {
         let mut deadlines = std::mem::take(&mut *self.timers.0.lock());
         deadlines.sort_by_key(|(deadline_ms, _)| *deadline_ms);
         for (deadline_ms, job) in deadlines {

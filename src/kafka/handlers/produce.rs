@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use crate::broker::logs::batch::check::BatchFault;
 use crate::broker::logs::verbs::{Appended, LogBroker, LogError, LogRef};
 use crate::kafka::codec::messages::produce::{
     PartitionData, PartitionOutcome, ProduceRequest, TopicData, TopicOutcome, encode_response,
@@ -86,6 +87,7 @@ where
                     append_time_ms: appended.append_time_ms.unwrap_or(-1),
                     log_start_offset: appended.log_start,
                     error_message: None,
+                    record_error: None,
                 },
                 Err(LogError::InDoubt) => return Reply::InDoubt,
                 Err(error) => {
@@ -93,7 +95,14 @@ where
                         LogError::UnknownLog if to.version >= 13 => ErrorCode::UnknownTopicId,
                         ref other => ErrorCode::from(other),
                     };
-                    refused(index, code, Some(error.to_string()))
+                    let record_error = match error {
+                        LogError::Batch(BatchFault::Record { index, flaw }) => {
+                            Some((index, flaw.to_string()))
+                        }
+                        _ => None,
+                    };
+                    let refused = refused(index, code, Some(error.to_string()));
+                    PartitionOutcome { record_error, ..refused }
                 }
             });
         }
@@ -139,5 +148,6 @@ fn refused(index: i32, code: ErrorCode, error_message: Option<String>) -> Partit
         append_time_ms: -1,
         log_start_offset: -1,
         error_message,
+        record_error: None,
     }
 }

@@ -4,6 +4,7 @@ mod admin;
 mod administered;
 mod by_id;
 mod double;
+mod groups;
 mod hostile;
 mod kcat;
 

@@ -170,6 +170,8 @@ class Stage:
             return said
         found = dict(said["responses"][0]["partitions"][0])
         found["records"] = batches(found["records"] or b"")
+        # Apache Kafka says null for none, unless it is asked to read what is committed.
+        found["abortedTransactions"] = found["abortedTransactions"] or []
         for entry in found["records"]:
             entry.pop("epoch")
             if entry["producer"][0] != -1:

@@ -1,5 +1,7 @@
 """Topics made, looked at, changed and deleted."""
 
+import time
+
 from harness import wait_until
 from kafka_scenarios import scenario
 from rawkafka import batch
@@ -35,9 +37,11 @@ def configs(stage, name, *keys, kind=TOPIC, version=4, **others):
 
 
 def alter(stage, name, *changes, kind=TOPIC, validate=False):
+    """What a change is answered with. Apache Kafka carries it out a moment later, so that moment passes here."""
     said = stage.call("IncrementalAlterConfigs", 1, validateOnly=validate, resources=[{
         "resourceType": kind, "resourceName": name,
         "configs": [{"name": key, "configOperation": operation, "value": value} for key, operation, value in changes]}])
+    time.sleep(0.2)
     return said["responses"]
 
 
@@ -47,7 +51,9 @@ def topics_are_created(stage):
         stage.note(f"v{version}", create(stage, stage.name(f"v{version}"), version))
         stage.note(f"v{version} again", create(stage, stage.name(f"v{version}"), version))
     stage.note("three partitions", create(stage, stage.name("three"), partitions=3))
-    stage.note("defaults", create(stage, stage.name("defaults"), partitions=-1, replicas=-1))
+    for version in (2, 3, 4, 7):
+        stage.note(f"defaults, v{version}",
+                   create(stage, stage.name(f"defaults{version}"), version, partitions=-1, replicas=-1))
     stage.note("validated only", create(stage, stage.name("validated"), validate=True))
     stage.note("it is not there", exists(stage, stage.name("validated")))
 

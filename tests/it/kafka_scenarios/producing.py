@@ -3,6 +3,7 @@
 import time
 
 from kafka_scenarios import scenario
+from kafka_scenarios.admin import create
 from rawkafka import CODECS, batch, record
 
 
@@ -197,7 +198,11 @@ def append_time(stage):
 
 @scenario
 def a_compacted_topic_wants_keys(stage):
-    topic = stage.topic("t", cleanup_policy="compact")
+    made = create(stage, stage.name("t"), configs=[("cleanup.policy", "compact")])
+    stage.note("it is made", made)
+    if made[0]["errorCode"]:
+        return
+    topic = stage.topic("u", cleanup_policy="compact")
     stage.note("with a key", stage.produce(topic, batch([(b"k", b"v")])))
     stage.note("without", stage.produce(topic, batch([b"v"])))
     stage.note("one of three without", stage.produce(topic, batch([(b"k", b"v"), b"v", (b"l", b"v")])))

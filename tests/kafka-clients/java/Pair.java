@@ -14,7 +14,7 @@ import org.apache.kafka.common.serialization.StringDeserializer;
 
 /**
  * {@code Pair BOOTSTRAP TOPIC GROUP COUNT ASSIGNOR INSTANCE}: two consumers of one group share a topic, each on a thread
- * of its own as KafkaConsumer asks for, until COUNT records came or half a minute is over.
+ * of its own as KafkaConsumer asks for, until COUNT records came and each has partitions, or half a minute is over.
  *
  * <p>ASSIGNOR is a class name of {@code org.apache.kafka.clients.consumer}; INSTANCE, if it is not empty, makes the
  * members static under that prefix. The second starts when the first has partitions. Prints who got what last, who
@@ -50,7 +50,8 @@ public final class Pair {
                 Thread.sleep(10);
             }
         }
-        while (seen.get() < wanted && System.nanoTime() < deadline && faults.isEmpty()) {
+        while ((seen.get() < wanted || held.values().stream().anyMatch(parts -> size(parts) == 0))
+                && System.nanoTime() < deadline && faults.isEmpty()) {
             Thread.sleep(10);
         }
         Map<String, String> shares = new ConcurrentHashMap<>();

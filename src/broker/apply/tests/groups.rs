@@ -33,6 +33,10 @@ pub(super) enum GroupStep {
         places: Vec<(usize, u32)>,
         age_ms: u64,
     },
+    Expire {
+        group: usize,
+        age_ms: u64,
+    },
     Delete {
         group: usize,
     },
@@ -58,6 +62,7 @@ pub(super) fn step() -> impl Strategy<Value = GroupStep> {
         2 => (group(), 0usize..20).prop_map(|(group, length)| GroupStep::Put { group, length }),
         2 => (group(), places(), 0u64..9_000)
             .prop_map(|(group, places, age_ms)| GroupStep::Forget { group, places, age_ms }),
+        1 => (group(), 0u64..9_000).prop_map(|(group, age_ms)| GroupStep::Expire { group, age_ms }),
         1 => group().prop_map(|group| GroupStep::Delete { group }),
         4 => (place(), prop::bool::weighted(0.2), any::<bool>())
             .prop_map(|(place, is_late, into_log)| GroupStep::Move { place, is_late, into_log }),
@@ -95,6 +100,10 @@ pub(super) fn run(bed: &Bed, step: &GroupStep, now_ms: u64) {
             let places = places.iter().map(|at| place(bed, *at)).collect();
             let (vhost, group, until_ms) = ("/", GROUPS[*group], now_ms.saturating_sub(*age_ms));
             submit(&Record::Group(GroupRecord::Forget { vhost, group, until_ms, places }));
+        }
+        GroupStep::Expire { group, age_ms } => {
+            let (vhost, group, until_ms) = ("/", GROUPS[*group], now_ms.saturating_sub(*age_ms));
+            submit(&Record::Group(GroupRecord::Expire { vhost, group, until_ms }));
         }
         GroupStep::Delete { group } => {
             submit(&Record::Group(GroupRecord::Delete { vhost: "/", group: GROUPS[*group] }));

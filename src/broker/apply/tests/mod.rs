@@ -1,6 +1,8 @@
 //! Replay of the journal equals the live state; no record makes apply panic. Part of `broker::apply`.
 
+mod files;
 mod groups;
+mod logs;
 mod queues;
 mod snapshot;
 mod world;

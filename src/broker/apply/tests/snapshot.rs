@@ -9,6 +9,9 @@ use crate::broker::apply::AppliedLimits;
 use crate::broker::declared::queue::DeclaredQueue;
 use crate::broker::declared::settings::QueueSettings;
 use crate::broker::groups::applied::AppliedGroups;
+use crate::broker::logs::batch::header::BatchHeader;
+use crate::broker::logs::batch::records::batches;
+use crate::broker::logs::partition::Partition;
 use crate::broker::queues::entry::{Body, Entry};
 use crate::broker::record::SetMember;
 use crate::broker::sessions::session::{Durable, Session, SessionKey};
@@ -143,11 +146,23 @@ fn logs(broker: &Broker) -> BTreeMap<u32, LogView> {
             .iter()
             .map(|partition| {
                 let row = PartitionRow { segments: Vec::new(), ..partition.freeze().unwrap() };
-                (row, partition.read(partition.log_start(), 1 << 30).unwrap().records)
+                (row, records(partition))
             })
             .collect(),
     };
     broker.logs.table.all().iter().map(|log| (log.id.0, view(log))).collect()
+}
+
+/// All that can be read; a read ends with a segment.
+fn records(partition: &Partition) -> Bytes {
+    let (mut all, mut from) = (Vec::new(), partition.log_start());
+    while from < partition.end() {
+        let slice = partition.read(from, 1 << 30).unwrap();
+        let last = batches(&slice.records).last().and_then(BatchHeader::read);
+        from = last.expect("there is more").last_offset() + 1;
+        all.extend_from_slice(&slice.records);
+    }
+    all.into()
 }
 
 fn retained(broker: &Broker) -> BTreeMap<String, (u64, Vec<u8>)> {

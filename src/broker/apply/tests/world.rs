@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Waker};
 
 use super::groups::{self, GroupStep};
+use super::logs::{self, LogStep};
 use super::queues::{self, QueueStep};
 use proptest::collection::vec;
 use proptest::option;
@@ -95,6 +96,7 @@ pub(super) enum Step {
     },
     Queue(QueueStep),
     Group(GroupStep),
+    Log(LogStep),
     Tick {
         ms: i64,
     },
@@ -165,6 +167,7 @@ pub(super) fn step() -> impl Strategy<Value = Step> {
         8 => of_messages(),
         6 => queues::step().prop_map(Step::Queue),
         3 => groups::step().prop_map(Step::Group),
+        3 => logs::step().prop_map(Step::Log),
         1 => (-3_000i64..9_000).prop_map(|ms| Step::Tick { ms }),
         3 => Just(Step::Checkpoint),
         5 => Just(Step::Sync),
@@ -293,6 +296,7 @@ impl World {
             }
             Step::Queue(step) => queues::run(&self.bed, step, self.now_ms),
             Step::Group(step) => groups::run(&self.bed, step, self.now_ms),
+            Step::Log(step) => logs::run(&self.bed, step, self.now_ms),
             Step::Tick { ms } => {
                 self.now_ms = self.now_ms.saturating_add_signed(*ms);
                 self.bed.run_jobs(self.now_ms);

@@ -20,6 +20,7 @@ enum Step {
     Commit { group: usize, places: Vec<(u32, u32)>, offset: i64 },
     Put { group: usize, byte: u8 },
     Forget { group: usize, until_ms: u64, places: Vec<(u32, u32)> },
+    Expire { group: usize, until_ms: u64 },
     Remove { group: usize },
     ForgetLog { log: u32 },
     Checkpoint,
@@ -34,6 +35,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (group(), any::<u8>()).prop_map(|(group, byte)| Step::Put { group, byte }),
         3 => (group(), 0u64..40, places())
             .prop_map(|(group, until_ms, places)| Step::Forget { group, until_ms, places }),
+        2 => (group(), 0u64..60).prop_map(|(group, until_ms)| Step::Expire { group, until_ms }),
         1 => group().prop_map(|group| Step::Remove { group }),
         1 => (1u32..4).prop_map(|log| Step::ForgetLog { log }),
         2 => Just(Step::Checkpoint),
@@ -65,6 +67,15 @@ impl Model {
                 self.offsets.retain(|(of, place), (_, at)| {
                     of != group || !named.contains(place) || *at > *until_ms
                 });
+            }
+            Step::Expire { group, until_ms } => {
+                if self.snapshots.get(group).is_some_and(|(put_ms, _)| put_ms > until_ms) {
+                    return;
+                }
+                self.offsets.retain(|(of, _), (_, at)| of != group || *at > *until_ms);
+                if !self.offsets.keys().any(|(of, _)| of == group) {
+                    self.snapshots.remove(group);
+                }
             }
             Step::Remove { group } => {
                 self.snapshots.remove(group);
@@ -119,6 +130,9 @@ fn run(applied: &mut AppliedGroups, step: &Step, now_ms: u64) {
             let (vhost, name) = GROUPS[*group];
             let was_there = applied.get(vhost, name).is_some();
             assert_eq!(applied.forget(vhost, name, *until_ms, &places(named)), was_there);
+        }
+        Step::Expire { group, until_ms } => {
+            applied.expire(GROUPS[*group].0, GROUPS[*group].1, *until_ms);
         }
         Step::Remove { group } => {
             let (vhost, name) = GROUPS[*group];

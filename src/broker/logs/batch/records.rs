@@ -75,6 +75,12 @@ impl<'a> Opened<'a> {
         Ok(Self { header, records })
     }
 
+    /// The same, with records of its own.
+    #[must_use]
+    pub fn into_owned(self) -> Opened<'static> {
+        Opened { header: self.header, records: Cow::Owned(self.records.into_owned()) }
+    }
+
     /// Its header.
     #[must_use]
     pub fn header(&self) -> &BatchHeader {

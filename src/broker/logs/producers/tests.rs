@@ -233,7 +233,7 @@ fn expected(
         };
     }
     let recent = past.batches.iter().rev().take(BATCHES_KEPT);
-    let same = recent.clone().filter(|(from, to, _)| (*from, *to) == (first, last)).last();
+    let same = recent.clone().rfind(|(from, to, _)| (*from, *to) == (first, last));
     match (same, past.batches.last()) {
         (Some((_, _, offset)), _) => {
             Ok(Verdict::Duplicate { base_offset: *offset, timestamp: *offset })

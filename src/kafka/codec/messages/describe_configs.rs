@@ -15,6 +15,8 @@
 //! | synonyms `[` name `s`, value `?s`, source `i8`, tags `]` | 1– |
 //! | tags | 4– |
 
+use std::collections::HashSet;
+
 use crate::kafka::codec::primitives::{DecodeError, Reader, Writer};
 
 /// The resource is a log.
@@ -32,7 +34,7 @@ pub const SOURCE_BROKER: i8 = 4;
 /// Whose settings, and which.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DescribeConfigsRequest<'a> {
-    /// One by one.
+    /// One by one, each once.
     pub resources: Vec<Resource<'a>>,
     /// Whether to list where else a value could come from.
     pub include_synonyms: bool,
@@ -57,7 +59,7 @@ impl<'a> DescribeConfigsRequest<'a> {
     /// # Errors
     /// If the body does not follow that layout.
     pub fn decode(mut reader: Reader<'a>, version: i16) -> Result<Self, DecodeError> {
-        let resources = reader.array(|reader| {
+        let mut resources = reader.array(|reader| {
             let resource = Resource {
                 resource_type: reader.i8()?,
                 name: reader.string()?,
@@ -66,6 +68,8 @@ impl<'a> DescribeConfigsRequest<'a> {
             reader.end()?;
             Ok(resource)
         })?;
+        let mut seen = HashSet::with_capacity(resources.len());
+        resources.retain(|resource| seen.insert((resource.resource_type, resource.name)));
         let include_synonyms = reader.bool()?;
         let include_documentation = if version >= 3 { reader.bool()? } else { false };
         reader.end()?;

@@ -15,12 +15,13 @@
 
 use bytes::Bytes;
 
+use crate::kafka::codec::messages::keep_once;
 use crate::kafka::codec::primitives::{DecodeError, Reader, Writer};
 
 /// Which groups.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DescribeGroupsRequest<'a> {
-    /// Their names.
+    /// Their names, each once.
     pub groups: Vec<&'a str>,
     /// Whether to say what the client may do with them.
     pub include_operations: bool,
@@ -32,7 +33,8 @@ impl<'a> DescribeGroupsRequest<'a> {
     /// # Errors
     /// If the body does not follow that layout.
     pub fn decode(mut reader: Reader<'a>, version: i16) -> Result<Self, DecodeError> {
-        let groups = reader.array(Reader::string)?;
+        let mut groups = reader.array(Reader::string)?;
+        keep_once(&mut groups);
         let include_operations = if version >= 3 { reader.bool()? } else { false };
         reader.end()?;
         Ok(Self { groups, include_operations })

@@ -20,13 +20,14 @@
 //! | error `i16` | 13 |
 //! | tags | 9– |
 
+use crate::kafka::codec::messages::keep_once;
 use crate::kafka::codec::primitives::{DecodeError, Reader, Writer};
 
 /// "Operations were not asked for" in the bit field of allowed operations.
 pub const OPERATIONS_UNKNOWN: i32 = i32::MIN;
 
 /// A log asked for, by name or, from version 10, by id.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct TopicRequest<'a> {
     /// All zero if asked by name.
     pub id: [u8; 16],
@@ -37,7 +38,7 @@ pub struct TopicRequest<'a> {
 /// Which logs, and whether unknown ones may be created.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MetadataRequest<'a> {
-    /// `None` asks for all.
+    /// Each once; `None` asks for all.
     pub topics: Option<Vec<TopicRequest<'a>>>,
     /// Versions below 4 always allow it.
     pub allow_auto_creation: bool,
@@ -55,6 +56,9 @@ impl<'a> MetadataRequest<'a> {
             reader.end()?;
             Ok(TopicRequest { id, name })
         })?;
+        if let Some(list) = &mut topics {
+            keep_once(list);
+        }
         if version == 0 {
             match &topics {
                 None => return Err(DecodeError::Null),

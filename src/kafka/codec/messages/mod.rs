@@ -30,5 +30,15 @@ pub mod offset_for_leader_epoch;
 pub mod produce;
 pub mod sync_group;
 
+use std::collections::HashSet;
+use std::hash::Hash;
+
+/// Keeps each of `asked` once. A few bytes may ask for much; asked for again and again, they would make an answer
+/// that no bound on requests bounds.
+fn keep_once<T: Copy + Eq + Hash>(asked: &mut Vec<T>) {
+    let mut seen = HashSet::with_capacity(asked.len());
+    asked.retain(|one| seen.insert(*one));
+}
+
 #[cfg(test)]
 pub(in crate::kafka) mod tests;

@@ -18,12 +18,14 @@
 //! | partition: index `i32`, offset `i64`, leader epoch `i32` (5–), metadata `?s`, error `i16` | 1– |
 //! | tags | 6– |
 
+use std::collections::HashSet;
+
 use crate::kafka::codec::primitives::{DecodeError, Reader, Writer};
 
 /// Whose offsets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OffsetFetchRequest<'a> {
-    /// One below version 8.
+    /// One below version 8. No offset is asked for twice.
     pub groups: Vec<GroupQuery<'a>>,
     /// Whether offsets that an open transaction may still change are to be withheld.
     pub require_stable: bool,
@@ -79,6 +81,7 @@ impl<'a> OffsetFetchRequest<'a> {
                 Ok(GroupQuery { group, member_id, member_epoch, topics })
             })?
         };
+        let groups = asked_once(groups);
         let require_stable = if version >= 7 { reader.bool()? } else { false };
         reader.end()?;
         Ok(Self { groups, require_stable })
@@ -96,6 +99,22 @@ fn topics<'a>(
         reader.end()?;
         Ok(TopicQuery { name, id, partitions })
     })
+}
+
+/// Leaves out what is asked for again: all offsets of a group, or that of one partition. A log may be named several
+/// times, with other partitions each time.
+fn asked_once(mut groups: Vec<GroupQuery<'_>>) -> Vec<GroupQuery<'_>> {
+    let mut whole = HashSet::new();
+    let mut places = HashSet::new();
+    groups.retain_mut(|query| {
+        let Some(topics) = &mut query.topics else { return whole.insert(query.group) };
+        for topic in topics {
+            let (name, id) = (topic.name, topic.id);
+            topic.partitions.retain(|index| places.insert((query.group, name, id, *index)));
+        }
+        true
+    });
+    groups
 }
 
 /// The offsets of one group.

@@ -90,6 +90,8 @@ pub struct PartitionOutcome {
     pub log_start_offset: i64,
     /// The reason in words.
     pub error_message: Option<String>,
+    /// The record for which the batch was refused, if it was for one: its place in the batch, and the reason.
+    pub record_error: Option<(i32, String)>,
 }
 
 /// What became of one log's batches.
@@ -120,7 +122,11 @@ pub fn encode_response(writer: &mut Writer, version: i16, topics: &[TopicOutcome
                 writer.i64(partition.log_start_offset);
             }
             if version >= 8 {
-                writer.array::<()>(&[], |_, ()| {});
+                writer.array(partition.record_error.as_slice(), |writer, (index, reason)| {
+                    writer.i32(*index);
+                    writer.nullable_string(Some(reason));
+                    writer.end();
+                });
                 writer.nullable_string(partition.error_message.as_deref());
             }
             writer.end();

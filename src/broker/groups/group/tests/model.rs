@@ -133,7 +133,7 @@ impl World {
         let client = &self.clients[at];
         let join = Join {
             instance_id: client.instance_id.clone(),
-            wants_member_id: at % 2 == 0,
+            wants_member_id: at.is_multiple_of(2),
             ..join(&client.id, protocols)
         };
         let ticket = self.rig.join(&join, &fresh);

@@ -154,6 +154,43 @@ fn elements_are_small() {
     assert!(sizes.iter().all(|size| *size <= 128), "{sizes:?}");
 }
 
+/// Or else a request of 2 MiB could ask a hundred thousand times for all that a group or a log has to tell.
+#[test]
+fn what_is_asked_for_again_is_asked_for_once() {
+    let named = [0, 0, 0, 3, 0, 1, b'g', 0, 1, b'h', 0, 1, b'g'];
+    let reader = Reader::new(&named, false);
+    let read = describe_groups::DescribeGroupsRequest::decode(reader, 0).unwrap();
+    assert_eq!(read.groups, ["g", "h"]);
+    let reader = Reader::new(&named, false);
+    let read = metadata::MetadataRequest::decode(reader, 1).unwrap();
+    assert_eq!(read.topics.unwrap().len(), 2);
+    let resource = [2, 0, 1, b't', 0xff, 0xff, 0xff, 0xff];
+    let twice = [&[0, 0, 0, 2][..], &resource, &resource, &[0]].concat();
+    let reader = Reader::new(&twice, false);
+    let read = describe_configs::DescribeConfigsRequest::decode(reader, 1).unwrap();
+    assert_eq!(read.resources.len(), 1);
+}
+
+#[test]
+fn offsets_asked_for_again_are_asked_for_once() {
+    // Groups g with partitions 1, 1, 2 of t and again 2, 3 of t; then all of g, twice; require stable.
+    let parts = |indexes: &[u8]| {
+        let wide = indexes.iter().flat_map(|index| [0, 0, 0, *index]);
+        let mut part = vec![2, b't', indexes.len() as u8 + 1];
+        part.extend(wide);
+        part.push(0);
+        part
+    };
+    let some = [&[2, b'g', 3][..], &parts(&[1, 1, 2]), &parts(&[2, 3]), &[0]].concat();
+    let all = [2, b'g', 0, 0];
+    let body = [&[4][..], &some, &all, &all, &[1, 0]].concat();
+    let read = offset_fetch::OffsetFetchRequest::decode(Reader::new(&body, true), 8).unwrap();
+    assert_eq!(read.groups.len(), 2);
+    let topics = read.groups[0].topics.as_ref().unwrap();
+    assert_eq!((&topics[0].partitions[..], &topics[1].partitions[..]), (&[1, 2][..], &[3][..]));
+    assert_eq!(read.groups[1].topics, None);
+}
+
 #[test]
 fn more_elements_than_allowed_are_refused_at_any_depth() {
     // Topics without partitions, the smallest that there are: an empty name, no partitions, no tags.

@@ -223,6 +223,7 @@ fn produce_responses() {
             append_time_ms: -1,
             log_start_offset: 3,
             error_message: Some("no".into()),
+            record_error: Some((2, "why".into())),
         }],
     }];
     let encode = |w: &mut _, v| produce::encode_response(w, v, &ours);
@@ -237,6 +238,11 @@ fn produce_responses() {
         assert_eq!(part.log_start_offset, if version >= 5 { 3 } else { -1 });
         let message = part.error_message.as_ref().map(|m| m.as_str());
         assert_eq!(message, (version >= 8).then_some("no"));
+        let records = part.record_errors.iter().map(|error| {
+            (error.batch_index, error.batch_index_error_message.as_ref().unwrap().as_str())
+        });
+        let expected = if version >= 8 { vec![(2, "why")] } else { Vec::new() };
+        assert_eq!(records.collect::<Vec<_>>(), expected);
     }
 }
 

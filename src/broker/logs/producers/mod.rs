@@ -244,4 +244,6 @@ fn take<const N: usize>(input: &mut &[u8]) -> Option<[u8; N]> {
 }
 
 #[cfg(test)]
+mod restarts;
+#[cfg(test)]
 mod tests;

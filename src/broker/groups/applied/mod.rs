@@ -152,6 +152,29 @@ impl AppliedGroups {
         true
     }
 
+    /// What is of `until_ms` or before is given up, and the group if nothing is left of it. Nothing is, and false is
+    /// returned, if there is no such group or somebody was in it since.
+    pub fn expire(&mut self, vhost: &str, group: &str, until_ms: u64) -> bool {
+        let Some(found) = self.get(vhost, group) else { return false };
+        if found.snapshot.as_ref().is_some_and(|(put_ms, _)| *put_ms > until_ms) {
+            return false;
+        }
+        let (found, changed) = self.group_to_change(vhost, group);
+        found.offsets.retain(|place, offset| {
+            let is_old = offset.committed_ms <= until_ms;
+            if is_old {
+                changed.places.insert(*place);
+            }
+            !is_old
+        });
+        if found.offsets.is_empty() {
+            found.snapshot = None;
+            changed.membership = true;
+        }
+        self.drop_if_nothing(vhost, group);
+        true
+    }
+
     /// A group is gone, with its offsets. Says whether there was one.
     pub fn remove(&mut self, vhost: &str, group: &str) -> bool {
         if self.get(vhost, group).is_none() {
