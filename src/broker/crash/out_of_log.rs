@@ -159,6 +159,10 @@ fn settle(running: &Running, appended: &Appended) {
         }
         std::thread::yield_now();
     }
+    // The position is seen before the rest of its batch: whatever comes after is applied after all of it.
+    let (told, outcome) = waiter();
+    broker.tell_when_applied(told).unwrap();
+    outcome.blocking_recv().unwrap();
     check(&broker, appended.for_good);
 }
 

@@ -277,10 +277,18 @@ impl Yard {
     /// Values of a log's partition.
     pub(super) fn in_log(&self, log: &str, partition: usize) -> Vec<String> {
         let Some(log) = self.broker().logs.table.by_name("/", log) else { return Vec::new() };
-        let slice = log.partitions[partition].read(0, 1 << 20).unwrap();
-        let all = batches(&slice.records).flat_map(|batch| records(batch).unwrap());
-        all.map(|record| String::from_utf8(record.unwrap().value.unwrap().to_vec()).unwrap())
-            .collect()
+        let partition = &log.partitions[partition];
+        let mut values = Vec::new();
+        // A read ends with its segment.
+        while let Ok(offset) = i64::try_from(values.len())
+            && offset < partition.end()
+        {
+            let slice = partition.read(offset, 1 << 20).unwrap();
+            for record in batches(&slice.records).flat_map(|batch| records(batch).unwrap()) {
+                values.push(String::from_utf8(record.unwrap().value.unwrap().to_vec()).unwrap());
+            }
+        }
+        values
     }
 
     pub(super) fn failed(&self) -> Vec<(RouteFailure, u64)> {
