@@ -18,6 +18,7 @@ use crate::broker::logs::batch::records::{Opened, Record, batches};
 use crate::broker::logs::partition::{FetchError, Partition};
 use crate::broker::publish::step::{Step, StepError};
 use crate::metrics::label::RouteFailure;
+use crate::model::ids::Lsn;
 use crate::store::journal::SubmitError;
 
 use super::answers::Answers;
@@ -64,6 +65,8 @@ pub(super) struct Passage {
     flights: VecDeque<(u64, usize)>,
     token: u64,
     answers: Arc<Answers>,
+    /// The last move of the group that nobody waits for; 0 if it is known what became of it.
+    stepped: Lsn,
     /// Something came back refused.
     refused: bool,
     resume_ms: u64,
@@ -96,6 +99,7 @@ impl Passage {
             flights: VecDeque::new(),
             token: 0,
             answers: Answers::new(news),
+            stepped: Lsn(0),
             refused: false,
             resume_ms: 0,
             pause_ms: 0,
@@ -108,25 +112,42 @@ impl Passage {
         self.flights.iter().map(|(_, bytes)| bytes).sum()
     }
 
-    /// Takes what came back and, if `may_publish`, publishes the next chunk.
+    /// Bytes that were read and not all published.
+    pub(super) fn held(&self) -> usize {
+        let opened = self.opened.as_ref().map_or(0, |(_, opened)| opened.bytes());
+        self.slice.len() + opened
+    }
+
+    /// Takes what came back and, if `may_publish`, publishes the next chunk; `may_read` if there is room for more
+    /// than is [`Self::held`].
     pub(super) fn advance(
         &mut self,
         carriage: &mut Carriage,
         may_publish: bool,
+        may_read: bool,
         now_ms: u64,
     ) -> Progress {
         self.published = 0;
         self.take_answers();
+        let is_known = carriage.broker.applied_lsn() >= self.stepped;
+        if is_known && self.flights.is_empty() && self.stepped > Lsn(0) {
+            // Nobody was told what became of it: whoever else moved the group broke the chain.
+            self.stepped = Lsn(0);
+            self.refused |= self.position(carriage) != self.submitted;
+        }
         if self.refused {
             if !self.flights.is_empty() {
                 return Progress::Waits;
+            }
+            if !is_known {
+                return Progress::Pauses(now_ms.saturating_add(PAUSE_MS));
             }
             self.rewind(carriage, now_ms);
         }
         if now_ms < self.resume_ms {
             return Progress::Pauses(self.resume_ms);
         }
-        if !may_publish {
+        if !may_publish || (self.slice.is_empty() && !may_read) {
             return Progress::Waits;
         }
         if self.slice.is_empty() {
@@ -160,10 +181,15 @@ impl Passage {
         }
     }
 
+    /// Where the group stands.
+    fn position(&self, carriage: &Carriage) -> i64 {
+        let place = (self.partition.log(), self.partition.index());
+        carriage.broker.groups.position(&carriage.vhost, &carriage.group, place)
+    }
+
     /// Goes back to where the group stands, after a pause.
     fn rewind(&mut self, carriage: &Carriage, now_ms: u64) {
-        let place = (self.partition.log(), self.partition.index());
-        let position = carriage.broker.groups.position(&carriage.vhost, &carriage.group, place);
+        let position = self.position(carriage);
         self.refused = false;
         self.slice = Bytes::new();
         self.opened = None;
@@ -329,11 +355,13 @@ impl Passage {
         let waiter = (chunk.unanswered > 0).then(|| self.waiter());
         let waits = waiter.is_some();
         let submitted = carriage.broker.step_on(&carriage.vhost, &step, waiter, now_ms);
-        submitted.map_err(BrokerError::from)?;
+        let lsn = submitted.map_err(BrokerError::from)?;
         self.submitted = self.next;
         if waits {
             self.flights.push_back((self.token, chunk.unanswered));
             self.token += 1;
+        } else {
+            self.stepped = lsn;
         }
         Ok(())
     }

@@ -22,6 +22,8 @@ use super::{Beginning, OutRoute, Pace};
 
 /// Bytes on their way to the journal and back, beyond which a route publishes no more.
 const IN_FLIGHT_BYTES_MAX: usize = 2 << 20;
+/// Bytes that were read of all partitions and not yet published, beyond which those with none of it read no more.
+const HELD_BYTES_MAX: usize = 8 << 20;
 /// Bytes published in a turn: whoever is flooded is waited for after it.
 const TURN_BYTES_MAX: usize = 256 << 10;
 /// Between two attempts to bring the group into being.
@@ -152,6 +154,8 @@ impl Reader {
         self.enter(&log);
         let mut next = Next { full: broker.is_full(), ..Next::default() };
         let mut in_flight: usize = self.passages.values().map(Passage::in_flight).sum();
+        let mut held: usize = self.passages.values().map(Passage::held).sum();
+        let mut is_passed_over = false;
         let count = u32::try_from(self.passages.len()).unwrap_or(u32::MAX);
         self.turn = self.turn.wrapping_add(1) % count.max(1);
         let mut published = 0;
@@ -159,9 +163,12 @@ impl Reader {
         for index in order {
             let Some(passage) = self.passages.get_mut(&index) else { continue };
             let may_publish = !next.full && in_flight < IN_FLIGHT_BYTES_MAX;
-            let before = passage.in_flight();
-            let progress = passage.advance(&mut self.carriage, may_publish, now_ms);
-            in_flight = (in_flight + passage.in_flight()).saturating_sub(before);
+            let may_read = held < HELD_BYTES_MAX;
+            is_passed_over |= !may_read && passage.held() == 0;
+            let before = (passage.in_flight(), passage.held());
+            let progress = passage.advance(&mut self.carriage, may_publish, may_read, now_ms);
+            in_flight = (in_flight + passage.in_flight()).saturating_sub(before.0);
+            held = (held + passage.held()).saturating_sub(before.1);
             published += passage.published;
             next.take(progress, &passage.partition);
             next.full |= broker.is_full();
@@ -171,6 +178,8 @@ impl Reader {
                 break;
             }
         }
+        // There is room for them now.
+        next.more |= is_passed_over && held < HELD_BYTES_MAX;
         self.carriage.publisher.counters.flush_into(&broker.metrics);
         next
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::auth::principal::Principal;
 use crate::metrics::{LocalCounters, Protocol};
-use crate::model::ids::LogId;
+use crate::model::ids::{LogId, Lsn};
 use crate::model::qos::QoS;
 use crate::store::journal::SubmitError;
 
@@ -176,7 +176,7 @@ impl Broker {
         })
     }
 
-    /// Takes `step` without a message. Without a waiter it may take the journal milliseconds to begin.
+    /// Takes `step` without a message; returns its record's place. Without a waiter it may take the journal milliseconds to begin.
     ///
     /// # Errors
     /// The journal's refusal.
@@ -186,7 +186,7 @@ impl Broker {
         step: &Step<'_>,
         waiter: Option<Waiter>,
         now_ms: u64,
-    ) -> Result<(), SubmitError> {
+    ) -> Result<Lsn, SubmitError> {
         let nothing = Message {
             time_ms: now_ms,
             expires_ms: None,
@@ -213,10 +213,9 @@ impl Broker {
             record.encode(out);
             nothing.encode(out);
         };
-        let submitted = match waiter {
+        match waiter {
             Some(waiter) => self.journal.submit_with(Some(waiter), fill),
             None => self.journal.submit_in_time(fill),
-        };
-        submitted.map(drop)
+        }
     }
 }

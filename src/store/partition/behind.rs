@@ -7,11 +7,17 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// What all segments together may hold in memory, in bytes. Beyond it every append is written at once.
-const HELD_BYTES_MAX: usize = 32 * 1024 * 1024;
+use parking_lot::Mutex;
 
-/// What all segments hold. One number for the process, as memory is.
+/// What all segments together may take of memory for this, in bytes. Beyond it every append is written at once.
+const HELD_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// What the buffers that wait for their next use may take, in bytes.
+const SPARE_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// What the buffers of all segments take, filled or not. One number for the process, as memory is.
 static HELD_BYTES: AtomicUsize = AtomicUsize::new(0);
+/// Empty buffers, for segments that are appended to all the time. Few, for segments are many.
+static SPARE: Mutex<Vec<Vec<u8>>> = Mutex::new(Vec::new());
 
 /// Whether nothing more is to be held.
 pub(super) fn is_full() -> bool {
@@ -27,14 +33,14 @@ pub(super) struct Behind {
     writing: Option<Arc<Vec<u8>>>,
     /// What follows that.
     tail: Vec<u8>,
-    /// An empty buffer for the next tail.
-    spare: Vec<u8>,
+    /// What [`HELD_BYTES`] knows of these buffers.
+    counted: usize,
 }
 
 impl Behind {
     /// Nothing waits; the file has `written` bytes.
     pub(super) fn new(written: u64) -> Self {
-        Self { written, writing: None, tail: Vec::new(), spare: Vec::new() }
+        Self { written, writing: None, tail: Vec::new(), counted: 0 }
     }
 
     /// Bytes that the file has.
@@ -47,12 +53,18 @@ impl Behind {
         self.writing.as_ref().map_or(0, |bytes| bytes.len()) + self.tail.len()
     }
 
+    /// Whether bytes are on their way into the file. To whoever could write, and does not, this says that an earlier
+    /// write failed: what the file has there is unknown.
+    pub(super) fn is_writing(&self) -> bool {
+        self.writing.is_some()
+    }
+
     /// Adds `parts` to what waits.
     pub(super) fn push(&mut self, parts: [&[u8]; 2]) {
         for part in parts {
-            HELD_BYTES.fetch_add(part.len(), Ordering::Relaxed);
             self.tail.extend_from_slice(part);
         }
+        self.count();
     }
 
     /// Notes that `count` bytes were written while nothing waited.
@@ -60,27 +72,47 @@ impl Behind {
         self.written += count;
     }
 
-    /// What is to be written now, and where; `None` if nothing waits, or if an earlier write failed: the place of
-    /// what would come next is unknown then.
-    pub(super) fn begin(&mut self) -> Option<(u64, Arc<Vec<u8>>)> {
+    /// What is to be written now, and where; `None` if nothing waits, or while [`Self::is_writing`]. `goes_on`: more
+    /// will be appended soon.
+    pub(super) fn begin(&mut self, goes_on: bool) -> Option<(u64, Arc<Vec<u8>>)> {
         if self.writing.is_some() || self.tail.is_empty() {
             return None;
         }
-        let next = std::mem::take(&mut self.spare);
-        let bytes = Arc::new(std::mem::replace(&mut self.tail, next));
+        let next = if goes_on { SPARE.lock().pop() } else { None };
+        let bytes = Arc::new(std::mem::replace(&mut self.tail, next.unwrap_or_default()));
         self.writing = Some(Arc::clone(&bytes));
+        self.count();
         Some((self.written, bytes))
     }
 
-    /// What [`Self::begin`] gave, and the caller no longer holds, is written. `keep`: more will come soon.
-    pub(super) fn done(&mut self, keep: bool) {
+    /// What [`Self::begin`] gave, and the caller no longer holds, is written.
+    pub(super) fn done(&mut self) {
         let Some(bytes) = self.writing.take() else { return };
-        HELD_BYTES.fetch_sub(bytes.len(), Ordering::Relaxed);
         self.written += bytes.len() as u64;
-        if let Some(mut buffer) = Arc::into_inner(bytes).filter(|_| keep) {
+        self.count();
+        let Some(mut buffer) = Arc::into_inner(bytes) else { return };
+        let mut spare = SPARE.lock();
+        let waiting: usize = spare.iter().map(Vec::capacity).sum();
+        if waiting + buffer.capacity() <= SPARE_BYTES_MAX {
             buffer.clear();
-            self.spare = buffer;
+            spare.push(buffer);
         }
+    }
+
+    /// Tells [`HELD_BYTES`] what changed.
+    fn count(&mut self) {
+        let writing = self.writing.as_ref().map_or(0, |bytes| bytes.capacity());
+        let now = writing + self.tail.capacity();
+        match now.checked_sub(self.counted) {
+            Some(0) => {}
+            Some(more) => {
+                HELD_BYTES.fetch_add(more, Ordering::Relaxed);
+            }
+            None => {
+                HELD_BYTES.fetch_sub(self.counted - now, Ordering::Relaxed);
+            }
+        }
+        self.counted = now;
     }
 
     /// Copies what waits from `position` of the segment on; returns how many bytes that is.
@@ -107,7 +139,7 @@ impl Behind {
 
 impl Drop for Behind {
     fn drop(&mut self) {
-        HELD_BYTES.fetch_sub(self.len(), Ordering::Relaxed);
+        HELD_BYTES.fetch_sub(self.counted, Ordering::Relaxed);
     }
 }
 
@@ -126,7 +158,7 @@ mod tests {
     fn what_waits_is_read_across_a_write_under_way() {
         let mut behind = Behind::new(100);
         behind.push([b"a", b"bc"]);
-        let (at, bytes) = behind.begin().unwrap();
+        let (at, bytes) = behind.begin(true).unwrap();
         assert_eq!((at, bytes.as_slice()), (100, &b"abc"[..]));
         behind.push([b"defg", b""]);
         assert_eq!(behind.len(), 7);
@@ -134,9 +166,9 @@ mod tests {
         assert_eq!(read(&behind, 102, 3), b"cde");
         assert_eq!(read(&behind, 104, 2), b"ef");
         assert_eq!(read(&behind, 107, 2), b"");
-        assert!(behind.begin().is_none(), "one write at a time");
+        assert!(behind.begin(true).is_none(), "one write at a time");
         drop(bytes);
-        behind.done(true);
+        behind.done();
         assert_eq!((behind.written(), behind.len()), (103, 4));
         assert_eq!(read(&behind, 103, 9), b"defg");
     }
@@ -145,9 +177,23 @@ mod tests {
     fn a_failed_write_leaves_its_bytes_readable() {
         let mut behind = Behind::new(0);
         behind.push([b"ab", b""]);
-        drop(behind.begin());
+        drop(behind.begin(true));
         behind.push([b"", b"c"]);
-        assert!(behind.begin().is_none());
+        assert!(behind.begin(false).is_none());
+        assert!(behind.is_writing());
         assert_eq!(read(&behind, 0, 9), b"abc");
+    }
+    /// A segment that is full, or that nothing comes to any more, is one of thousands.
+    #[test]
+    fn what_is_written_keeps_no_memory() {
+        let mut behind = Behind::new(0);
+        for goes_on in [true, true, false] {
+            behind.push([&[7; 100_000], b""]);
+            assert!(behind.counted >= 100_000);
+            drop(behind.begin(goes_on));
+            behind.done();
+        }
+        assert_eq!((behind.written(), behind.len()), (300_000, 0));
+        assert_eq!((behind.tail.capacity(), behind.counted), (0, 0));
     }
 }

@@ -31,8 +31,9 @@ pub struct PartitionFiles {
     options: RwLock<PartitionOptions>,
     /// In order; the last one is appended to.
     segments: RwLock<Vec<Arc<Segment>>>,
-    /// Files of segments that were given up, which a checkpoint may still name.
-    removed: Mutex<Vec<String>>,
+    /// Segments that were given up since a checkpoint last looked: the one being written may name them, and then
+    /// counts on what they hold. Locked after `segments`.
+    removed: Mutex<Vec<Arc<Segment>>>,
     /// A file was created since the folder was synced.
     created: AtomicBool,
     /// The next append begins a segment.
@@ -246,7 +247,8 @@ impl PartitionFiles {
         self.segments.read().last().map(|segment| segment.info().next_offset)
     }
 
-    /// Makes everything appended before this call durable. Runs beside appends.
+    /// Makes everything appended before this call durable, also what was given up since
+    /// [`PartitionFiles::take_removed`]. Runs beside appends.
     ///
     /// # Errors
     /// [`StoreError::Io`] when a sync fails, [`StoreError::Failed`] ever after: the partition then counts up to its
@@ -255,8 +257,14 @@ impl PartitionFiles {
         self.check()?;
         // Before the folder's sync, so that a file created meanwhile keeps its mark.
         let created = self.created.swap(false, Ordering::AcqRel);
-        let segments = self.segments.read().clone();
+        let (removed, segments) = {
+            let segments = self.segments.read();
+            (self.removed.lock().clone(), segments.clone())
+        };
         let result = (|| {
+            for segment in &removed {
+                segment.sync(true)?;
+            }
             let last = segments.len().saturating_sub(1);
             for (at, segment) in segments.iter().enumerate() {
                 segment.sync(at < last)?;
@@ -279,17 +287,16 @@ impl PartitionFiles {
         if count == 0 {
             return;
         }
-        let gone = segments.drain(..count);
-        let names =
-            gone.flat_map(|gone| [log_name(gone.base_offset), index_name(gone.base_offset)]);
-        self.removed.lock().extend(names);
+        self.removed.lock().extend(segments.drain(..count));
     }
 
     /// The files given up since the last call: to be unlinked once a checkpoint taken now, which does not name them,
     /// is current.
     #[must_use]
     pub fn take_removed(&self) -> Vec<String> {
-        std::mem::take(&mut *self.removed.lock())
+        let removed = std::mem::take(&mut *self.removed.lock());
+        let bases = removed.iter().map(|gone| gone.base_offset);
+        bases.flat_map(|base| [log_name(base), index_name(base)]).collect()
     }
 
     /// Removes files that [`PartitionFiles::take_removed`] returned; those that are not there are no error.
@@ -315,6 +322,7 @@ impl PartitionFiles {
     /// [`StoreError::Io`].
     pub fn delete_all(&self) -> Result<(), StoreError> {
         self.segments.write().clear();
+        self.removed.lock().clear();
         self.remove_files(|_| true)
     }
 

@@ -12,7 +12,7 @@ use crate::store::partition::PartitionOptions;
 use crate::store::partition::files::PartitionFiles;
 use crate::store::partition::folders::LogFolders;
 use crate::store::partition::header::BatchInfo;
-use crate::store::partition::segment::log_name;
+use crate::store::partition::segment::{Segment, log_name};
 
 const OPTIONS: PartitionOptions = PartitionOptions {
     segment_bytes: 2000,
@@ -240,6 +240,39 @@ fn all_of_a_partition_may_be_given_up_and_appends_go_on() {
     assert_eq!(files.next_offset(), Some(81));
 }
 
+/// Between the freezing of a checkpoint and its syncs.
+#[test]
+fn what_a_checkpoint_names_is_durable_though_it_is_given_up_meanwhile() {
+    let disk = SimulatedDisk::default();
+    let files = open(&disk, &[]);
+    fill(&files, 0, 40);
+    let valid = files.valid_lengths();
+    assert!(files.take_removed().is_empty());
+    files.remove_before(80);
+    files.sync().unwrap();
+    let restarted = open(&disk.crash(&mut |_, _| 0), &valid);
+    assert_eq!(restarted.next_offset(), Some(80));
+    assert_eq!(offsets(&restarted.read(78, 9999, 80).unwrap()), [78]);
+    // The next one does without them.
+    assert_eq!(files.take_removed().len(), 2 * valid.len());
+}
+
+/// Two threads write: what one of them failed to write, the other's sync must not vouch for.
+#[test]
+fn a_sync_fails_when_an_append_could_not_write() {
+    let disk = SimulatedDisk::default();
+    let segment = Segment::create(disk.shared(), 0).unwrap();
+    let bytes = batch(0, 1, 0, 300);
+    segment.append(&OPTIONS, 0, 0, 0, [&bytes, &[]]).unwrap();
+    disk.inject(|faults| faults.writes = 1);
+    let next = batch(1, 1, 0, 300);
+    assert!(segment.append(&OPTIONS, 1, 1, 0, [&next, &[]]).is_err());
+    assert!(matches!(segment.sync(false), Err(StoreError::Failed { .. })));
+    let large = batch(1, 1, 0, 900);
+    assert!(segment.append(&OPTIONS, 1, 1, 0, [&large, &[]]).is_err());
+    assert_eq!(segment.read(0, 9999, 9).unwrap(), bytes);
+}
+
 #[test]
 fn a_segment_is_closed_when_it_spans_too_long_a_time() {
     let disk = SimulatedDisk::default();
@@ -321,7 +354,7 @@ fn folders_are_found_by_id_and_removed_when_unlisted() {
 #[derive(Debug, Clone)]
 enum Step {
     Append { records: i32, gap: i64, timestamp: i64, body: usize },
-    Checkpoint,
+    Checkpoint { lose: usize },
     Crash(u8),
     DropIndex,
 }
@@ -331,7 +364,7 @@ fn step() -> impl Strategy<Value = Step> {
         8 => (1i32..5, 0i64..3, 0i64..1000, 0usize..400).prop_map(
             |(records, gap, timestamp, body)| Step::Append { records, gap, timestamp, body }
         ),
-        2 => Just(Step::Checkpoint),
+        2 => (0usize..6).prop_map(|lose| Step::Checkpoint { lose }),
         1 => any::<u8>().prop_map(Step::Crash),
         1 => Just(Step::DropIndex),
     ]
@@ -343,24 +376,32 @@ proptest! {
         let mut disk = SimulatedDisk::default();
         let mut files = open(&disk, &[]);
         let mut model: Vec<(BatchInfo, Vec<u8>)> = Vec::new();
-        let mut checkpoint = (Vec::new(), 0);
+        let mut checkpoint = (Vec::new(), Vec::new(), 0);
+        let mut end = 0;
         for step in steps {
             match step {
                 Step::Append { records, gap, timestamp, body } => {
-                    let next = model.last().map_or(0, |(info, _)| info.last_offset + 1);
-                    let bytes = batch(next + gap, records, timestamp, body);
+                    let bytes = batch(end + gap, records, timestamp, body);
                     let info = BatchInfo::parse(&bytes).unwrap();
                     files.append(info.base_offset, info.last_offset, timestamp, [&bytes[..61], &bytes[61..]]).unwrap();
+                    end = info.last_offset + 1;
                     model.push((info, bytes));
                 }
-                Step::Checkpoint => {
-                    checkpoint = (files.valid_lengths(), model.len());
+                // Segments are given up after it was frozen, and before it counts.
+                Step::Checkpoint { lose } => {
+                    checkpoint = (files.valid_lengths(), model.clone(), end);
+                    let given_up = files.take_removed();
+                    if let Some(last) = files.segments().get(..lose).and_then(<[_]>::last) {
+                        files.remove_before(last.next_offset);
+                        model.retain(|(info, _)| info.base_offset >= last.next_offset);
+                    }
                     files.sync().unwrap();
+                    files.unlink(&given_up).unwrap();
                 }
                 Step::Crash(share) => {
                     disk = disk.crash(&mut |_, unsynced| unsynced * usize::from(share) / 255);
                     files = open(&disk, &checkpoint.0);
-                    model.truncate(checkpoint.1);
+                    (model, end) = (checkpoint.1.clone(), checkpoint.2);
                 }
                 Step::DropIndex => {
                     for name in disk.everything().keys().filter(|name| name.ends_with(".index")) {
@@ -369,11 +410,10 @@ proptest! {
                 }
             }
         }
-        let end = model.last().map_or(0, |(info, _)| info.last_offset + 1);
-        prop_assert_eq!(files.next_offset().unwrap_or(0), end);
+        prop_assert_eq!(files.next_offset().unwrap_or(end), end);
         let mut offset = 0;
         let mut read = Vec::new();
-        while offset < end {
+        while offset < end && !model.is_empty() {
             let bytes = files.read(offset, 700, end).unwrap();
             offset = BatchInfo::parse(&bytes[..]).unwrap().base_offset;
             read.extend_from_slice(&bytes);

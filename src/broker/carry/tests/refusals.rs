@@ -155,3 +155,26 @@ fn an_exchange_that_is_missing_is_waited_for() {
     assert_eq!(yard.position(0), 1);
     assert_eq!(yard.failed(), []);
 }
+
+/// A second reader begins while the last move of the first is on its way: its chain is broken, and nobody who waits
+/// is there to be told.
+#[test]
+fn a_position_that_somebody_else_moved_is_taken_up_without_anything_durable() {
+    let mut yard = Yard::new(1, EARLY, TREE);
+    let mut guest = yard.guest("g", "n/#");
+    yard.settle();
+    let values: Vec<String> = (0..300).map(|number| number.to_string()).collect();
+    let values: Vec<&str> = values.iter().map(String::as_str).collect();
+    yard.append(0, &all_to("n/a", &values));
+    yard.work();
+    yard.work();
+    yard.reader = super::reader(yard.bed.as_ref().unwrap(), &yard.source);
+    yard.work();
+    yard.bed().sync();
+    assert_eq!(yard.position(0), 300);
+    yard.append(0, &all_to("n/a", &values[..100]));
+    yard.settle();
+    assert_eq!(yard.position(0), 400);
+    let broker = yard.broker();
+    assert_eq!(guest.turn(&broker, NOW_MS).len(), 300 + 256 + 100, "a chunk again by the second");
+}

@@ -81,6 +81,12 @@ impl<'a> Opened<'a> {
         Opened { header: self.header, records: Cow::Owned(self.records.into_owned()) }
     }
 
+    /// Bytes of its records, unpacked.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.records.len()
+    }
+
     /// Its header.
     #[must_use]
     pub fn header(&self) -> &BatchHeader {

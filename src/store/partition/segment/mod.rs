@@ -191,7 +191,7 @@ impl Segment {
         let directly = length >= limit || behind::is_full();
         let waiting = self.state.read().behind.len();
         if waiting > 0 && (directly || waiting + length > limit) {
-            self.write_out(true)?;
+            self.write_out(!behind::is_full())?;
         }
         let file = if directly { Some(self.write(parts)?) } else { None };
         let mut state = self.state.write();
@@ -225,12 +225,21 @@ impl Segment {
     /// Writes what was collected. `goes_on`: more will be appended soon.
     fn write_out(&self, goes_on: bool) -> Result<(), StoreError> {
         let _alone = self.writer.lock();
-        let Some((position, bytes)) = self.state.write().behind.begin() else { return Ok(()) };
+        let (position, bytes) = {
+            let mut state = self.state.write();
+            if state.behind.is_writing() {
+                // Another thread's write failed, and nobody may believe that the file has it.
+                let reason = "an earlier write failed".to_owned();
+                return Err(StoreError::Failed { file: self.path(), reason });
+            }
+            let Some(begun) = state.behind.begin(goes_on) else { return Ok(()) };
+            begun
+        };
         let file = self.file()?;
         file.write_at(position, &bytes).map_err(StoreError::io(&self.path(), "append to"))?;
         drop(bytes);
         let mut state = self.state.write();
-        state.behind.done(goes_on);
+        state.behind.done();
         state.unsynced = true;
         state.file = Some(file);
         Ok(())
