@@ -533,6 +533,8 @@ def main():
             from apache_kafka import ApacheKafka
             # It does not sync what it acknowledges; killed alone, without the machine, it loses nothing by that.
             broker, parts = ApacheKafka(folder), {"kafka"}
+            # And it stores a batch twice that comes by an old and by a new connection at once.
+            crash_kafka.RESTLESS = 0
         else:
             broker, parts = Broker(folder, routes={"crash.toml": ROUTE}, config=CONFIG), set(PARTS)
         parts -= {part for part in ("log", "amqp", "kafka") if getattr(options, f"no_{part}")}

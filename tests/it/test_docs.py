@@ -10,6 +10,7 @@ from amqp_scenarios import SCENARIOS
 from harness import ROOT
 
 PAGE = (ROOT / "docs" / "amqp-compatibility.md").read_text()
+KAFKA_PAGE = (ROOT / "docs" / "kafka-compatibility.md").read_text()
 HERE = Path(__file__).parent
 NAMED = re.compile(r"`([\w./-]+\.(?:py|rs))::(\w+)`")
 
@@ -18,8 +19,8 @@ def source(name):
     """The file that a page means by a name."""
     if name.endswith(".rs"):
         return ROOT / name
-    scenario = HERE / "amqp_scenarios" / name
-    return scenario if scenario.exists() else HERE / name
+    folders = (HERE / "amqp_scenarios", HERE / "kafka_scenarios", HERE)
+    return next((folder / name for folder in folders if (folder / name).exists()), HERE / name)
 
 
 def rows(text):
@@ -35,9 +36,10 @@ def rows(text):
             yield cells
 
 
-def test_every_test_that_the_compatibility_page_names_exists():
+@pytest.mark.parametrize("page", [PAGE, KAFKA_PAGE], ids=["amqp", "kafka"])
+def test_every_test_that_a_compatibility_page_names_exists(page):
     missing = []
-    for name, function in NAMED.findall(PAGE):
+    for name, function in NAMED.findall(page):
         path, word = source(name), "fn" if name.endswith(".rs") else "def"
         if not path.exists() or not re.search(rf"\b{word} {function}\(", path.read_text()):
             missing.append(f"{name}::{function}")
@@ -55,9 +57,11 @@ def test_every_scenario_has_a_row():
     assert not sorted(set(SCENARIOS) - named)
 
 
-def test_the_differences_are_those_that_the_tests_use():
-    listed = tomllib.loads((HERE / "amqp_differences.toml").read_text())["difference"]
-    section = PAGE.split("\n## Where Rialto answers otherwise")[1]
+@pytest.mark.parametrize("page, file", [(PAGE, "amqp_differences.toml"), (KAFKA_PAGE, "kafka_differences.toml")],
+                         ids=["amqp", "kafka"])
+def test_the_differences_are_those_that_the_tests_use(page, file):
+    listed = tomllib.loads((HERE / file).read_text())["difference"]
+    section = page.split("\n## Where Rialto answers otherwise")[1]
     expected = [(", ".join(entry["notes"]), entry["reason"], entry["scenario"]) for entry in listed]
     found = [(cells[0], cells[1], NAMED.search(cells[2])[2]) for cells in rows(section)]
     assert found == expected

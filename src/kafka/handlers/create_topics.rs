@@ -33,7 +33,7 @@ pub(in crate::kafka) async fn answer<B: LogBroker>(
         let prepared = if seen.get(topic.name).is_some_and(|times| *times > 1) {
             Err((ErrorCode::InvalidRequest, "the name stands twice in the request".to_owned()))
         } else {
-            prepare(topic, to.version, request.validate_only, context)
+            prepare(topic, request.validate_only, context)
         };
         let done = match prepared {
             Err(refusal) => Err(refusal),
@@ -53,13 +53,12 @@ pub(in crate::kafka) async fn answer<B: LogBroker>(
 
 fn prepare<B>(
     topic: &NewTopic<'_>,
-    version: i16,
     validate_only: bool,
     context: &Context<B>,
 ) -> Result<CreateLog, Refusal> {
     let partitions = if topic.assignments.is_empty() {
-        check_replicas(topic, version, context.shared.config.any_replication_factor)?;
-        count(topic.partitions, version)?
+        check_replicas(topic, context.shared.config.any_replication_factor)?;
+        count(topic.partitions)?
     } else {
         Some(assigned(topic)?)
     };
@@ -73,9 +72,9 @@ fn prepare<B>(
     Ok(CreateLog { name: topic.name.to_owned(), partitions, config, validate_only })
 }
 
-fn check_replicas(topic: &NewTopic<'_>, version: i16, any: bool) -> Result<(), Refusal> {
+fn check_replicas(topic: &NewTopic<'_>, any: bool) -> Result<(), Refusal> {
     let factor = topic.replication_factor;
-    let allowed = factor == 1 || (factor == -1 && version >= 4) || (any && factor > 0);
+    let allowed = factor == 1 || factor == -1 || (any && factor > 0);
     if allowed {
         return Ok(());
     }
@@ -83,9 +82,10 @@ fn check_replicas(topic: &NewTopic<'_>, version: i16, any: bool) -> Result<(), R
     Err((ErrorCode::InvalidReplicationFactor, reason))
 }
 
-/// The number asked for, or `None` for the default (KIP-464).
-fn count(partitions: i32, version: i16) -> Result<Option<u32>, Refusal> {
-    if partitions == -1 && version >= 4 {
+/// The number asked for, or `None` for the default. KIP-464 speaks of version 4, but kafkajs asks so at 3, and Apache
+/// Kafka answers it.
+fn count(partitions: i32) -> Result<Option<u32>, Refusal> {
+    if partitions == -1 {
         return Ok(None);
     }
     match u32::try_from(partitions) {

@@ -145,7 +145,8 @@ pub struct JournalOptions {
     pub batch_bytes_max: usize,
     /// What an acknowledgement waits for.
     pub durability: Durability,
-    /// Empty segments kept ready; 0 for none, and then no thread prepares them.
+    /// Empty segments kept ready; 0 for none, and then no thread prepares them. As many as a checkpoint trims at
+    /// once: those that are removed have to be written full of zeros again before the next one.
     pub spare_segments: usize,
     /// Pause between attempts while failing.
     pub retry: Duration,
@@ -158,7 +159,7 @@ impl Default for JournalOptions {
             submit_bytes_max: 64 * 1024 * 1024,
             batch_bytes_max: 8 * 1024 * 1024,
             durability: Durability::Fsync,
-            spare_segments: 2,
+            spare_segments: 6,
             retry: Duration::from_secs(1),
         }
     }

@@ -59,10 +59,10 @@ impl Chain {
         if victims.is_empty() {
             return Ok(());
         }
-        let mut retired = Vec::new();
+        let mut retired: Vec<String> = Vec::new();
         let mut result = Ok(());
         while let Some(victim) = victims.first() {
-            match spares.retire(victim) {
+            match spares.retire(victim, retired.len()) {
                 Ok(spare) => retired.extend(spare),
                 Err(source) => {
                     let file = disk.path(&victim.name);

@@ -125,9 +125,10 @@ impl Spares {
     }
 
     /// Takes a trimmed segment out of the journal: kept for reuse when there is need, else removed. The caller
-    /// syncs the folder, then calls [`Spares::offer`] with what this returns.
-    pub(super) fn retire(&self, segment: &Named) -> io::Result<Option<String>> {
-        let wanted = self.state.lock().ready.len() < self.spares_max;
+    /// syncs the folder, then calls [`Spares::offer`] with what this returns; `unoffered` is how many it has still
+    /// to offer.
+    pub(super) fn retire(&self, segment: &Named, unoffered: usize) -> io::Result<Option<String>> {
+        let wanted = self.state.lock().ready.len() + unoffered < self.spares_max;
         if wanted && segment.prepared && segment.file_bytes == self.segment_bytes {
             let spare = self.name(READY);
             self.disk.rename(&segment.name, &spare)?;

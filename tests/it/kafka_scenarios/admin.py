@@ -51,7 +51,9 @@ def topics_are_created(stage):
         stage.note(f"v{version}", create(stage, stage.name(f"v{version}"), version))
         stage.note(f"v{version} again", create(stage, stage.name(f"v{version}"), version))
     stage.note("three partitions", create(stage, stage.name("three"), partitions=3))
-    stage.note("defaults", create(stage, stage.name("defaults"), partitions=-1, replicas=-1))
+    for version in (2, 3, 4, 7):
+        stage.note(f"defaults, v{version}",
+                   create(stage, stage.name(f"defaults{version}"), version, partitions=-1, replicas=-1))
     stage.note("validated only", create(stage, stage.name("validated"), validate=True))
     stage.note("it is not there", exists(stage, stage.name("validated")))
 

@@ -10,7 +10,7 @@ from rawkafka import CODECS, batch
 def fetch_at_every_version(stage):
     topic = stage.topic("t")
     stage.put(topic, b"a", b"b")
-    for version in range(4, 17):
+    for version in range(4, 19):
         where = stage.topics["t"] if version >= 13 else topic
         stage.note(f"v{version}", stage.fetch(where, 0, version=version))
 

@@ -497,3 +497,88 @@ def a_follower_syncs_late(stage):
     first.sync([(first.id, b"1"), (second.id, b"2")])
     stage.note("beat before its sync", second.beat())
     stage.note("its share", second.sync())
+
+
+@scenario
+def a_cooperative_rebalance(stage):
+    """KIP-429 on the wire: what is to move is given up in one generation and given out in the next."""
+    group = stage.name("g")
+
+    def owning(*partitions):
+        values = {"topics": ["t"], "ownedPartitions": [{"topic": "t", "partitions": list(partitions)}]}
+        return [{"name": "cooperative-sticky", "metadata": kafkaschema.data("ConsumerProtocolSubscription", 1, values)}]
+
+    first = Member(stage, group, protocols=owning())
+    first.join()
+    first.sync([(first.id, b"0 1 2 3")])
+    second = Member(stage, group, protocols=owning())
+    second.send()
+    second.joined()
+    second.send()
+    while first.beat() != REBALANCING:
+        time.sleep(0.02)
+    first.send(protocols=owning(0, 1, 2, 3))
+    stage.note("the first tells what it has", first.joined())
+    second.joined()
+    number = second.peer.ask("SyncGroup", 3, groupId=group, memberId=second.id, generationId=second.generation)
+    first.sync([(first.id, b"0 1"), (second.id, b"")])
+    stage.note("the second has nothing yet", second.peer.take("SyncGroup", 3, number))
+    stage.note("both beat", [first.beat(), second.beat()])
+    first.send(protocols=owning(0, 1))
+    stage.note("the first waits", first.waits())
+    stage.note("the second learns", second.beat())
+    second.send(protocols=owning())
+    stage.note("the second joins", second.joined())
+    stage.note("the first has given up two", first.joined())
+    number = second.peer.ask("SyncGroup", 3, groupId=group, memberId=second.id, generationId=second.generation)
+    stage.note("the first keeps the others", first.sync([(first.id, b"0 1"), (second.id, b"2 3")]))
+    stage.note("the second gets them", second.peer.take("SyncGroup", 3, number))
+
+
+@scenario
+def whoever_does_not_sync_is_left_behind(stage):
+    """By the rebalance timeout, after which the others begin anew."""
+    group = stage.name("g")
+    first, second = pair(stage, group, rebalance=1500)
+    first.send()
+    while second.beat() != REBALANCING:
+        time.sleep(0.02)
+    second.send()
+    first.joined(), second.joined()
+    stage.note("the leader syncs", first.sync([(first.id, b"1"), (second.id, b"2")]))
+    began, code = time.monotonic(), 0
+    while code == 0 and time.monotonic() - began < 8:
+        time.sleep(0.1)
+        code = first.beat()
+    stage.note("the leader learns", code)
+    stage.note("the one left behind", second.beat())
+
+
+@scenario
+def a_leader_that_never_syncs(stage):
+    """The follower waits for its share until the rebalance timeout."""
+    group = stage.name("g")
+    first, second = pair(stage, group, rebalance=1500)
+    first.send()
+    while second.beat() != REBALANCING:
+        time.sleep(0.02)
+    second.send()
+    first.joined(), second.joined()
+    number = second.peer.ask("SyncGroup", 3, groupId=group, memberId=second.id, generationId=second.generation)
+    said = stage.outcome(lambda: second.peer.take("SyncGroup", 3, number, 8))
+    stage.note("the follower", said)
+    stage.note("the leader", first.beat())
+
+
+@scenario
+def more_than_one_request_of_a_member(stage):
+    """A second join or sync of the same member answers the first, which nobody waits for any more."""
+    group = stage.name("g")
+    first, second = pair(stage, group)
+    first.send()
+    earlier = first.number
+    first.send()
+    second.send()
+    stage.note("the earlier join", stage.outcome(lambda: first.peer.take("JoinGroup", 5, earlier, 3)))
+    stage.note("the later join", stage.outcome(lambda: first.joined(3)))
+    stage.note("the other's", stage.outcome(lambda: second.joined(3)))

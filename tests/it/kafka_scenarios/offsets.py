@@ -10,7 +10,7 @@ EARLIEST, LATEST, MAX_TIMESTAMP = -2, -1, -3
 def list_offsets_at_every_version(stage):
     topic = stage.topic("t")
     stage.put(topic, b"a", b"b")
-    for version in range(1, 11):
+    for version in range(1, 12):
         for timestamp in (LATEST, EARLIEST):
             stage.note(f"v{version} {timestamp}", stage.offset(topic, timestamp, version=version))
 
