@@ -70,7 +70,7 @@ impl GroupBroker for LogFront {
         group: &str,
         places: Vec<(String, Vec<u32>)>,
     ) -> Result<Vec<Vec<Result<(), GroupError>>>, GroupError> {
-        self.broker.forget_offsets(principal, group, places, (self.now_ms)()).await
+        self.broker.forget_offsets(principal, group, places).await
     }
 
     fn may_use(&self, principal: &Principal, group: &str) -> Result<(), GroupError> {

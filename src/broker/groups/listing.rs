@@ -82,7 +82,7 @@ impl Broker {
         }
         if inner.recorded {
             let record = GroupRecord::Delete { vhost: &live.vhost, group: &live.name };
-            self.submit(waiter, &Record::Group(record))?;
+            inner.submitted(self.submit(waiter, &Record::Group(record))?);
         }
         inner.group.bury();
         self.groups.live.remove(live);

@@ -18,10 +18,10 @@ use crate::broker::consumer::{Completer, Outcome, Waiter};
 use crate::broker::engine::NowMs;
 use crate::broker::groups::ROUTE_PREFIX;
 use crate::broker::groups::group::member::Ticket;
-use crate::broker::groups::group::{Effects, Group, Save, Step};
+use crate::broker::groups::group::{Effects, Group, Step};
 use crate::broker::groups::verbs::{GroupError, GroupState, Joined, Synced};
 use crate::broker::record::{GroupRecord, Record};
-use crate::model::ids::GroupId;
+use crate::model::ids::{GroupId, Lsn};
 
 type Answer<T> = Result<T, GroupError>;
 
@@ -62,9 +62,26 @@ pub(super) struct Inner {
     armed_ms: Option<u64>,
     /// Whether the journal has a record of it, or will have.
     pub(super) recorded: bool,
+    /// The last record of it that was submitted.
+    last_lsn: Lsn,
+    /// Whether the journal did not take that its last member is gone.
+    owes_empty: bool,
 }
 
 impl Inner {
+    /// A record of the group was submitted.
+    pub(super) fn submitted(&mut self, lsn: Lsn) {
+        self.recorded = true;
+        self.last_lsn = lsn;
+    }
+
+    /// Whether nobody is in the group or about to be, and all that was submitted of it is `applied`: what the journal
+    /// says of it is all there is to know, as long as its lock is held.
+    pub(super) fn is_at_rest(&self, applied: Lsn) -> bool {
+        let is_idle = self.group.state() == GroupState::Empty && !self.group.awaits_joins();
+        is_idle && self.last_lsn <= applied
+    }
+
     fn next_ticket(&mut self) -> Ticket {
         self.last_ticket += 1;
         self.last_ticket
@@ -174,6 +191,8 @@ impl LiveGroups {
                 last_ticket: 0,
                 armed_ms: None,
                 recorded,
+                last_lsn: Lsn(0),
+                owes_empty: false,
             }),
         });
         table.by_name.entry(vhost.clone()).or_default().insert(name, Arc::clone(&live));
@@ -279,43 +298,71 @@ impl Broker {
                 let saved = Saved { broker, now_ms, live: Arc::clone(live) };
                 Waiter::Connection(Arc::new(saved), number)
             });
-            let Err(error) = self.submit_snapshot(live, &save, waiter, now_ms) else {
-                inner.recorded = true;
-                break;
+            let error = match self.submit_snapshot(live, &save.snapshot, waiter, now_ms) {
+                Ok(lsn) => {
+                    inner.submitted(lsn);
+                    inner.owes_empty = false;
+                    break;
+                }
+                Err(error) => error,
             };
             let group = &*live.name;
             tracing::warn!(group, %error, "a group's members could not be journaled");
             // Of an empty group an older membership stays journaled: after a restart its members are silent.
-            let Some(number) = save.number else { break };
+            let Some(number) = save.number else {
+                inner.owes_empty = true;
+                break;
+            };
             let limits = self.limits();
             let mut step = Step::new(now_ms, &limits.groups);
             inner.group.saved(&mut step, number, Err(error));
             effects = step.effects;
             inner.answer(&mut effects);
         }
-        if inner.group.is_vacant() && !inner.recorded {
+        if !self.drop_if_vacant(live, inner) {
+            self.arm(live, inner);
+        }
+    }
+
+    /// Takes out a group of which there is nothing to remember. Says whether it was one.
+    pub(super) fn drop_if_vacant(&self, live: &LiveGroup, inner: &mut Inner) -> bool {
+        let is_nothing = inner.group.is_vacant() && !inner.recorded;
+        if is_nothing {
             inner.group.bury();
             self.groups.live.remove(live);
-            return;
         }
-        self.arm(live, inner);
+        is_nothing
+    }
+
+    /// Has it journaled that the group is empty, if the journal did not take it then; says whether that was so. Until
+    /// it is known nobody can tell since when the group is without members.
+    pub(super) fn make_up_for_empty(
+        &self,
+        live: &LiveGroup,
+        inner: &mut Inner,
+        now_ms: u64,
+    ) -> bool {
+        if !inner.owes_empty {
+            return false;
+        }
+        let snapshot = inner.group.snapshot(None);
+        if let Ok(lsn) = self.submit_snapshot(live, &snapshot, None, now_ms) {
+            inner.submitted(lsn);
+            inner.owes_empty = false;
+        }
+        true
     }
 
     fn submit_snapshot(
         &self,
         live: &LiveGroup,
-        save: &Save,
+        snapshot: &[u8],
         waiter: Option<Waiter>,
         now_ms: u64,
-    ) -> Result<(), GroupError> {
-        let record = GroupRecord::Put {
-            vhost: &live.vhost,
-            group: &live.name,
-            time_ms: now_ms,
-            snapshot: &save.snapshot,
-        };
-        self.submit(waiter, &Record::Group(record))?;
-        Ok(())
+    ) -> Result<Lsn, GroupError> {
+        let (vhost, group) = (&*live.vhost, &*live.name);
+        let record = GroupRecord::Put { vhost, group, time_ms: now_ms, snapshot };
+        Ok(self.submit(waiter, &Record::Group(record))?)
     }
 
     /// Sets the group's next deadline, unless an earlier one is set.

@@ -104,24 +104,30 @@ impl Broker {
             });
             verdicts.push(of_log.collect());
         }
-        let submitted = |_: &Arc<_>, inner: &mut super::live::Inner| {
+        // A consumer that is no member needs no group: its first commit makes one.
+        let (is_alone, is_nothing) = (member.generation < 0, offsets.is_empty());
+        let submitted = |live: &Arc<_>, inner: &mut super::live::Inner| {
             inner.group.check_commit(&mut Step::new(now_ms, &limits.groups), member)?;
-            if offsets.is_empty() {
+            if is_nothing {
                 return Ok(None);
             }
             let (sender, done) = oneshot::channel();
             let (vhost, group) = (&*who.vhost, &*member.group);
             let record = GroupRecord::Commit { vhost, group, time_ms: now_ms, offsets };
-            self.submit(Some(Waiter::Call(sender)), &Record::Group(record))?;
-            inner.recorded = true;
+            match self.submit(Some(Waiter::Call(sender)), &Record::Group(record)) {
+                Ok(lsn) => inner.submitted(lsn),
+                Err(error) => {
+                    self.drop_if_vacant(live, inner);
+                    return Err(error.into());
+                }
+            }
             Ok::<_, GroupError>(Some(done))
         };
-        // A consumer that is no member needs no group: its first commit makes one.
-        let done = if member.generation < 0 {
+        let done = if is_alone && !is_nothing {
             self.with_group_or_new(&who.vhost, &member.group, submitted)?
         } else {
             let done = self.with_group(&who.vhost, &member.group, submitted);
-            done.unwrap_or(Err(GroupError::UnknownGroup))
+            done.unwrap_or(if is_alone { Ok(None) } else { Err(GroupError::UnknownGroup) })
         };
         Ok((verdicts, done?))
     }
@@ -137,50 +143,23 @@ impl Broker {
         wanted: Option<&[(LogName, Vec<u32>)]>,
     ) -> Result<Vec<LogOffsets>, GroupError> {
         self.may_group(who, Action::Subscribe, group)?;
+        let Some(wanted) = wanted else { return Ok(self.all_offsets(who, group)) };
+        // Before: the applier waits for whoever looks at what is applied.
+        let logs: Vec<_> = wanted.iter().map(|(log, _)| self.readable_log(who, log)).collect();
         let applied = self.groups.applied.lock();
         let known = applied.get(&who.vhost, group);
-        Ok(match wanted {
-            Some(wanted) => {
-                wanted.iter().map(|(log, places)| self.wanted(who, known, log, places)).collect()
-            }
-            None => known.map(|known| self.all_offsets(who, known)).unwrap_or_default(),
-        })
+        let wanted = wanted.iter().zip(logs);
+        Ok(wanted.map(|((log, places), state)| wanted_of(known, log, state, places)).collect())
     }
 
-    fn wanted(
-        &self,
-        who: &Principal,
-        known: Option<&AppliedGroup>,
-        log: &LogName,
-        partitions: &[u32],
-    ) -> LogOffsets {
-        let log_state = self.readable_log(who, log);
-        let id = log_state.as_ref().ok().map(|log| log.id);
-        let offsets = partitions.iter().map(|partition| {
-            let found = id.and_then(|id| known?.offsets.get(&(id, *partition)));
-            fetched(*partition, found)
-        });
-        let offsets = match (&log_state, log) {
-            // There is no offset in a log that there is not; that is no error, unless it is asked for by its id.
-            (Ok(_), _) | (Err(LogError::UnknownLog), LogName::Name(_)) => Ok(offsets.collect()),
-            (Err(error), _) => Err(GroupError::Log(error.clone())),
-        };
-        match (log_state, log) {
-            (Ok(state), _) => LogOffsets { name: state.name.clone(), uuid: state.uuid, offsets },
-            (Err(_), LogName::Name(name)) => {
-                LogOffsets { name: name.clone(), uuid: [0; 16], offsets }
-            }
-            (Err(_), LogName::Uuid(uuid)) => {
-                LogOffsets { name: String::new(), uuid: *uuid, offsets }
-            }
-        }
-    }
-
-    fn all_offsets(&self, who: &Principal, known: &AppliedGroup) -> Vec<LogOffsets> {
+    fn all_offsets(&self, who: &Principal, group: &str) -> Vec<LogOffsets> {
         let mut by_log: BTreeMap<LogId, Vec<FetchedOffset>> = BTreeMap::new();
-        for ((log, partition), offset) in &known.offsets {
+        let applied = self.groups.applied.lock();
+        let known = applied.get(&who.vhost, group);
+        for ((log, partition), offset) in known.into_iter().flat_map(|known| &known.offsets) {
             by_log.entry(*log).or_default().push(fetched(*partition, Some(offset)));
         }
+        drop(applied);
         let logs = by_log.into_iter().filter_map(|(id, offsets)| {
             let log = self.logs.table.by_id(id)?;
             self.readable_log(who, &LogName::Name(log.name.clone())).ok()?;
@@ -198,9 +177,8 @@ impl Broker {
         who: &Principal,
         group: &str,
         places: Vec<(String, Vec<u32>)>,
-        now_ms: u64,
     ) -> Result<Verdicts, GroupError> {
-        let (verdicts, done) = self.begin_forget(who, group, &places, now_ms)?;
+        let (verdicts, done) = self.begin_forget(who, group, &places)?;
         if let Some(done) = done {
             applied(done).await?;
         }
@@ -212,7 +190,6 @@ impl Broker {
         who: &Principal,
         group: &str,
         places: &[(String, Vec<u32>)],
-        now_ms: u64,
     ) -> Result<(Verdicts, Option<oneshot::Receiver<Outcome>>), GroupError> {
         check_name(group)?;
         self.may_group(who, Action::Configure, group)?;
@@ -236,12 +213,36 @@ impl Broker {
                 return Ok((verdicts, None));
             }
             let (sender, done) = oneshot::channel();
-            let record =
-                GroupRecord::Forget { vhost: &who.vhost, group, until_ms: now_ms, places: gone };
-            self.submit(Some(Waiter::Call(sender)), &Record::Group(record))?;
+            // Whatever the clock said when it was committed: before this record is before.
+            let (vhost, until_ms) = (&*who.vhost, u64::MAX);
+            let record = GroupRecord::Forget { vhost, group, until_ms, places: gone };
+            inner.submitted(self.submit(Some(Waiter::Call(sender)), &Record::Group(record))?);
             Ok((verdicts, Some(done)))
         });
         found.unwrap_or(Err(GroupError::UnknownGroup))
+    }
+}
+
+fn wanted_of(
+    known: Option<&AppliedGroup>,
+    log: &LogName,
+    state: Result<Arc<LogState>, LogError>,
+    partitions: &[u32],
+) -> LogOffsets {
+    let id = state.as_ref().ok().map(|log| log.id);
+    let offsets = partitions.iter().map(|partition| {
+        let found = id.and_then(|id| known?.offsets.get(&(id, *partition)));
+        fetched(*partition, found)
+    });
+    let offsets = match (&state, log) {
+        // There is no offset in a log that there is not; that is no error, unless it is asked for by its id.
+        (Ok(_), _) | (Err(LogError::UnknownLog), LogName::Name(_)) => Ok(offsets.collect()),
+        (Err(error), _) => Err(GroupError::Log(error.clone())),
+    };
+    match (state, log) {
+        (Ok(state), _) => LogOffsets { name: state.name.clone(), uuid: state.uuid, offsets },
+        (Err(_), LogName::Name(name)) => LogOffsets { name: name.clone(), uuid: [0; 16], offsets },
+        (Err(_), LogName::Uuid(uuid)) => LogOffsets { name: String::new(), uuid: *uuid, offsets },
     }
 }
 

@@ -405,6 +405,53 @@ fn offsets_of_logs_that_nobody_reads_may_be_forgotten() {
     assert_eq!(desk.forget("none", &[("a", 0)]), Err(GroupError::UnknownGroup));
 }
 
+/// The journal fails when the last member goes: its offsets are kept as long as if it had not.
+#[test]
+fn a_group_whose_end_could_not_be_journaled_keeps_its_offsets_from_then_on() {
+    let mut desk = Desk::new();
+    let id = desk.stable("g");
+    let one = || vec![commit_of("a", vec![offset(0, 1)])];
+    desk.commit(&who("g", &id, 1), one()).unwrap();
+    for _ in 0..4 {
+        desk.pass(5_000);
+        desk.heartbeat(&who("g", &id, 1)).unwrap();
+        desk.bed.sync();
+    }
+    desk.bed.tape.refuse(Refusing::AtOnce);
+    let gone = Leaving { member_id: id, instance_id: None, reason: None };
+    assert_eq!(desk.front.leave(&desk.who, "g", &[gone]), Ok(vec![Ok(())]));
+    desk.bed.tape.refuse(Refusing::Never);
+    for _ in 0..9 {
+        desk.pass(1_000);
+        desk.bed.sync();
+        assert_eq!(desk.offset("g", "a", 0), 1);
+    }
+    for _ in 0..4 {
+        desk.pass(1_000);
+        desk.bed.sync();
+    }
+    assert_eq!((desk.offset("g", "a", 0), desk.state("g")), (-1, GroupState::Dead));
+}
+
+#[test]
+fn a_commit_that_commits_nothing_makes_no_group() {
+    let mut desk = Desk::new();
+    let nothing = desk.commit(&who("g", "", -1), vec![commit_of("none", vec![offset(0, 1)])]);
+    assert_eq!(nothing, Ok(vec![vec![Err(GroupError::Log(LogError::UnknownLog))]]));
+    desk.bed.tape.refuse(Refusing::AtOnce);
+    desk.commit(&who("g", "", -1), vec![commit_of("a", vec![offset(0, 1)])]).unwrap_err();
+    assert!(desk.bed.broker.groups.live.is_empty());
+}
+
+#[test]
+fn offsets_are_forgotten_though_the_clock_was_set_back() {
+    let mut desk = Desk::new();
+    desk.commit(&who("g", "", -1), vec![commit_of("a", vec![offset(0, 1)])]).unwrap();
+    desk.now.fetch_sub(500_000, Ordering::Relaxed);
+    assert_eq!(desk.forget("g", &[("a", 0)]), Ok(vec![vec![Ok(())]]));
+    assert_eq!(desk.offset("g", "a", 0), -1);
+}
+
 #[test]
 fn groups_of_routes_are_seen_and_left_alone() {
     let mut desk = Desk::new();

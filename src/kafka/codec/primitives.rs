@@ -19,6 +19,8 @@ use thiserror::Error;
 
 /// The array elements that one request may carry in all its arrays together.
 pub const ELEMENTS_MAX: usize = 100_000;
+/// The longest string, in bytes.
+const STRING_BYTES_MAX: usize = 32_767;
 
 /// The tagged fields that one structure may carry; today's schemas define at most four.
 const TAGS_MAX: u32 = 64;
@@ -147,6 +149,10 @@ impl<'a> Reader<'a> {
         let length =
             if self.flexible { self.compact_length()? } else { plain_length(self.i16()?.into())? };
         let Some(length) = length else { return Ok(None) };
+        // The compact form could say more; no string has more, here as in Kafka.
+        if length > STRING_BYTES_MAX {
+            return Err(DecodeError::OutOfRange);
+        }
         let bytes = self.take(length)?;
         std::str::from_utf8(bytes).map(Some).map_err(|_| DecodeError::NotUtf8)
     }
@@ -323,7 +329,7 @@ impl Writer {
     /// border; names are shorter, only explanations could be.
     pub fn nullable_string(&mut self, value: Option<&str>) {
         let value = value.map(|text| {
-            let mut end = text.len().min(32_767);
+            let mut end = text.len().min(STRING_BYTES_MAX);
             while !text.is_char_boundary(end) {
                 end -= 1;
             }
@@ -441,6 +447,15 @@ mod tests {
         let announced = u32::from_be_bytes([flat[0], flat[1], flat[2], flat[3]]);
         assert_eq!(announced as usize, flat.len() - 4);
         assert!(frame.pieces.len() > 1);
+    }
+
+    #[test]
+    fn no_string_is_longer_for_being_compact() {
+        for (length, taken) in [(32_767_usize, true), (32_768, false)] {
+            let head = [((length + 1) & 0x7f) as u8 | 0x80, ((length + 1) >> 7) as u8 | 0x80, 2];
+            let input = [&head[..], &vec![b'x'; length]].concat();
+            assert_eq!(Reader::new(&input, true).string().is_ok(), taken, "{length}");
+        }
     }
 
     #[test]

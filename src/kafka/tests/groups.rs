@@ -170,7 +170,8 @@ impl Wire {
             .with_group_id(group(name))
             .with_topics(None);
         let body = if version >= 8 {
-            theirs::OffsetFetchRequest::default().with_groups(vec![query.clone(), query])
+            let other = query.clone().with_group_id(group("other"));
+            theirs::OffsetFetchRequest::default().with_groups(vec![other, query])
         } else {
             theirs::OffsetFetchRequest::default().with_group_id(group(name)).with_topics(None)
         };

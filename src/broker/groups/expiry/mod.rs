@@ -79,7 +79,7 @@ impl Broker {
         self.drop_live_leftovers();
         let mut submitted = 0;
         for names in self.group_names().chunks(GROUPS_AT_ONCE) {
-            submitted += self.expire_some(names, ages, RECORDS_MAX - submitted);
+            submitted += self.expire_some(names, ages, RECORDS_MAX - submitted, now_ms);
             if submitted >= RECORDS_MAX {
                 self.timers.at(now_ms.saturating_add(AGAIN_MS), Job::ExpireOffsets);
                 return;
@@ -95,35 +95,47 @@ impl Broker {
     }
 
     /// Returns how many records it submitted, at most `records_max`.
-    fn expire_some(&self, names: &[(Arc<str>, Arc<str>)], ages: Ages, records_max: usize) -> usize {
+    fn expire_some(
+        &self,
+        names: &[(Arc<str>, Arc<str>)],
+        ages: Ages,
+        records_max: usize,
+        now_ms: u64,
+    ) -> usize {
         let due: Vec<_> = {
             let applied = self.groups.applied.lock();
-            let judged = names.iter().filter_map(|(vhost, name)| {
-                Some((vhost, name, ages.judge(applied.get(vhost, name)?)?))
-            });
-            judged.take(records_max).collect()
+            let is_due = |(vhost, name): &&(Arc<str>, Arc<str>)| {
+                applied.get(vhost, name).is_some_and(|group| ages.judge(group).is_some())
+            };
+            names.iter().filter(is_due).take(records_max).collect()
         };
-        let expired = due.into_iter().filter(|(vhost, name, verdict)| {
+        let expired = due.into_iter().filter(|(vhost, name)| {
             let done = self.with_group_or_new(vhost, name, |live, inner| {
-                self.expire_group(live, inner, *verdict)
+                let done = self.expire_group(live, inner, ages, now_ms);
+                self.drop_if_vacant(live, inner);
+                done
             });
             done.unwrap_or(false)
         });
         expired.count()
     }
 
-    /// Submits what `verdict` says, unless somebody is in the group or about to be.
-    fn expire_group(&self, live: &LiveGroup, inner: &mut Inner, verdict: Verdict) -> bool {
-        if inner.group.state() != GroupState::Empty || inner.group.awaits_joins() {
+    /// Submits what is to be given up of a group, unless somebody is in it or about to be. One that is changing is
+    /// left for the next look, so that none goes that a commit on its way keeps.
+    fn expire_group(&self, live: &LiveGroup, inner: &mut Inner, ages: Ages, now_ms: u64) -> bool {
+        if !inner.is_at_rest(self.applied_lsn()) || self.make_up_for_empty(live, inner, now_ms) {
             return false;
         }
-        let until_ms = verdict.until_ms;
+        let verdict = {
+            let applied = self.groups.applied.lock();
+            applied.get(&live.vhost, &live.name).and_then(|group| ages.judge(group))
+        };
+        let Some(Verdict { until_ms, all }) = verdict else { return false };
         let record = GroupRecord::Expire { vhost: &live.vhost, group: &live.name, until_ms };
         // What the journal refuses now is found by the next look.
-        if self.submit(None, &Record::Group(record)).is_err() {
-            return false;
-        }
-        if verdict.all {
+        let Ok(lsn) = self.submit(None, &Record::Group(record)) else { return false };
+        inner.submitted(lsn);
+        if all {
             inner.group.bury();
             self.groups.live.remove(live);
         }
@@ -131,16 +143,14 @@ impl Broker {
     }
 
     /// Live groups that nobody is in, of which the journal knows nothing any more: their last offset was forgotten,
-    /// or their last log deleted. One whose first commit is on its way is made again by the next that asks for it.
+    /// or their last log deleted. One of which a record is on its way stays.
     fn drop_live_leftovers(&self) {
         for (vhost, name, state, _) in self.groups.live.survey() {
             if state != GroupState::Empty || self.is_applied(&vhost, &name) {
                 continue;
             }
             self.with_group(&vhost, &name, |live, inner| {
-                let is_idle =
-                    inner.group.state() == GroupState::Empty && !inner.group.awaits_joins();
-                if is_idle && !self.is_applied(&vhost, &name) {
+                if inner.is_at_rest(self.applied_lsn()) && !self.is_applied(&vhost, &name) {
                     inner.group.bury();
                     self.groups.live.remove(live);
                 }

@@ -145,14 +145,34 @@ fn a_commit_that_overtakes_the_expiry_is_kept() {
     world.commit("g", 0);
     world.bed.sync();
     world.now_ms += KEPT_MS + CHECK_MS;
-    world.commit("g", 1);
     world.bed.run_jobs(world.now_ms);
+    assert!(!world.is_live("g"));
     world.commit("g", 2);
     world.bed.sync();
-    assert_eq!(world.offsets("g"), Some(2));
+    assert_eq!(world.offsets("g"), Some(1));
     world.later(CHECK_MS);
-    assert_eq!(world.offsets("g"), Some(2));
+    assert_eq!(world.offsets("g"), Some(1));
     assert!(world.is_live("g"));
+}
+
+/// What keeps a group is on its way while it is looked at: it can be listed and deleted when that is durable.
+#[test]
+fn a_group_whose_commit_is_on_its_way_is_not_forgotten() {
+    for has_past in [false, true] {
+        let mut world = World::new();
+        if has_past {
+            world.commit("g", 0);
+            world.bed.sync();
+        }
+        world.now_ms += KEPT_MS + CHECK_MS;
+        world.commit("g", 1);
+        world.bed.run_jobs(world.now_ms);
+        world.bed.sync();
+        assert!(world.is_live("g"), "{has_past}");
+        world.later(CHECK_MS);
+        assert_eq!(world.offsets("g"), Some(1));
+        assert!(world.is_live("g"));
+    }
 }
 
 #[test]

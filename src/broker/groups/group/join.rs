@@ -10,6 +10,9 @@ const NEW_MEMBER_JOIN_MS: u64 = 5 * 60 * 1000;
 /// Bytes of one member's protocols; every answer to the leader and every snapshot holds them.
 pub const PROFILE_BYTES_MAX: usize = 1024 * 1024;
 
+/// Protocols of one member; they are compared each with each. Clients have a handful.
+pub const PROTOCOLS_MAX: usize = 64;
+
 impl Group {
     /// A member joins, or joins again. A new one gets the id `fresh_id`, which nobody else has.
     pub fn join(&mut self, step: &mut Step<'_>, join: &Join, fresh_id: &str, ticket: Ticket) {
@@ -30,7 +33,7 @@ impl Group {
         if !bounds.contains(&join.session_timeout_ms) {
             return Err(GroupError::InvalidSessionTimeout);
         }
-        if profile_bytes(join) > PROFILE_BYTES_MAX {
+        if profile_bytes(join) > PROFILE_BYTES_MAX || join.protocols.len() > PROTOCOLS_MAX {
             return Err(GroupError::TooLarge);
         }
         if !self.has_room_for(join, step.rules.members_max) {

@@ -28,7 +28,7 @@ const VERSION: u8 = 1;
 
 impl Group {
     /// The group as it is, with `assignments` by member id in place of those it has.
-    pub(super) fn snapshot(&self, assignments: Option<&BTreeMap<String, Bytes>>) -> Vec<u8> {
+    pub fn snapshot(&self, assignments: Option<&BTreeMap<String, Bytes>>) -> Vec<u8> {
         let mut bytes = Vec::new();
         let mut w = Writer(&mut bytes);
         w.u8(VERSION);

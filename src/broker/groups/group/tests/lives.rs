@@ -60,6 +60,12 @@ fn a_member_that_says_too_much_is_refused() {
     let mut rig = Rig::new();
     let ticket = rig.join(&join("", &[("range", &"x".repeat(1024 * 1024))]), "a");
     assert_eq!(rig.refusal(ticket), &GroupError::TooLarge);
+    let names: Vec<_> = (0..65).map(|at| format!("p{at}")).collect();
+    let protocols: Vec<_> = names.iter().map(|name| (&**name, "")).collect();
+    let ticket = rig.join(&join("", &protocols), "a");
+    assert_eq!(rig.refusal(ticket), &GroupError::TooLarge);
+    let ticket = rig.join(&join("", &protocols[1..]), "a");
+    assert_eq!(rig.joined(ticket).protocol, "p1");
 }
 
 #[test]
