@@ -1,5 +1,7 @@
 //! A partition against a naive model, its restoration, lookups, failing files, gathered routes, waiters.
 
+mod trimming;
+
 use std::io;
 use std::sync::Arc;
 
