@@ -9,7 +9,7 @@ use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
 use proptest::collection::vec;
-use proptest::prelude::{ProptestConfig, Strategy, prop_oneof, proptest};
+use proptest::prelude::{Strategy, prop_oneof, proptest};
 
 use super::NOW_MS;
 use super::run::Running;
