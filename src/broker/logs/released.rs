@@ -31,6 +31,7 @@ use base64::engine::general_purpose::STANDARD;
 use thiserror::Error;
 
 use crate::broker::logs::batch::records::Record;
+use crate::model::crossing::block::BlockWriter;
 use crate::model::crossing::text::{STRING_BYTES_MAX, is_polite};
 use crate::model::message::PropertyId;
 use crate::model::property::{Property, properties};
@@ -101,15 +102,15 @@ pub fn release<'a>(
     let special = Special::of(record);
     let marked = count_marks(whence, record)?;
     let marks_bytes = (marked + 1) * MARK_BYTES_MAX;
-    let mut block = Block { from: out.len(), bytes_max, out, left_out: 0 };
+    let mut block = BlockWriter::new(out, bytes_max);
     special.write(&mut block);
     for (at, (name, value)) in record.headers().enumerate() {
         if !special.takes(at) && name != MARK.as_bytes() {
-            block.header(name, value.unwrap_or_default());
+            header(&mut block, name, value.unwrap_or_default());
         }
     }
-    block.coordinates(whence, record);
-    block.bytes_max = bytes_max.saturating_add(marks_bytes);
+    coordinates(&mut block, whence, record);
+    block.widen(marks_bytes);
     for (_, value) in record.headers().filter(|(name, _)| *name == MARK.as_bytes()) {
         block.user(MARK, std::str::from_utf8(value.unwrap_or_default()).unwrap_or_default());
     }
@@ -120,7 +121,7 @@ pub fn release<'a>(
         retain: special.retain.is_some(),
         qos: special.qos.map(|(_, qos)| qos),
         expires_ms: special.expires_ms(record.timestamp_ms),
-        left_out: block.left_out,
+        left_out: block.left_out(),
     })
 }
 
@@ -205,21 +206,18 @@ impl<'a> Special<'a> {
         places.contains(&Some(at))
     }
 
-    fn write(&self, block: &mut Block<'_>) {
+    fn write(&self, block: &mut BlockWriter<'_>) {
         if self.utf8.is_some() {
-            block.put(|out| {
-                out.extend_from_slice(&[PropertyId::PayloadFormat as u8, 1]);
-                Some(())
-            });
+            block.utf8_payload();
         }
         if let Some((_, text)) = self.content_type {
-            block.put(|out| string(out, PropertyId::ContentType, text.as_bytes()));
+            block.string(PropertyId::ContentType, text.as_bytes());
         }
         if let Some((_, topic)) = self.response {
-            block.put(|out| string(out, PropertyId::ResponseTopic, topic.as_bytes()));
+            block.string(PropertyId::ResponseTopic, topic.as_bytes());
         }
         if let Some((_, data)) = self.correlation {
-            block.put(|out| string(out, PropertyId::CorrelationData, data));
+            block.string(PropertyId::CorrelationData, data);
         }
     }
 
@@ -230,51 +228,25 @@ impl<'a> Special<'a> {
     }
 }
 
-/// The property block as far as it fits.
-struct Block<'o> {
-    out: &'o mut Vec<u8>,
-    from: usize,
-    bytes_max: usize,
-    left_out: usize,
+fn header(block: &mut BlockWriter<'_>, name: &[u8], value: &[u8]) {
+    let name = printable(name);
+    match text(value) {
+        Some(text) => block.user(&user_name(&name), text),
+        None => block.user(&format!("{BASE64_ESCAPE}{name}"), &STANDARD.encode(value)),
+    }
 }
 
-impl Block<'_> {
-    fn put(&mut self, write: impl FnOnce(&mut Vec<u8>) -> Option<()>) {
-        let before = self.out.len();
-        let written = write(self.out);
-        if written.is_none() || self.out.len() - self.from > self.bytes_max {
-            self.out.truncate(before);
-            self.left_out += 1;
-        }
+fn coordinates(block: &mut BlockWriter<'_>, whence: &Whence<'_>, record: &Record<'_>) {
+    block.user("kafka-topic", whence.log);
+    block.user("kafka-partition", &whence.partition.to_string());
+    block.user("kafka-offset", &record.offset.to_string());
+    if record.timestamp_ms >= 0 {
+        block.user("kafka-timestamp", &record.timestamp_ms.to_string());
     }
-
-    fn user(&mut self, name: &str, value: &str) {
-        self.put(|out| {
-            string(out, PropertyId::UserProperty, name.as_bytes())?;
-            length_and_bytes(out, value.as_bytes())
-        });
-    }
-
-    fn header(&mut self, name: &[u8], value: &[u8]) {
-        let name = printable(name);
-        match text(value) {
-            Some(text) => self.user(&user_name(&name), text),
-            None => self.user(&format!("{BASE64_ESCAPE}{name}"), &STANDARD.encode(value)),
-        }
-    }
-
-    fn coordinates(&mut self, whence: &Whence<'_>, record: &Record<'_>) {
-        self.user("kafka-topic", whence.log);
-        self.user("kafka-partition", &whence.partition.to_string());
-        self.user("kafka-offset", &record.offset.to_string());
-        if record.timestamp_ms >= 0 {
-            self.user("kafka-timestamp", &record.timestamp_ms.to_string());
-        }
-        match record.key.map(|key| (key, text(key))) {
-            None => {}
-            Some((_, Some(text))) => self.user("kafka-key", text),
-            Some((key, None)) => self.user("kafka-key-base64", &STANDARD.encode(key)),
-        }
+    match record.key.map(|key| (key, text(key))) {
+        None => {}
+        Some((_, Some(text))) => block.user("kafka-key", text),
+        Some((key, None)) => block.user("kafka-key-base64", &STANDARD.encode(key)),
     }
 }
 
@@ -328,17 +300,6 @@ fn percent(out: &mut String, bytes: &[u8]) {
 fn decimal(bytes: &[u8]) -> Option<u32> {
     let number: u32 = std::str::from_utf8(bytes).ok()?.parse().ok()?;
     (number.to_string().as_bytes() == bytes).then_some(number)
-}
-
-fn string(out: &mut Vec<u8>, id: PropertyId, bytes: &[u8]) -> Option<()> {
-    out.push(id as u8);
-    length_and_bytes(out, bytes)
-}
-
-fn length_and_bytes(out: &mut Vec<u8>, bytes: &[u8]) -> Option<()> {
-    out.extend_from_slice(&u16::try_from(bytes.len()).ok()?.to_be_bytes());
-    out.extend_from_slice(bytes);
-    Some(())
 }
 
 #[cfg(test)]

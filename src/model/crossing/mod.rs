@@ -27,9 +27,11 @@
 //! `amqp-user-id` becomes `user-id` only for the publisher's own login, for consumers may trust that property.
 //!
 //! - [`to_content`], [`to_topic`] one direction each
+//! - [`block`] property blocks, written as far as they fit
 //! - [`names`] which user property is which header or property
 //! - [`text`] header values as text
 
+pub mod block;
 pub mod names;
 pub mod text;
 pub mod to_content;

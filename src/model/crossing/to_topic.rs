@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 
 use crate::model::content::{ContentField, Properties, expiration_ms};
+use crate::model::crossing::block::BlockWriter;
 use crate::model::crossing::names::{
     CARRIED, MQTT_CLIENT_ID, MQTT_CONTENT_TYPE, MQTT_PAYLOAD_FORMAT, MQTT_RESPONSE_TOPIC,
     MQTT_RETAIN, MQTT_USER_PROPERTIES, MQTT_WILL, Target, UTF_8, X_CORRELATION_ID,
@@ -34,32 +35,24 @@ pub fn content_to_topic(
     out: &mut Vec<u8>,
 ) -> ContentMetadata {
     let reading = Reading::of(content);
-    let mut block = Block { from: out.len(), bytes_max, out, left_out: 0 };
+    let mut block = BlockWriter::new(out, bytes_max);
     if reading.utf8 {
-        block.put(|out| {
-            out.extend_from_slice(&[PropertyId::PayloadFormat as u8, 1]);
-            Some(())
-        });
+        block.utf8_payload();
     }
     if let Some(text) = reading.content_type {
-        block.put(|out| string(out, PropertyId::ContentType, text.as_bytes()));
+        block.string(PropertyId::ContentType, text.as_bytes());
     }
     if let Some(topic) = &reading.response {
-        block.put(|out| string(out, PropertyId::ResponseTopic, topic.as_bytes()));
+        block.string(PropertyId::ResponseTopic, topic.as_bytes());
     }
     if let Some(data) = reading.correlation {
-        block.put(|out| string(out, PropertyId::CorrelationData, data));
+        block.string(PropertyId::CorrelationData, data);
     }
-    let too_long = user_properties_of(content, &reading, |name, value| {
-        block.put(|out| {
-            string(out, PropertyId::UserProperty, name.as_bytes())?;
-            length_and_bytes(out, value.as_bytes())
-        });
-    });
+    let too_long = user_properties_of(content, &reading, |name, value| block.user(name, value));
     ContentMetadata {
         retain: reading.retain,
         expires_in_ms: content.expiration().and_then(|text| expiration_ms(text).ok()),
-        left_out: block.left_out + too_long,
+        left_out: block.left_out() + too_long,
     }
 }
 
@@ -268,34 +261,4 @@ impl<F: FnMut(&str, &str)> User<F> {
             (self.emit)(&name, &text);
         }
     }
-}
-
-/// The property block as far as it fits.
-struct Block<'o> {
-    out: &'o mut Vec<u8>,
-    from: usize,
-    bytes_max: usize,
-    left_out: usize,
-}
-
-impl Block<'_> {
-    fn put(&mut self, write: impl FnOnce(&mut Vec<u8>) -> Option<()>) {
-        let before = self.out.len();
-        let written = write(self.out);
-        if written.is_none() || self.out.len() - self.from > self.bytes_max {
-            self.out.truncate(before);
-            self.left_out += 1;
-        }
-    }
-}
-
-fn string(out: &mut Vec<u8>, id: PropertyId, bytes: &[u8]) -> Option<()> {
-    out.push(id as u8);
-    length_and_bytes(out, bytes)
-}
-
-fn length_and_bytes(out: &mut Vec<u8>, bytes: &[u8]) -> Option<()> {
-    out.extend_from_slice(&u16::try_from(bytes.len()).ok()?.to_be_bytes());
-    out.extend_from_slice(bytes);
-    Some(())
 }
