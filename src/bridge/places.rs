@@ -1,5 +1,7 @@
 //! How templates are written: text, and places between braces. Part of `bridge`; pure.
 
+use crate::bridge::json_pointer::JsonPointer;
+
 /// A piece of a template.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Piece<'a> {
@@ -7,6 +9,16 @@ pub(super) enum Piece<'a> {
     Text(String),
     /// What stands between `{` and `}`.
     Place(&'a str),
+}
+
+/// The pointer that the place `json:/…` names; `None` if `name` is another kind of place.
+///
+/// # Errors
+/// What is wrong with the pointer, in the user's words.
+pub(super) fn json_place(name: &str) -> Result<Option<JsonPointer>, String> {
+    let Some(pointer) = name.strip_prefix("json:") else { return Ok(None) };
+    let parsed = JsonPointer::parse(pointer);
+    parsed.map(Some).ok_or_else(|| format!("`{{{name}}}`: a JSON pointer begins with `/`"))
 }
 
 /// The pieces of `text`; `{{` and `}}` are braces.

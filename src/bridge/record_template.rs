@@ -14,7 +14,7 @@
 use std::io::Write;
 
 use crate::bridge::json_pointer::JsonPointer;
-use crate::bridge::places::{Piece, pieces};
+use crate::bridge::places::{Piece, json_place, pieces};
 use crate::bridge::template::{RENDERED_BYTES_MAX, RenderError};
 use crate::broker::carry::Outgoing;
 
@@ -108,9 +108,8 @@ impl Part {
         if let Some(header) = name.strip_prefix("header:").filter(|name| !name.is_empty()) {
             return Ok(Self::Header(header.to_owned()));
         }
-        if let Some(pointer) = name.strip_prefix("json:") {
-            let parsed = JsonPointer::parse(pointer).map(Self::Json);
-            return parsed.ok_or_else(|| format!("`{{{name}}}`: a JSON pointer begins with `/`"));
+        if let Some(pointer) = json_place(name)? {
+            return Ok(Self::Json(pointer));
         }
         match name {
             "key" => Ok(Self::Key),

@@ -15,7 +15,7 @@
 //! place and nothing is captured per message.
 
 use crate::bridge::json_pointer::{JsonPointer, PointerError};
-use crate::bridge::places::{Piece, pieces};
+use crate::bridge::places::{Piece, json_place, pieces};
 use crate::metrics::label::RouteFailure;
 use crate::model::property::user_property;
 use crate::model::topic::TopicFilter;
@@ -223,9 +223,8 @@ impl Part {
         if let Some(property) = name.strip_prefix("user:").filter(|name| !name.is_empty()) {
             return Ok(Self::UserProperty(property.to_owned()));
         }
-        if let Some(pointer) = name.strip_prefix("json:") {
-            let parsed = JsonPointer::parse(pointer).map(Self::Json);
-            return parsed.ok_or_else(|| format!("`{{{name}}}`: a JSON pointer begins with `/`"));
+        if let Some(pointer) = json_place(name)? {
+            return Ok(Self::Json(pointer));
         }
         match name {
             "topic" => Ok(Self::Topic),
