@@ -386,4 +386,4 @@ fn log_object(log: &str) -> Result<Object, &'static str> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

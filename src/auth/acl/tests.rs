@@ -6,7 +6,8 @@ use super::{Acl, Action, Resource, RuleSpec, Verdict};
 use crate::auth::principal::Principal;
 use crate::model::topic::matches;
 
-const EMPTY: RuleSpec<'_> = RuleSpec {
+/// A rule about nothing, for nobody, that speaks of everything one may do.
+pub(crate) const EMPTY: RuleSpec<'_> = RuleSpec {
     allow: None,
     deny: None,
     publish: true,

@@ -10,9 +10,9 @@ use crate::broker::declared::queue::DeclaredQueue;
 use crate::broker::exchanges::hits::Hits;
 use crate::broker::logs::batch::records::{batches, records};
 use crate::broker::message::Message;
-use crate::broker::queues::entry::Body;
 use crate::broker::queues::queue::Queue;
 use crate::broker::sessions::session::Session;
+use crate::broker::testbed::stored::waiting;
 use crate::model::topic::TopicFilter;
 
 /// What a restart finds, by the messages' numbers.
@@ -60,17 +60,9 @@ pub(super) fn number(payload: &[u8]) -> u64 {
 
 /// Positions and numbers of what waits.
 pub(super) fn numbers(broker: &Broker, queue: &Queue) -> Vec<(u64, u64)> {
-    let read = |body: &Body| match body {
-        Body::Memory(stored) => stored.bytes.clone(),
-        Body::Disk(reference) => broker.bodies.read(*reference).unwrap(),
-        Body::Sent | Body::Scratch(_) => panic!("a durable body is not durable"),
-    };
-    queue
+    waiting(broker, queue)
         .iter()
-        .filter(|(_, entry)| !entry.is_settled())
-        .map(|(position, entry)| {
-            (position, number(Message::decode(&read(&entry.body)).unwrap().payload))
-        })
+        .map(|(position, bytes)| (*position, number(Message::decode(bytes).unwrap().payload)))
         .collect()
 }
 

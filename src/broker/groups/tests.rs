@@ -11,6 +11,7 @@ use super::verbs::{
     GroupBroker, GroupError, GroupState, Join, Joined, Leaving, LogCommit, LogName, Membership,
     OffsetToCommit, Sync, Synced,
 };
+use crate::auth::acl::tests::EMPTY;
 use crate::auth::acl::{Acl, RuleSpec};
 use crate::auth::principal::Principal;
 use crate::broker::append::LogFront;
@@ -480,19 +481,7 @@ fn groups_of_routes_are_seen_and_left_alone() {
 fn the_rules_are_asked() {
     let mut desk = Desk::new();
     let id = desk.stable("g");
-    let rule = RuleSpec {
-        allow: Some("*"),
-        deny: None,
-        publish: true,
-        subscribe: true,
-        configure: true,
-        filter: None,
-        log: Some("a"),
-        group: None,
-        exchange: None,
-        queue: None,
-        vhost: "/",
-    };
+    let rule = RuleSpec { allow: Some("*"), log: Some("a"), ..EMPTY };
     let read = RuleSpec { log: None, group: Some("r*"), configure: false, publish: false, ..rule };
     desk.bed.broker.set_acl(Acl::compile([rule, read]).unwrap());
     let no = GroupError::NotAuthorized;

@@ -2,6 +2,7 @@
 //! a disk that forgets what was not synced, checkpoints one step at a time. Part of `broker`.
 
 pub(in crate::broker) mod client;
+pub(in crate::broker) mod stored;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

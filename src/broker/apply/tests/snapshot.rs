@@ -12,10 +12,11 @@ use crate::broker::groups::applied::AppliedGroups;
 use crate::broker::logs::batch::header::BatchHeader;
 use crate::broker::logs::batch::records::batches;
 use crate::broker::logs::partition::Partition;
-use crate::broker::queues::entry::{Body, Entry};
+use crate::broker::queues::entry::Entry;
 use crate::broker::record::SetMember;
 use crate::broker::sessions::session::{Durable, Session, SessionKey};
 use crate::broker::testbed::Bed;
+use crate::broker::testbed::stored::body;
 use crate::broker::via::Via;
 use crate::model::topic::TopicFilter;
 use crate::store::journal::Position;
@@ -79,21 +80,13 @@ pub(super) struct Snapshot {
     next_producer: i64,
 }
 
-fn body(broker: &Broker, body: &Body) -> Vec<u8> {
-    match body {
-        Body::Memory(stored) => stored.bytes.to_vec(),
-        Body::Disk(reference) => broker.bodies.read(*reference).unwrap().to_vec(),
-        Body::Sent | Body::Scratch(_) => panic!("a durable body is not durable"),
-    }
-}
-
 fn queued(broker: &Broker, position: u64, entry: &Entry) -> Queued {
     Queued {
         position,
         order: entry.order,
         flags: entry.durable_flags(),
         subscription_ids: entry.subscription_ids.as_deref().unwrap_or_default().to_vec(),
-        message: body(broker, &entry.body),
+        message: body(broker, &entry.body).to_vec(),
     }
 }
 

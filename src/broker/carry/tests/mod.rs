@@ -24,12 +24,12 @@ use crate::broker::exchanges::verbs::{BindingSpec, QueueDeclaration};
 use crate::broker::logs::batch::build::{BatchBuilder, NewRecord};
 use crate::broker::logs::batch::records::{batches, records};
 use crate::broker::message::Message;
-use crate::broker::queues::entry::Body;
 use crate::broker::queues::queue::Queue;
 use crate::broker::record::Record;
 use crate::broker::router::{PartitionChoice, Route, RouteInput, RouteTarget};
 use crate::broker::testbed::Bed;
 use crate::broker::testbed::client::{Client, NOW_MS, waiter};
+use crate::broker::testbed::stored::waiting;
 use crate::metrics::label::RouteFailure;
 use crate::model::ids::ConnectionId;
 use crate::model::qos::QoS;
@@ -297,17 +297,10 @@ impl Yard {
 }
 
 fn payloads(broker: &Broker, queue: &Queue) -> Vec<String> {
-    let read = |body: &Body| match body {
-        Body::Memory(stored) => stored.bytes.clone(),
-        Body::Disk(reference) => broker.bodies.read(*reference).unwrap(),
-        Body::Sent | Body::Scratch(_) => panic!("a durable body is not durable"),
-    };
-    queue
+    waiting(broker, queue)
         .iter()
-        .filter(|(_, entry)| !entry.is_settled())
-        .map(|(_, entry)| {
-            let bytes = read(&entry.body);
-            String::from_utf8(Message::decode(&bytes).unwrap().payload.to_vec()).unwrap()
+        .map(|(_, bytes)| {
+            String::from_utf8(Message::decode(bytes).unwrap().payload.to_vec()).unwrap()
         })
         .collect()
 }

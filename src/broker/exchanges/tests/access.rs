@@ -1,24 +1,14 @@
 //! Who may do what.
 
 use super::{NOW_MS, OWN, Topology, binding, exchange, queue, unheard};
+use crate::auth::acl::tests::EMPTY;
 use crate::auth::acl::{Acl, RuleSpec};
 use crate::broker::exchanges::error::{Entity, TopologyError};
 use crate::broker::exchanges::verbs::{Changed, ExchangeDeclaration, QueueDeclaration};
 use crate::model::field_table::write::TableWriter;
 
-const NOTHING: RuleSpec<'_> = RuleSpec {
-    allow: Some("ann"),
-    deny: None,
-    publish: false,
-    subscribe: false,
-    configure: false,
-    filter: None,
-    log: None,
-    group: None,
-    exchange: None,
-    queue: None,
-    vhost: "/",
-};
+const NOTHING: RuleSpec<'_> =
+    RuleSpec { allow: Some("ann"), publish: false, subscribe: false, configure: false, ..EMPTY };
 
 /// What ann is allowed: `c`onfigure, `p`ublish, `s`ubscribe on an exchange, queue or filter.
 fn allowed(topology: &Topology, rules: &[(&str, &str)]) {

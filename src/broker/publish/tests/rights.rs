@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::town::Town;
+use crate::auth::acl::tests::EMPTY;
 use crate::auth::acl::{Acl, RuleSpec};
 use crate::broker::BrokerError;
 use crate::broker::message::Message;
@@ -12,19 +13,7 @@ use crate::broker::replies::ReplyConsumer;
 use crate::metrics::DropReason;
 use crate::model::qos::QoS;
 
-const RULE: RuleSpec<'_> = RuleSpec {
-    allow: Some("*"),
-    deny: None,
-    publish: true,
-    subscribe: true,
-    configure: true,
-    filter: None,
-    log: None,
-    group: None,
-    exchange: None,
-    queue: None,
-    vhost: "/",
-};
+const RULE: RuleSpec<'_> = RuleSpec { allow: Some("*"), ..EMPTY };
 
 fn enforce(town: &Town, rules: &[RuleSpec<'_>]) {
     town.bed.broker.set_acl(Acl::compile(rules.iter().copied()).unwrap());

@@ -25,8 +25,6 @@ pub const RESOURCE_TOPIC: i8 = 2;
 pub const RESOURCE_BROKER: i8 = 4;
 /// The resource is a broker's levels of logging.
 pub const RESOURCE_BROKER_LOGGER: i8 = 8;
-/// The resource is a group.
-pub const RESOURCE_GROUP: i8 = 32;
 
 /// A value that the broker's configuration sets (`STATIC_BROKER_CONFIG`).
 pub const SOURCE_BROKER: i8 = 4;
