@@ -7,8 +7,6 @@ private folder on ports outside the range that the kernel gives to clients; it i
 import json
 import os
 import random
-import re
-import signal
 import socket
 import subprocess
 import threading
@@ -17,9 +15,9 @@ import uuid
 from base64 import urlsafe_b64encode
 
 from clients import run
-from harness import ROOT, Broker, wait_until
+from harness import ROOT, wait_until
 from prepared import prepared
-from sharing import end
+from sharing import Foreign, end
 
 SOURCES = ROOT / "tests" / "kafka-clients" / "java"
 # A virtual machine and Kafka's two roles need about four seconds of a core, and tests run beside it.
@@ -53,8 +51,10 @@ def fixed_port():
                 continue
 
 
-class ApacheKafka(Broker):
+class ApacheKafka(Foreign):
     """One node that is broker and controller. `settings` are lines of its server.properties, before ours."""
+
+    STOPPED = 143
 
     SETTINGS = {
         "process.roles": "broker,controller", "node.id": "0", "controller.listener.names": "CONTROLLER",
@@ -126,31 +126,10 @@ class ApacheKafka(Broker):
     def pids(self):
         return [self.process.pid]
 
-    def kill9(self):
-        end(self.process.pid)
-        self.process.wait(30)
-
-    def wait_exit(self, timeout=60.0):
-        return self.process.wait(timeout), (self.folder / "broker.log").read_text(errors="replace")
-
-    def stop(self, expect=143):
-        self.process.send_signal(signal.SIGTERM)
-        code, said = self.wait_exit()
-        assert code == expect, said[-6000:]
-
     def close(self):
         if self.process is not None and self.process.poll() is None:
             end(self.process.pid)
         self.process = None
-
-    def wait_log(self, pattern, timeout=30.0):
-        log = self.folder / "broker.log"
-
-        def found():
-            return next((line for line in log.read_text(errors="replace").splitlines() if re.search(pattern, line)),
-                        None)
-
-        return wait_until(found, f"a log line like {pattern!r}", timeout)
 
 
 class Java:

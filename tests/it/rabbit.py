@@ -7,14 +7,12 @@ foreground, so that nothing is left behind; everything is ended by process id.
 """
 
 import os
-import re
-import signal
 import socket
 import subprocess
 import time
 
-from harness import Broker, free_port, wait_until
-from sharing import end
+from harness import free_port, wait_until
+from sharing import Foreign, end
 
 SCRIPT = "/usr/lib/rabbitmq/bin/rabbitmq-server"
 EPMD = "epmd"
@@ -27,7 +25,7 @@ def accepts(port):
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-class Rabbit(Broker):
+class Rabbit(Foreign):
     """One RabbitMQ node with its epmd, on free ports; `pid` is the Erlang VM's."""
 
     def __init__(self, folder, config=None, routes=None, args=(), env=None):
@@ -99,29 +97,8 @@ class Rabbit(Broker):
     def pids(self):
         return [self.process.pid, self.epmd.pid]
 
-    def kill9(self):
-        end(self.process.pid)
-        self.process.wait(30)
-
-    def wait_exit(self, timeout=60.0):
-        return self.process.wait(timeout), (self.folder / "broker.log").read_text(errors="replace")
-
-    def stop(self, expect=0):
-        self.process.send_signal(signal.SIGTERM)
-        code, said = self.wait_exit()
-        assert code == expect, said[-6000:]
-
     def close(self):
         for process in (self.process, self.epmd):
             if process is not None and process.poll() is None:
                 end(process.pid)
         self.process = self.epmd = None
-
-    def wait_log(self, pattern, timeout=30.0):
-        log = self.folder / "broker.log"
-
-        def found():
-            return next((line for line in log.read_text(errors="replace").splitlines() if re.search(pattern, line)),
-                        None)
-
-        return wait_until(found, f"a log line like {pattern!r}", timeout)

@@ -1,13 +1,14 @@
 """One server of somebody else's for all test processes of a run: the first who asks starts it, the last who leaves
-ends it, by process id."""
+ends it, by process id; and what such a server has in common with ours."""
 
 import fcntl
 import json
 import os
+import re
 import signal
 from pathlib import Path
 
-from harness import wait_until
+from harness import Broker, wait_until
 
 
 def end(pid, sign=signal.SIGKILL, timeout=30.0):
@@ -28,6 +29,34 @@ def end(pid, sign=signal.SIGKILL, timeout=30.0):
     except ProcessLookupError:
         return
     wait_until(gone, f"process {pid} ends", timeout)
+
+
+class Foreign(Broker):
+    """Somebody else's server with the harness's face. Its log is a file, because it may outlive who started it."""
+
+    # Its exit code after SIGTERM.
+    STOPPED = 0
+
+    def kill9(self):
+        end(self.process.pid)
+        self.process.wait(30)
+
+    def wait_exit(self, timeout=60.0):
+        return self.process.wait(timeout), (self.folder / "broker.log").read_text(errors="replace")
+
+    def stop(self, expect=None):
+        self.process.send_signal(signal.SIGTERM)
+        code, said = self.wait_exit()
+        assert code == (self.STOPPED if expect is None else expect), said[-6000:]
+
+    def wait_log(self, pattern, timeout=30.0):
+        log = self.folder / "broker.log"
+
+        def found():
+            return next((line for line in log.read_text(errors="replace").splitlines() if re.search(pattern, line)),
+                        None)
+
+        return wait_until(found, f"a log line like {pattern!r}", timeout)
 
 
 class Shared:

@@ -1,9 +1,9 @@
 """The classic group protocol: joining, syncing, beating, leaving."""
 
 import functools
-import time
 
 import kafkaschema
+from harness import wait_until
 from kafka_scenarios import scenario
 from rawkafka import Timeout
 
@@ -74,6 +74,10 @@ class Member:
                               generationId=self.generation if generation is None else generation,
                               **{"groupId": self.group, **values, **others})["errorCode"]
 
+    def learns_of_a_rebalance(self):
+        """Beats until it is told that members join anew."""
+        wait_until(lambda: self.beat() == REBALANCING, f"{self.id} learns of a rebalance", pause=0.02)
+
     def leave(self, version=2):
         return self.peer.call("LeaveGroup", version, groupId=self.group, memberId=self.id)
 
@@ -99,8 +103,7 @@ def pair(stage, group, **options):
     if options.get("version", 5) >= 4:
         second.joined()
         second.send()
-    while first.beat() != REBALANCING:
-        time.sleep(0.02)
+    first.learns_of_a_rebalance()
     first.send()
     first.joined(), second.joined()
     # The leader's request completes the other's.
@@ -225,8 +228,7 @@ def the_protocol_all_support(stage):
     second.send()
     second.joined()
     second.send()
-    while first.beat() != REBALANCING:
-        time.sleep(0.02)
+    first.learns_of_a_rebalance()
     first.send()
     stage.note("first", first.joined())
     stage.note("second", second.joined())

@@ -4,7 +4,7 @@ import time
 
 import kafkaschema
 from kafka_scenarios import scenario
-from kafka_scenarios.groups import REBALANCING, Member, describe, pair, subscription
+from kafka_scenarios.groups import Member, describe, pair, subscription
 
 
 @scenario
@@ -67,8 +67,7 @@ def a_static_follower_comes_back(stage):
     first.sync([(first.id, b"all")])
     second = Member(stage, group, instance="two")
     second.send()
-    while first.beat() != REBALANCING:
-        time.sleep(0.02)
+    first.learns_of_a_rebalance()
     first.send()
     first.joined(), second.joined()
     number = second.peer.ask("SyncGroup", 3, groupId=group, memberId=second.id, generationId=second.generation,
@@ -132,8 +131,7 @@ def a_follower_syncs_late(stage):
     group = stage.name("g")
     first, second = pair(stage, group)
     first.send()
-    while second.beat() != REBALANCING:
-        time.sleep(0.02)
+    second.learns_of_a_rebalance()
     second.send()
     first.joined(), second.joined()
     first.sync([(first.id, b"1"), (second.id, b"2")])
@@ -157,8 +155,7 @@ def a_cooperative_rebalance(stage):
     second.send()
     second.joined()
     second.send()
-    while first.beat() != REBALANCING:
-        time.sleep(0.02)
+    first.learns_of_a_rebalance()
     first.send(protocols=owning(0, 1, 2, 3))
     stage.note("the first tells what it has", first.joined())
     second.joined()
@@ -183,8 +180,7 @@ def whoever_does_not_sync_is_left_behind(stage):
     group = stage.name("g")
     first, second = pair(stage, group, rebalance=1500)
     first.send()
-    while second.beat() != REBALANCING:
-        time.sleep(0.02)
+    second.learns_of_a_rebalance()
     second.send()
     first.joined(), second.joined()
     stage.note("the leader syncs", first.sync([(first.id, b"1"), (second.id, b"2")]))
@@ -202,8 +198,7 @@ def a_leader_that_never_syncs(stage):
     group = stage.name("g")
     first, second = pair(stage, group, rebalance=1500)
     first.send()
-    while second.beat() != REBALANCING:
-        time.sleep(0.02)
+    second.learns_of_a_rebalance()
     second.send()
     first.joined(), second.joined()
     number = second.peer.ask("SyncGroup", 3, groupId=group, memberId=second.id, generationId=second.generation)
@@ -220,8 +215,7 @@ def more_than_one_request_of_a_member(stage):
     first.send()
     earlier = first.number
     first.send()
-    while second.beat() != REBALANCING:
-        time.sleep(0.02)
+    second.learns_of_a_rebalance()
     second.send()
     stage.note("the earlier join", stage.outcome(lambda: first.peer.take("JoinGroup", 5, earlier, 3)))
     stage.note("the later join", stage.outcome(lambda: first.joined(3)))
