@@ -26,6 +26,7 @@ use crate::metrics::Metrics;
 use crate::model::ids::Lsn;
 use crate::store::bodies::{BodyOptions, BodyStore};
 use crate::store::disk::Disk;
+use crate::store::disk::faulty::{self, FaultyDisk};
 use crate::store::disk::folder::Folder;
 use crate::store::disk::watched::{SyncWatch, WatchedDisk};
 use crate::store::error::StoreError;
@@ -34,6 +35,7 @@ use crate::store::journal::{Durability, Journal, JournalOptions};
 use crate::store::partition::folders::LogFolders;
 use crate::store::scratch::{ScratchOptions, ScratchStore};
 use crate::store::tables::db::Db;
+use crate::store::tables::on_disk;
 use crate::store::{DirLock, lock_dir};
 
 use super::AppError;
@@ -68,6 +70,18 @@ pub(super) struct Surroundings<'a> {
 fn folder(root: &Arc<dyn Disk>, name: &str) -> Result<Arc<dyn Disk>, StoreError> {
     let path = root.path(name);
     root.folder(name).map_err(|source| StoreError::Io { file: path, doing: "create", source })
+}
+
+/// The data directory and its database; on a disk that fails on demand where a test wants one.
+fn open_disk(data_dir: &Path, root: Arc<dyn Disk>) -> Result<(Arc<dyn Disk>, Arc<Db>), StoreError> {
+    let Some(faults) = std::env::var_os(faulty::VARIABLE) else {
+        let db = Db::open(&data_dir.join("meta.redb"), DATABASE_CACHE_BYTES)?;
+        return Ok((root, Arc::new(db)));
+    };
+    tracing::warn!(?faults, "{} is set: this disk fails on demand", faulty::VARIABLE);
+    let root = FaultyDisk::over(root, Path::new(&faults));
+    let db = on_disk::open(&root)?;
+    Ok((root, Arc::new(db)))
 }
 
 fn journal_options(config: &Config) -> JournalOptions {
@@ -153,7 +167,7 @@ impl Storage {
             doing: "open",
             source,
         })?;
-        let db = Arc::new(Db::open(&data_dir.join("meta.redb"), DATABASE_CACHE_BYTES)?);
+        let (root, db) = open_disk(data_dir, root)?;
         let checkpoint = db.checkpoint()?;
         let journal_disk = Arc::new(WatchedDisk {
             disk: folder(&root, "journal")?,

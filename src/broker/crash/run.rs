@@ -42,7 +42,7 @@ use crate::store::journal::embedded::EmbeddedJournal;
 use crate::store::journal::{Durability, JournalOptions};
 use crate::store::partition::folders::LogFolders;
 use crate::store::scratch::{ScratchOptions, ScratchStore};
-use crate::store::tables::simulated;
+use crate::store::tables::on_disk;
 
 const CONNECTION: ConnectionId = ConnectionId(1);
 
@@ -110,7 +110,7 @@ impl Running {
     pub(super) fn start(disk: &SimulatedDisk, check: impl FnOnce(&Broker)) -> Result<Self, String> {
         let said = |error: &dyn std::fmt::Display| error.to_string();
         let folder = |name: &str| disk.folder(name).map_err(|error| said(&error));
-        let db = Arc::new(simulated::open(&folder("meta")?).map_err(|error| said(&error))?);
+        let db = Arc::new(on_disk::open(&folder("meta")?).map_err(|error| said(&error))?);
         let checkpoint = db.checkpoint().map_err(|error| said(&error))?;
         check_references(&db);
         let options = JournalOptions {

@@ -13,7 +13,7 @@ use crate::store::tables::declared::{Declared, DeclaredKey};
 use crate::store::tables::queue_pages::PageKey;
 
 use super::super::Broker;
-use super::super::checkpoint::{Placed, put_pages};
+use super::super::checkpoint::pages::{Placed, put_pages};
 use super::super::queues::page::Page;
 use super::queue::DeclaredQueue;
 use super::row::DeclaredRow;

@@ -2,9 +2,10 @@
 //! `store`.
 //!
 //! A `Disk` is one folder. It exists so that faults (failed syncs, torn writes, power cuts) can be put
-//! beneath the real code; [`folder`] is the operating system, `simulated` the faulty one of the tests, [`watched`]
-//! tells of every sync.
+//! beneath the real code; [`folder`] is the operating system, [`faulty`] the same failing on demand, `simulated` one in
+//! memory for tests, [`watched`] tells of every sync.
 
+pub mod faulty;
 pub mod folder;
 pub(in crate::store) mod listed;
 #[cfg(test)]

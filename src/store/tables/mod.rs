@@ -21,13 +21,12 @@ pub mod groups;
 pub mod logs;
 pub mod meta;
 pub mod offsets;
+pub mod on_disk;
 pub mod partitions;
 pub mod queue_pages;
 pub mod retained;
 pub mod sessions;
 pub mod sets;
-#[cfg(test)]
-pub(crate) mod simulated;
 #[cfg(test)]
 mod tests;
 

@@ -1,5 +1,5 @@
-//! The database on a simulated disk: a crash takes it together with every other file. Part of `store::tables`, for
-//! tests only.
+//! The database on a [`Disk`]: what fails or forgets beneath every other file does so beneath this one. Part of
+//! `store::tables`, for tests.
 
 use std::io;
 use std::path::Path;
@@ -14,7 +14,10 @@ use crate::store::tables::db::Db;
 const FILE: &str = "meta.redb";
 
 /// Opens the database in `disk`; the first time, when nothing can fail yet, its file is made.
-pub(crate) fn open(disk: &Arc<dyn Disk>) -> Result<Db, StoreError> {
+///
+/// # Errors
+/// As [`Db::open`].
+pub fn open(disk: &Arc<dyn Disk>) -> Result<Db, StoreError> {
     let io = StoreError::io;
     let path = disk.path(FILE);
     let file = if disk.list().map_err(io(&path, "list"))?.iter().any(|name| name == FILE) {

@@ -3,6 +3,12 @@
 //! The applier freezes what changed at a batch boundary and goes on; a thread of its own writes the bodies,
 //! syncs them and the partition files, and makes everything current with one redb commit that carries the
 //! position. Only then is the journal trimmed, memory given back, and files without references removed.
+//!
+//! - [`pages`] queues' pages and the bodies they name
+//! - [`segments`] body segments and who refers to them
+
+pub(in crate::broker) mod pages;
+mod segments;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,13 +16,13 @@ use std::sync::Arc;
 use ahash::AHashMap;
 
 use crate::model::ids::{LogId, QueueId, SHARD, SetId};
-use crate::store::bodies::{BodyRef, BodyWriter};
+use crate::store::bodies::BodyWriter;
 use crate::store::codec::Writer;
 use crate::store::error::StoreError;
 use crate::store::journal::Position;
 use crate::store::tables::CheckpointWrite;
 use crate::store::tables::bindings::BindingRow;
-use crate::store::tables::bodies::{BodyKey, BodyRow};
+use crate::store::tables::bodies::BodyRow;
 use crate::store::tables::db::Db;
 use crate::store::tables::meta::CheckpointRow;
 use crate::store::tables::queue_pages::PageKey;
@@ -24,6 +30,8 @@ use crate::store::tables::retained::RetainedKey;
 use crate::store::tables::sessions::SessionKey as SessionRowKey;
 use crate::store::tables::sets::SetKey;
 
+use self::pages::{Placed, put_pages};
+use self::segments::Segments;
 use super::Broker;
 use super::apply::{AppliedLimits, Applier, Delta};
 use super::declared::frozen::FrozenQueues;
@@ -31,12 +39,11 @@ use super::declared::queue::DeclaredQueue;
 use super::exchanges::applied::FrozenTopology;
 use super::groups::frozen::FrozenGroups;
 use super::logs::frozen::FrozenLogs;
-use super::queues::entry::{Body, Entry};
 use super::queues::page::Page;
 use super::record::SetMember;
 use super::retained::row;
 use super::retained::slot::{Slot, Value};
-use super::sessions::row::{SessionRow, encode_page};
+use super::sessions::row::SessionRow;
 use super::sessions::session::Session;
 
 /// State at a batch boundary, of whatever changed since the checkpoint before.
@@ -132,8 +139,7 @@ pub struct Checkpointer {
     broker: Arc<Broker>,
     db: Arc<Db>,
     broker_uuid: [u8; 16],
-    /// Valid length and references of every body segment.
-    segments: BTreeMap<u32, BodyRow>,
+    segments: Segments,
 }
 
 impl Checkpointer {
@@ -145,7 +151,7 @@ impl Checkpointer {
         broker_uuid: [u8; 16],
         segments: BTreeMap<u32, BodyRow>,
     ) -> Self {
-        Self { broker, db, broker_uuid, segments }
+        Self { broker, db, broker_uuid, segments: Segments::new(segments) }
     }
 
     /// Writes `frozen` and makes it current. What it returns is handed to [`Checkpointer::settle`] on the
@@ -187,7 +193,7 @@ impl Checkpointer {
         put_topology(&mut write, frozen.topology);
         frozen.groups.put(&mut write);
         let lengths = bodies.finish()?;
-        let dead = self.put_segments(&mut write, &lengths, &references);
+        let dead = self.segments.put(&mut write, &lengths, &references);
         frozen.logs.sync()?;
         self.db.commit(&write)?;
         for segment in dead {
@@ -201,43 +207,6 @@ impl Checkpointer {
             tracing::warn!(%error, "the journal could not be trimmed");
         }
         Ok(Written { bodies: written, declared, retained: frozen.retained })
-    }
-
-    /// Notes lengths and references; returns segments that nothing refers to.
-    fn put_segments(
-        &mut self,
-        write: &mut CheckpointWrite,
-        lengths: &[(u32, u64)],
-        references: &AHashMap<u32, i64>,
-    ) -> Vec<u32> {
-        for (segment, valid_len) in lengths {
-            let row = BodyRow { valid_len: *valid_len, live_refs: 0 };
-            self.segments.entry(*segment).or_insert(row).valid_len = *valid_len;
-        }
-        for (segment, change) in references {
-            if let Some(row) = self.segments.get_mut(segment) {
-                row.live_refs = row.live_refs.saturating_add_signed(*change);
-            }
-        }
-        // The newest may still be written to.
-        let newest = self.segments.last_key_value().map(|(segment, _)| *segment);
-        let dead: Vec<u32> = self
-            .segments
-            .iter()
-            .filter(|(segment, row)| row.live_refs == 0 && Some(**segment) != newest)
-            .map(|(segment, _)| *segment)
-            .collect();
-        for segment in &dead {
-            self.segments.remove(segment);
-            write.bodies.delete(BodyKey { shard: SHARD, segment: *segment });
-        }
-        let changed = lengths.iter().map(|(segment, _)| segment).chain(references.keys());
-        for segment in changed {
-            if let Some(row) = self.segments.get(segment) {
-                write.bodies.put(BodyKey { shard: SHARD, segment: *segment }, *row);
-            }
-        }
-        dead
     }
 
     /// Gives memory back: entries and retained values whose bodies are on disk now. A message that is gone by
@@ -263,9 +232,6 @@ impl Checkpointer {
     }
 }
 
-/// Position, order and place of bodies that were written.
-pub(super) type Placed = Vec<(u64, u64, BodyRef)>;
-
 /// Writes a session's row and changed pages; returns where bodies that were in memory are now.
 fn put_session(
     write: &mut CheckpointWrite,
@@ -277,47 +243,6 @@ fn put_session(
     let key = SessionRowKey { shard: SHARD, queue };
     write.sessions.put(key, frozen.row.clone().into());
     put_pages(write, queue, &frozen.pages, bodies, references)
-}
-
-/// Writes changed pages; returns where bodies that were in memory are now.
-pub(super) fn put_pages(
-    write: &mut CheckpointWrite,
-    queue: QueueId,
-    pages: &[(u64, Option<Arc<Page>>)],
-    bodies: &mut BodyWriter,
-    references: &mut AHashMap<u32, i64>,
-) -> Result<Placed, StoreError> {
-    let mut placed = Vec::new();
-    for (number, page) in pages {
-        let key = PageKey { shard: SHARD, queue, page: *number };
-        let Some(page) = page else {
-            write.queue_pages.delete(key);
-            continue;
-        };
-        let mut entries: Vec<(u64, &Entry, BodyRef)> = Vec::with_capacity(page.live() as usize);
-        for (position, entry) in page.iter(*number) {
-            let body = match &entry.body {
-                Body::Disk(body) => *body,
-                Body::Memory(stored) => {
-                    let body = match stored.disk.get() {
-                        Some(body) => *body,
-                        None => {
-                            let body = bodies.append(&stored.bytes)?;
-                            *stored.disk.get_or_init(|| body)
-                        }
-                    };
-                    *references.entry(body.segment).or_default() += 1;
-                    placed.push((position, entry.order, body));
-                    body
-                }
-                // Only queues that are not durable have such entries.
-                Body::Sent | Body::Scratch(_) => continue,
-            };
-            entries.push((position, entry, body));
-        }
-        write.queue_pages.put(key, encode_page(*number, entries.into_iter()).into());
-    }
-    Ok(placed)
 }
 
 fn put_sets(write: &mut CheckpointWrite, sets: &AHashMap<SetId, Option<Arc<[SetMember]>>>) {
