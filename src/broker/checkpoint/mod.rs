@@ -4,11 +4,15 @@
 //! syncs them and the partition files, and makes everything current with one redb commit that carries the
 //! position. Only then is the journal trimmed, memory given back, and files without references removed.
 //!
-//! - [`pages`] queues' pages and the bodies they name
+//! - [`pages`] queues' pages and the bodies they name; [`named`] the same in rows
 //! - [`segments`] body segments and who refers to them
+//! - [`compaction`] sparse ones emptied, [`survey`] which those are
 
+mod compaction;
+mod named;
 pub(in crate::broker) mod pages;
 mod segments;
+mod survey;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,7 +20,7 @@ use std::sync::Arc;
 use ahash::AHashMap;
 
 use crate::model::ids::{LogId, QueueId, SHARD, SetId};
-use crate::store::bodies::BodyWriter;
+use crate::store::bodies::{BodyWriter, Lane};
 use crate::store::codec::Writer;
 use crate::store::error::StoreError;
 use crate::store::journal::Position;
@@ -30,8 +34,9 @@ use crate::store::tables::retained::RetainedKey;
 use crate::store::tables::sessions::SessionKey as SessionRowKey;
 use crate::store::tables::sets::SetKey;
 
+use self::compaction::{Compactor, Site};
 use self::pages::{Placed, put_pages};
-use self::segments::Segments;
+use self::segments::{References, Segments};
 use super::Broker;
 use super::apply::{AppliedLimits, Applier, Delta};
 use super::declared::frozen::FrozenQueues;
@@ -140,6 +145,7 @@ pub struct Checkpointer {
     db: Arc<Db>,
     broker_uuid: [u8; 16],
     segments: Segments,
+    compactor: Compactor,
 }
 
 impl Checkpointer {
@@ -151,7 +157,15 @@ impl Checkpointer {
         broker_uuid: [u8; 16],
         segments: BTreeMap<u32, BodyRow>,
     ) -> Self {
-        Self { broker, db, broker_uuid, segments: Segments::new(segments) }
+        let compactor = Compactor::new(compaction::BYTES_MAX);
+        Self { broker, db, broker_uuid, segments: Segments::new(segments), compactor }
+    }
+
+    /// The same, copying at most about `bytes_max` bytes out of sparse body segments with each checkpoint; 0: none.
+    #[must_use]
+    pub fn compacting(mut self, bytes_max: u64) -> Self {
+        self.compactor.bytes_max = bytes_max;
+        self
     }
 
     /// Writes `frozen` and makes it current. What it returns is handed to [`Checkpointer::settle`] on the
@@ -173,6 +187,7 @@ impl Checkpointer {
             queued_messages_max: frozen.limits.messages_max,
             queued_bytes_max: frozen.limits.bytes_max,
         });
+        self.count_segments()?;
         let mut references = frozen.references;
         let mut bodies = self.broker.bodies.writer();
         let mut written = Vec::new();
@@ -193,20 +208,57 @@ impl Checkpointer {
         put_topology(&mut write, frozen.topology);
         frozen.groups.put(&mut write);
         let lengths = bodies.finish()?;
-        let dead = self.segments.put(&mut write, &lengths, &references);
+        let references = References::of(&mut write, &self.db)?;
+        let current = self.broker.bodies.current(Lane::Fresh);
+        let mut draft = self.segments.draft(lengths, &references, current);
+        draft.dead().iter().for_each(|segment| self.broker.bodies.seal(*segment));
+        let moves = self.compactor.run(&mut Site {
+            db: &self.db,
+            bodies: &self.broker.bodies,
+            write: &mut write,
+            draft: &mut draft,
+        });
+        draft.put(&mut write);
         frozen.logs.sync()?;
         self.db.commit(&write)?;
+        moves.tell(&self.broker);
+        let dead;
+        (self.segments, dead) = draft.adopt();
         for segment in dead {
             // Named by no checkpoint any more (rule 10); what cannot be removed now goes at the next start.
             if let Err(error) = self.broker.bodies.unlink(segment) {
                 tracing::warn!(%error, "a body segment without references could not be removed");
             }
         }
+        self.measure(moves.bytes);
         frozen.logs.give_back(&*self.broker.logs.store);
         if let Err(error) = self.broker.journal.trim(frozen.position.batch) {
             tracing::warn!(%error, "the journal could not be trimmed");
         }
         Ok(Written { bodies: written, declared, retained: frozen.retained })
+    }
+
+    /// Counts what lives in segments that an earlier build wrote, once.
+    fn count_segments(&mut self) -> Result<(), StoreError> {
+        let Some(checkpoint) = self.db.checkpoint()?.filter(|_| self.segments.is_uncounted())
+        else {
+            return Ok(());
+        };
+        let mut write = CheckpointWrite::new(checkpoint);
+        let counted = self.segments.counted(&mut write, &self.db)?;
+        self.db.commit(&write)?;
+        self.segments = counted;
+        Ok(())
+    }
+
+    fn measure(&self, compacted: u64) {
+        let metrics = &self.broker.metrics.bodies;
+        metrics.compacted_bytes.inc_by(compacted);
+        let measured = self.segments.measured();
+        let gauge = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
+        metrics.segments.set(gauge(measured.segments));
+        metrics.bytes.set(gauge(measured.bytes));
+        metrics.live_bytes.set(gauge(measured.live_bytes));
     }
 
     /// Gives memory back: entries and retained values whose bodies are on disk now. A message that is gone by

@@ -107,6 +107,17 @@ impl Body {
     }
 }
 
+/// A body's new place on disk, for the entry at a position.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Move {
+    /// Position in its queue.
+    pub position: u64,
+    /// Where its body was.
+    pub old: BodyRef,
+    /// Where it is.
+    pub new: BodyRef,
+}
+
 const QOS: u8 = 0b11;
 const RETAIN: u8 = 1 << 2;
 const RELEASED: u8 = 1 << 3;

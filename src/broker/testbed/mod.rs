@@ -4,7 +4,7 @@
 pub(in crate::broker) mod client;
 pub(in crate::broker) mod stored;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -24,7 +24,7 @@ use super::{Broker, Job, Parts, Timers, restore};
 use crate::auth::acl::Acl;
 use crate::metrics::Metrics;
 use crate::model::ids::Lsn;
-use crate::store::bodies::{BodyOptions, BodyStore};
+use crate::store::bodies::{BodyOptions, BodyStore, Lane, stored_bytes};
 use crate::store::disk::Disk;
 use crate::store::disk::simulated::SimulatedDisk;
 use crate::store::error::StoreError;
@@ -32,6 +32,8 @@ use crate::store::journal::batch::Batch;
 use crate::store::journal::{Journal, JournalState, OnRoom, Position, SubmitError};
 use crate::store::partition::folders::LogFolders;
 use crate::store::scratch::{ScratchOptions, ScratchStore};
+use crate::store::tables::bodies::Live;
+use crate::store::tables::body_pages::BodyPages;
 use crate::store::tables::db::Db;
 use crate::store::tables::queue_pages::QueuePages;
 
@@ -338,6 +340,19 @@ impl Bed {
         segments.into_iter().map(|(segment, row)| (segment, row.live_refs)).collect()
     }
 
+    /// Every segment has references, or is written to, or was emptied by the last checkpoint and goes with the next.
+    pub(in crate::broker) fn check_bodies(&self) {
+        check_references(&self.db);
+        let kept = self.body_references();
+        let fresh = self.broker.bodies.current(Lane::Fresh);
+        let dead: Vec<u32> = kept
+            .iter()
+            .filter(|(segment, references)| **references == 0 && Some(**segment) != fresh)
+            .map(|(segment, _)| *segment)
+            .collect();
+        assert!(dead.is_empty(), "{dead:?} of {kept:?}");
+    }
+
     /// Has the disk fail, or be well again.
     pub(in crate::broker) fn fail_disk(&self, fails: bool) {
         self.disk.inject(|faults| faults.everything = fails);
@@ -371,21 +386,36 @@ impl Bed {
     }
 }
 
-/// A checkpoint counts as many references to each body segment as its pages hold.
+/// A checkpoint counts as many references to each body segment as its pages hold, and their bytes; whoever looks for
+/// the pages that refer to a segment finds them.
 pub(super) fn check_references(db: &Db) {
-    let mut counted = BTreeMap::<u32, u64>::new();
+    let mut counted = BTreeMap::<u32, (u64, u64)>::new();
+    let mut pages = BTreeSet::new();
     db.for_each::<QueuePages>(|key, bytes| {
         for entry in decode_page(key.queue, key.page, &bytes).unwrap() {
-            *counted.entry(entry.body.segment).or_default() += 1;
+            let (references, live) = counted.entry(entry.body.segment).or_default();
+            *references += 1;
+            *live += stored_bytes(entry.body.len);
+            pages.insert((entry.body.segment, key));
         }
         Ok(())
     })
     .unwrap();
     let rows = restore::segments(db).unwrap();
-    let stored: BTreeMap<u32, u64> = rows
+    let stored: BTreeMap<u32, (u64, u64)> = rows
         .iter()
-        .map(|(segment, row)| (*segment, row.live_refs))
-        .filter(|(_, references)| *references > 0)
+        .map(|(segment, row)| {
+            let Live::Bytes { bytes, .. } = row.live else { panic!("{row:?} of an earlier build") };
+            (*segment, (row.live_refs, bytes))
+        })
+        .filter(|(_, (references, _))| *references > 0)
         .collect();
     assert_eq!(stored, counted);
+    let mut found = BTreeSet::new();
+    db.for_each::<BodyPages>(|key, _| {
+        found.insert((key.segment, key.page));
+        Ok(())
+    })
+    .unwrap();
+    assert_eq!(found, pages);
 }

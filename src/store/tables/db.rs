@@ -18,6 +18,7 @@ use crate::store::codec::CodecError;
 use crate::store::error::StoreError;
 use crate::store::tables::bindings::Bindings;
 use crate::store::tables::bodies::Bodies;
+use crate::store::tables::body_pages::BodyPages;
 use crate::store::tables::declared::Declared;
 use crate::store::tables::exchanges::Exchanges;
 use crate::store::tables::groups::Groups;
@@ -29,17 +30,19 @@ use crate::store::tables::queue_pages::QueuePages;
 use crate::store::tables::retained::{self, Retained};
 use crate::store::tables::sessions::Sessions;
 use crate::store::tables::sets::Sets;
+use crate::store::tables::view::View;
 use crate::store::tables::{Changes, CheckpointWrite, Row, Table};
 
 const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new(NAME);
 
 /// Every table but [`META`].
-const TABLES: [&str; 12] = [
+const TABLES: [&str; 13] = [
     Sessions::NAME,
     Declared::NAME,
     QueuePages::NAME,
     Sets::NAME,
     Bodies::NAME,
+    BodyPages::NAME,
     Logs::NAME,
     Partitions::NAME,
     Retained::NAME,
@@ -248,6 +251,17 @@ impl Db {
         .transpose()
     }
 
+    /// A table as of the last checkpoint.
+    ///
+    /// # Errors
+    /// [`StoreError::Table`].
+    pub fn view<T: Table>(&self) -> Result<View<T>, StoreError> {
+        let table = self.with("read a table", |database| {
+            Ok(database.begin_read()?.open_table(definition::<T>())?)
+        })?;
+        Ok(View::new(table, self.path.clone()))
+    }
+
     /// A retained message as of the last checkpoint.
     ///
     /// # Errors
@@ -287,6 +301,7 @@ impl Db {
             change(&transaction, &write.queue_pages)?;
             change(&transaction, &write.sets)?;
             change(&transaction, &write.bodies)?;
+            change(&transaction, &write.body_pages)?;
             change(&transaction, &write.logs)?;
             change(&transaction, &write.partitions)?;
             change(&transaction, &write.retained)?;

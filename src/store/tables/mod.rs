@@ -8,12 +8,14 @@
 //! - [`meta`] format and checkpoint position
 //! - [`sessions`], [`queue_pages`], [`sets`], [`retained`] the broker's own rows
 //! - [`declared`] queues that clients declare
-//! - [`bodies`] body segments, [`logs`], [`partitions`] partition logs
+//! - [`bodies`] body segments, [`body_pages`] who refers to them, [`logs`], [`partitions`] partition logs
 //! - [`exchanges`], [`bindings`] the durable topology
 //! - [`groups`], [`offsets`] consumer groups
+//! - [`view`] many rows by their keys
 
 pub mod bindings;
 pub mod bodies;
+pub mod body_pages;
 pub mod db;
 pub mod declared;
 pub mod exchanges;
@@ -29,6 +31,7 @@ pub mod sessions;
 pub mod sets;
 #[cfg(test)]
 mod tests;
+pub mod view;
 
 use bytes::Bytes;
 
@@ -115,6 +118,8 @@ pub struct CheckpointWrite {
     pub sets: Changes<sets::Sets>,
     /// Body segments.
     pub bodies: Changes<bodies::Bodies>,
+    /// Pages that refer to them.
+    pub body_pages: Changes<body_pages::BodyPages>,
     /// Logs.
     pub logs: Changes<logs::Logs>,
     /// Their partitions.
@@ -142,6 +147,7 @@ impl CheckpointWrite {
             queue_pages: Changes::default(),
             sets: Changes::default(),
             bodies: Changes::default(),
+            body_pages: Changes::default(),
             logs: Changes::default(),
             partitions: Changes::default(),
             retained: Changes::default(),
