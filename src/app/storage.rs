@@ -1,5 +1,6 @@
 //! From a data directory to a broker that takes records, and back. Part of `app`.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,6 +11,7 @@ use prometheus::Histogram;
 use crate::admin::readiness::{Condition, Readiness};
 use crate::broker::Broker;
 use crate::broker::Parts;
+use crate::broker::apply::Applier;
 use crate::broker::checkpoint::Checkpointer;
 use crate::broker::consumer::Waiter;
 use crate::broker::engine::{Due, Engine, NowMs, Observer};
@@ -34,7 +36,9 @@ use crate::store::journal::embedded::EmbeddedJournal;
 use crate::store::journal::{Durability, Journal, JournalOptions};
 use crate::store::partition::folders::LogFolders;
 use crate::store::scratch::{ScratchOptions, ScratchStore};
+use crate::store::tables::bodies::BodyRow;
 use crate::store::tables::db::Db;
+use crate::store::tables::meta::CheckpointRow;
 use crate::store::tables::on_disk;
 use crate::store::{DirLock, lock_dir};
 
@@ -170,41 +174,8 @@ impl Storage {
             source,
         })?;
         let (root, db) = open_disk(data_dir, root)?;
-        let checkpoint = db.checkpoint()?;
-        let journal_disk = Arc::new(WatchedDisk {
-            disk: folder(&root, "journal")?,
-            watch: Arc::new(Stopwatch {
-                seconds: around.metrics.journal.sync_seconds.clone(),
-                begun: Mutex::new(None),
-            }),
-        });
-        // Judged before anything else is touched: a corrupt journal leaves every file as it is.
-        let opened = EmbeddedJournal::<Waiter>::open(
-            journal_disk,
-            journal_options(config),
-            restore::position(checkpoint.as_ref()),
-        )?;
-        let segments = restore::segments(&db)?;
-        let lengths: Vec<_> = segments.iter().map(|(id, row)| (*id, row.valid_len)).collect();
-        let bodies = BodyStore::open(folder(&root, "bodies")?, BodyOptions::default(), lengths)?;
-        let parts = Parts {
-            journal: opened.journal.clone(),
-            bodies,
-            scratch: ScratchStore::open(folder(&root, "scratch")?, scratch_options(config))?,
-            metrics: Arc::clone(around.metrics),
-            retained: restore::retained(&db)?,
-            logs: restore::logs(
-                &db,
-                LogFolders::new(folder(&root, "logs")?),
-                log_defaults(config),
-            )?,
-            acl: around.bundle.live().acl.clone(),
-            limits: limits(config),
-            timers: Arc::new(Handle(Arc::clone(around.timers))),
-        };
-        let (broker, mut applier) = restore::broker(parts, &db, checkpoint.as_ref())?;
-        broker.exchanges.set_limits(topology_limits(config));
-        let is_behind = replay(&mut applier, opened.replay)? > 0 || checkpoint.is_none();
+        let Restored { broker, applier, db, checkpoint, segments, journal, is_behind } =
+            Restored::read(root, db, around)?;
         restore::revive(&broker, &applier);
         around.timers.serve(&broker);
         let applied = applier.limits();
@@ -222,7 +193,6 @@ impl Storage {
             Arc::clone(&around.now_ms),
             Arc::new(Watch::new(around.metrics, around.readiness)),
         )?;
-        let journal = opened.journal;
         announce_room(&journal, &broker);
         journal.start(engine.sink())?;
         restore::resume(&broker, applied, (around.now_ms)());
@@ -258,6 +228,68 @@ impl Storage {
     }
 }
 
+/// What a data directory says: its last checkpoint, and the journal applied to it. Nothing lives in memory alone yet.
+pub(super) struct Restored {
+    pub(super) broker: Arc<Broker>,
+    pub(super) applier: Applier,
+    pub(super) db: Arc<Db>,
+    pub(super) checkpoint: Option<CheckpointRow>,
+    /// The body segments that the checkpoint names.
+    pub(super) segments: BTreeMap<u32, BodyRow>,
+    /// Not started.
+    pub(super) journal: Arc<EmbeddedJournal<Waiter>>,
+    /// Whether the journal went beyond the checkpoint, or there is none.
+    pub(super) is_behind: bool,
+}
+
+impl Restored {
+    /// Judges the journal, reads the checkpoint, cuts files back to it, replays.
+    pub(super) fn read(
+        root: Arc<dyn Disk>,
+        db: Arc<Db>,
+        around: &Surroundings<'_>,
+    ) -> Result<Self, AppError> {
+        let config = &around.bundle.started;
+        let checkpoint = db.checkpoint()?;
+        let journal_disk = Arc::new(WatchedDisk {
+            disk: folder(&root, "journal")?,
+            watch: Arc::new(Stopwatch {
+                seconds: around.metrics.journal.sync_seconds.clone(),
+                begun: Mutex::new(None),
+            }),
+        });
+        // Judged before anything else is touched: a corrupt journal leaves every file as it is.
+        let opened = EmbeddedJournal::<Waiter>::open(
+            journal_disk,
+            journal_options(config),
+            restore::position(checkpoint.as_ref()),
+        )?;
+        let segments = restore::segments(&db)?;
+        let lengths: Vec<_> = segments.iter().map(|(id, row)| (*id, row.valid_len)).collect();
+        let bodies = BodyStore::open(folder(&root, "bodies")?, BodyOptions::default(), lengths)?;
+        let parts = Parts {
+            journal: opened.journal.clone(),
+            bodies,
+            scratch: ScratchStore::open(folder(&root, "scratch")?, scratch_options(config))?,
+            metrics: Arc::clone(around.metrics),
+            retained: restore::retained(&db)?,
+            logs: restore::logs(
+                &db,
+                LogFolders::new(folder(&root, "logs")?),
+                log_defaults(config),
+            )?,
+            acl: around.bundle.live().acl.clone(),
+            limits: limits(config),
+            timers: Arc::new(Handle(Arc::clone(around.timers))),
+        };
+        let (broker, mut applier) = restore::broker(parts, &db, checkpoint.as_ref())?;
+        broker.exchanges.set_limits(topology_limits(config));
+        let is_behind = replay(&mut applier, opened.replay)? > 0 || checkpoint.is_none();
+        let journal = opened.journal;
+        Ok(Self { broker, applier, db, checkpoint, segments, journal, is_behind })
+    }
+}
+
 /// Has whoever waits for room in the journal told when there is some.
 fn announce_room(journal: &EmbeddedJournal<Waiter>, broker: &Arc<Broker>) {
     let waiting = Arc::downgrade(broker);
@@ -270,7 +302,7 @@ fn announce_room(journal: &EmbeddedJournal<Waiter>, broker: &Arc<Broker>) {
 
 /// Applies what the checkpoint does not cover; returns how many batches that was.
 fn replay(
-    applier: &mut crate::broker::apply::Applier,
+    applier: &mut Applier,
     replay: crate::store::journal::replay::Replay<Waiter>,
 ) -> Result<u64, AppError> {
     let mut batches = 0u64;
