@@ -1,8 +1,9 @@
 //! From a data directory to a broker that takes records, and back. Part of `app`.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use prometheus::Histogram;
@@ -10,6 +11,7 @@ use prometheus::Histogram;
 use crate::admin::readiness::{Condition, Readiness};
 use crate::broker::Broker;
 use crate::broker::Parts;
+use crate::broker::apply::Applier;
 use crate::broker::checkpoint::Checkpointer;
 use crate::broker::consumer::Waiter;
 use crate::broker::engine::{Due, Engine, NowMs, Observer};
@@ -34,7 +36,9 @@ use crate::store::journal::embedded::EmbeddedJournal;
 use crate::store::journal::{Durability, Journal, JournalOptions};
 use crate::store::partition::folders::LogFolders;
 use crate::store::scratch::{ScratchOptions, ScratchStore};
+use crate::store::tables::bodies::BodyRow;
 use crate::store::tables::db::Db;
+use crate::store::tables::meta::CheckpointRow;
 use crate::store::tables::on_disk;
 use crate::store::{DirLock, lock_dir};
 
@@ -46,6 +50,8 @@ const DATABASE_CACHE_BYTES: usize = 8 << 20;
 /// QoS 0 messages that wait behind a session's queue, and their bytes.
 const VOLATILE_MAX: usize = 10_000;
 const VOLATILE_BYTES_MAX: usize = 4 << 20;
+/// Between two attempts at a checkpoint that fails.
+const CHECKPOINT_RETRY: Duration = Duration::from_secs(1);
 /// Between two log lines about a long replay.
 const PROGRESS_BATCHES: u64 = 2_000;
 
@@ -153,6 +159,11 @@ fn topology_limits(config: &Config) -> TopologyLimits {
     }
 }
 
+fn body_options(config: &Config) -> BodyOptions {
+    let segment_bytes = u32::try_from(config.checkpoint.body_segment_bytes).unwrap_or(u32::MAX);
+    BodyOptions { segment_bytes, ..BodyOptions::default() }
+}
+
 fn scratch_options(config: &Config) -> ScratchOptions {
     ScratchOptions { bytes_max: config.amqp.scratch_bytes_max, ..ScratchOptions::default() }
 }
@@ -168,46 +179,14 @@ impl Storage {
             source,
         })?;
         let (root, db) = open_disk(data_dir, root)?;
-        let checkpoint = db.checkpoint()?;
-        let journal_disk = Arc::new(WatchedDisk {
-            disk: folder(&root, "journal")?,
-            watch: Arc::new(Stopwatch {
-                seconds: around.metrics.journal.sync_seconds.clone(),
-                begun: Mutex::new(None),
-            }),
-        });
-        // Judged before anything else is touched: a corrupt journal leaves every file as it is.
-        let opened = EmbeddedJournal::<Waiter>::open(
-            journal_disk,
-            journal_options(config),
-            restore::position(checkpoint.as_ref()),
-        )?;
-        let segments = restore::segments(&db)?;
-        let lengths: Vec<_> = segments.iter().map(|(id, row)| (*id, row.valid_len)).collect();
-        let bodies = BodyStore::open(folder(&root, "bodies")?, BodyOptions::default(), lengths)?;
-        let parts = Parts {
-            journal: opened.journal.clone(),
-            bodies,
-            scratch: ScratchStore::open(folder(&root, "scratch")?, scratch_options(config))?,
-            metrics: Arc::clone(around.metrics),
-            retained: restore::retained(&db)?,
-            logs: restore::logs(
-                &db,
-                LogFolders::new(folder(&root, "logs")?),
-                log_defaults(config),
-            )?,
-            acl: around.bundle.live().acl.clone(),
-            limits: limits(config),
-            timers: Arc::new(Handle(Arc::clone(around.timers))),
-        };
-        let (broker, mut applier) = restore::broker(parts, &db, checkpoint.as_ref())?;
-        broker.exchanges.set_limits(topology_limits(config));
-        let is_behind = replay(&mut applier, opened.replay)? > 0 || checkpoint.is_none();
+        let Restored { broker, applier, db, checkpoint, segments, journal, is_behind } =
+            Restored::read(root, db, around)?;
         restore::revive(&broker, &applier);
         around.timers.serve(&broker);
         let applied = applier.limits();
         let broker_uuid = checkpoint.map_or_else(new_uuid, |row| Ok(row.broker_uuid))?;
-        let checkpointer = Checkpointer::new(Arc::clone(&broker), db, broker_uuid, segments);
+        let checkpointer = Checkpointer::new(Arc::clone(&broker), db, broker_uuid, segments)
+            .compacting(config.checkpoint.compaction_bytes_max);
         let engine = Engine::start(
             Arc::clone(&broker),
             applier,
@@ -215,11 +194,11 @@ impl Storage {
             Due {
                 journal_bytes: config.checkpoint.journal_bytes,
                 memory_bytes: config.checkpoint.memory_bytes,
+                retry: CHECKPOINT_RETRY,
             },
             Arc::clone(&around.now_ms),
             Arc::new(Watch::new(around.metrics, around.readiness)),
         )?;
-        let journal = opened.journal;
         announce_room(&journal, &broker);
         journal.start(engine.sink())?;
         restore::resume(&broker, applied, (around.now_ms)());
@@ -233,6 +212,7 @@ impl Storage {
 
     /// Writes what waits, takes a last checkpoint, ends the threads.
     pub(super) fn close(&self) {
+        self.engine.hasten();
         if let Err(error) = self.journal.close() {
             tracing::error!(%error, "the journal was not written to its end");
         }
@@ -254,6 +234,68 @@ impl Storage {
     }
 }
 
+/// What a data directory says: its last checkpoint, and the journal applied to it. Nothing lives in memory alone yet.
+pub(super) struct Restored {
+    pub(super) broker: Arc<Broker>,
+    pub(super) applier: Applier,
+    pub(super) db: Arc<Db>,
+    pub(super) checkpoint: Option<CheckpointRow>,
+    /// The body segments that the checkpoint names.
+    pub(super) segments: BTreeMap<u32, BodyRow>,
+    /// Not started.
+    pub(super) journal: Arc<EmbeddedJournal<Waiter>>,
+    /// Whether the journal went beyond the checkpoint, or there is none.
+    pub(super) is_behind: bool,
+}
+
+impl Restored {
+    /// Judges the journal, reads the checkpoint, cuts files back to it, replays.
+    pub(super) fn read(
+        root: Arc<dyn Disk>,
+        db: Arc<Db>,
+        around: &Surroundings<'_>,
+    ) -> Result<Self, AppError> {
+        let config = &around.bundle.started;
+        let checkpoint = db.checkpoint()?;
+        let journal_disk = Arc::new(WatchedDisk {
+            disk: folder(&root, "journal")?,
+            watch: Arc::new(Stopwatch {
+                seconds: around.metrics.journal.sync_seconds.clone(),
+                begun: Mutex::new(None),
+            }),
+        });
+        // Judged before anything else is touched: a corrupt journal leaves every file as it is.
+        let opened = EmbeddedJournal::<Waiter>::open(
+            journal_disk,
+            journal_options(config),
+            restore::position(checkpoint.as_ref()),
+        )?;
+        let segments = restore::segments(&db)?;
+        let lengths: Vec<_> = segments.iter().map(|(id, row)| (*id, row.valid_len)).collect();
+        let bodies = BodyStore::open(folder(&root, "bodies")?, body_options(config), lengths)?;
+        let parts = Parts {
+            journal: opened.journal.clone(),
+            bodies,
+            scratch: ScratchStore::open(folder(&root, "scratch")?, scratch_options(config))?,
+            metrics: Arc::clone(around.metrics),
+            retained: restore::retained(&db)?,
+            logs: restore::logs(
+                &db,
+                LogFolders::new(folder(&root, "logs")?),
+                log_defaults(config),
+            )?,
+            acl: around.bundle.live().acl.clone(),
+            limits: limits(config),
+            timers: Arc::new(Handle(Arc::clone(around.timers))),
+        };
+        let (broker, mut applier) = restore::broker(parts, &db, checkpoint.as_ref())?;
+        broker.exchanges.set_limits(topology_limits(config));
+        let is_behind = replay(&mut applier, opened.replay)? > 0 || checkpoint.is_none();
+        let journal = opened.journal;
+        Ok(Self { broker, applier, db, checkpoint, segments, journal, is_behind })
+    }
+}
+
 /// Has whoever waits for room in the journal told when there is some.
 fn announce_room(journal: &EmbeddedJournal<Waiter>, broker: &Arc<Broker>) {
     let waiting = Arc::downgrade(broker);
@@ -266,7 +308,7 @@ fn announce_room(journal: &EmbeddedJournal<Waiter>, broker: &Arc<Broker>) {
 
 /// Applies what the checkpoint does not cover; returns how many batches that was.
 fn replay(
-    applier: &mut crate::broker::apply::Applier,
+    applier: &mut Applier,
     replay: crate::store::journal::replay::Replay<Waiter>,
 ) -> Result<u64, AppError> {
     let mut batches = 0u64;
@@ -337,6 +379,8 @@ impl Observer for Watch {
     fn done(&self, next: Lsn) {
         let checkpoint = &self.metrics.checkpoint;
         checkpoint.taken.inc();
+        checkpoint.failing.set(0);
+        self.readiness.clear(Condition::Checkpoint);
         checkpoint.lsn.set(i64::try_from(next.0.saturating_sub(1)).unwrap_or(i64::MAX));
         if let Some(begun) = self.begun.lock().take() {
             checkpoint.seconds.observe(begun.elapsed().as_secs_f64());
@@ -344,6 +388,7 @@ impl Observer for Watch {
     }
 
     fn failed(&self, error: &str) {
+        self.metrics.checkpoint.failing.set(1);
         self.readiness.set(Condition::Checkpoint, error);
     }
 

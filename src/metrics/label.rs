@@ -96,6 +96,8 @@ label! {
         NoRoom = "no_room",
         /// The oldest of a queue that holds as many as it was declared to.
         Overflow = "overflow",
+        /// What the disk gives back is not what was written.
+        Corrupt = "corrupt",
     }
 }
 

@@ -67,9 +67,16 @@ pub(super) struct Moves {
     pages: Vec<(PageKey, Vec<Move>)>,
     /// Bytes of bodies that were copied.
     pub(super) bytes: u64,
+    /// Segments that they were copied to.
+    pub(super) segments: Vec<u32>,
 }
 
 impl Moves {
+    /// Old and new places.
+    pub(super) fn names(&self) -> impl Iterator<Item = (BodyRef, BodyRef)> {
+        self.pages.iter().flat_map(|(_, moves)| moves).map(|moved| (moved.old, moved.new))
+    }
+
     /// Tells entries in memory their bodies' new places, when the checkpoint is current. An entry that is gone has
     /// nothing to do: the next checkpoint writes its page without it.
     pub(super) fn tell(&self, broker: &Broker) {
@@ -335,7 +342,8 @@ impl Piece {
     fn finish(self, site: &mut Site<'_>) -> Result<Moves, StoreError> {
         let lengths = self.writer.finish()?;
         let mut references = References::default();
-        let mut moves = Moves { pages: Vec::new(), bytes: self.copied_bytes };
+        let segments = lengths.iter().map(|(segment, _)| *segment).collect();
+        let mut moves = Moves { pages: Vec::new(), bytes: self.copied_bytes, segments };
         for (page, Edited { old, new, moves: moved }) in self.edited {
             if moved.is_empty() {
                 continue;

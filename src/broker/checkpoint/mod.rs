@@ -4,15 +4,18 @@
 //! syncs them and the partition files, and makes everything current with one redb commit that carries the
 //! position. Only then is the journal trimmed, memory given back, and files without references removed.
 //!
+//! - [`bodies`] bodies on their way to disk, over as many attempts as that takes
 //! - [`pages`] queues' pages and the bodies they name; [`named`] the same in rows
-//! - [`segments`] body segments and who refers to them
+//! - [`upkeep`] body segments from checkpoint to checkpoint; [`segments`] who refers to them
 //! - [`compaction`] sparse ones emptied, [`survey`] which those are
 
+pub(in crate::broker) mod bodies;
 mod compaction;
 mod named;
 pub(in crate::broker) mod pages;
 mod segments;
 mod survey;
+mod upkeep;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,7 +23,6 @@ use std::sync::Arc;
 use ahash::AHashMap;
 
 use crate::model::ids::{LogId, QueueId, SHARD, SetId};
-use crate::store::bodies::{BodyWriter, Lane};
 use crate::store::codec::Writer;
 use crate::store::error::StoreError;
 use crate::store::journal::Position;
@@ -34,9 +36,10 @@ use crate::store::tables::retained::RetainedKey;
 use crate::store::tables::sessions::SessionKey as SessionRowKey;
 use crate::store::tables::sets::SetKey;
 
-use self::compaction::{Compactor, Site};
+use self::bodies::{Bodies, Places};
 use self::pages::{Placed, put_pages};
-use self::segments::{References, Segments};
+use self::segments::Segments;
+use self::upkeep::Upkeep;
 use super::Broker;
 use super::apply::{AppliedLimits, Applier, Delta};
 use super::declared::frozen::FrozenQueues;
@@ -68,6 +71,8 @@ pub struct Frozen {
     next_set_id: u64,
     next_producer_id: i64,
     limits: AppliedLimits,
+    /// Bodies that an attempt at this checkpoint put on disk already.
+    places: Places,
 }
 
 struct FrozenSession {
@@ -111,7 +116,14 @@ impl Frozen {
             next_set_id: broker.next_set_id(),
             next_producer_id: broker.logs.next_producer(),
             limits: applier.limits(),
+            places: Places::default(),
         })
+    }
+
+    /// Whether files failed so that only a restart can rebuild them, from the journal.
+    #[must_use]
+    pub fn is_hopeless(&self) -> bool {
+        self.logs.is_hopeless()
     }
 
     /// The position that the checkpoint will carry.
@@ -144,8 +156,7 @@ pub struct Checkpointer {
     broker: Arc<Broker>,
     db: Arc<Db>,
     broker_uuid: [u8; 16],
-    segments: Segments,
-    compactor: Compactor,
+    upkeep: Upkeep,
 }
 
 impl Checkpointer {
@@ -157,14 +168,16 @@ impl Checkpointer {
         broker_uuid: [u8; 16],
         segments: BTreeMap<u32, BodyRow>,
     ) -> Self {
-        let compactor = Compactor::new(compaction::BYTES_MAX);
-        Self { broker, db, broker_uuid, segments: Segments::new(segments), compactor }
+        let segments = Segments::new(segments);
+        let upkeep = Upkeep::new(Arc::clone(&broker), Arc::clone(&db), segments);
+        Self { broker, db, broker_uuid, upkeep }
     }
 
-    /// The same, copying at most about `bytes_max` bytes out of sparse body segments with each checkpoint; 0: none.
+    /// The same, copying at most about `bytes_max` bytes out of mostly dead body segments with each checkpoint; 0:
+    /// none.
     #[must_use]
     pub fn compacting(mut self, bytes_max: u64) -> Self {
-        self.compactor.bytes_max = bytes_max;
+        self.upkeep.set_bytes_max(bytes_max);
         self
     }
 
@@ -172,9 +185,10 @@ impl Checkpointer {
     /// applier's thread.
     ///
     /// # Errors
-    /// The disk refuses. The checkpoint before stays current; the next one must cover this one's changes too,
-    /// which only a restart can see to, so no further checkpoint is taken.
-    pub fn write(&mut self, frozen: Frozen, now_ms: u64) -> Result<Written, StoreError> {
+    /// The disk refuses. The checkpoint before stays current, or, after a failed commit, perhaps this one: only after
+    /// a success anybody acts on it. To be called again with the same until it succeeds: no other checkpoint has these
+    /// changes. Bodies that were synced count for the next attempt, all others are written anew, elsewhere.
+    pub fn write(&mut self, frozen: &mut Frozen, now_ms: u64) -> Result<Written, StoreError> {
         let mut write = CheckpointWrite::new(CheckpointRow {
             next_lsn: frozen.position.lsn,
             next_batch: frozen.position.batch,
@@ -187,13 +201,12 @@ impl Checkpointer {
             queued_messages_max: frozen.limits.messages_max,
             queued_bytes_max: frozen.limits.bytes_max,
         });
-        self.count_segments()?;
-        let mut references = frozen.references;
-        let mut bodies = self.broker.bodies.writer();
+        let mut references = frozen.references.clone();
+        let mut bodies = Bodies::new(&mut frozen.places, self.broker.bodies.writer());
         let mut written = Vec::new();
-        for session in frozen.sessions {
-            let placed = put_session(&mut write, &session, &mut bodies, &mut references)?;
-            written.push((session.session, placed));
+        for session in &frozen.sessions {
+            let placed = put_session(&mut write, session, &mut bodies, &mut references)?;
+            written.push((Arc::clone(&session.session), placed));
         }
         for (queue, pages) in &frozen.ended {
             write.sessions.delete(SessionRowKey { shard: SHARD, queue: *queue });
@@ -203,62 +216,29 @@ impl Checkpointer {
         }
         let declared = frozen.declared.put(&mut write, &mut bodies, &mut references)?;
         put_sets(&mut write, &frozen.sets);
-        frozen.logs.put(&mut write);
         put_retained(&mut write, &frozen.retained);
-        put_topology(&mut write, frozen.topology);
+        put_topology(&mut write, &frozen.topology);
         frozen.groups.put(&mut write);
-        let lengths = bodies.finish()?;
-        let references = References::of(&mut write, &self.db)?;
-        let current = self.broker.bodies.current(Lane::Fresh);
-        let mut draft = self.segments.draft(lengths, &references, current);
-        draft.dead().iter().for_each(|segment| self.broker.bodies.seal(*segment));
-        let moves = self.compactor.run(&mut Site {
-            db: &self.db,
-            bodies: &self.broker.bodies,
-            write: &mut write,
-            draft: &mut draft,
-        });
-        draft.put(&mut write);
+        bodies.finish()?;
+        let lengths = frozen.places.lengths().iter();
+        self.upkeep.complete(&mut write, lengths.map(|(segment, len)| (*segment, *len)))?;
+        // Before the rows: a file that fails is replaced by another one, which the rows then name.
         frozen.logs.sync()?;
+        frozen.logs.put(&mut write);
         self.db.commit(&write)?;
-        moves.tell(&self.broker);
-        let dead;
-        (self.segments, dead) = draft.adopt();
-        for segment in dead {
-            // Named by no checkpoint any more (rule 10); what cannot be removed now goes at the next start.
-            if let Err(error) = self.broker.bodies.unlink(segment) {
-                tracing::warn!(%error, "a body segment without references could not be removed");
-            }
-        }
-        self.measure(moves.bytes);
+        frozen.places.tell();
+        self.upkeep.committed();
+        self.give_back(frozen);
+        let retained = std::mem::take(&mut frozen.retained);
+        Ok(Written { bodies: written, declared, retained })
+    }
+
+    /// Removes files of logs and of the journal that nobody needs now that `frozen` is current.
+    fn give_back(&self, frozen: &Frozen) {
         frozen.logs.give_back(&*self.broker.logs.store);
         if let Err(error) = self.broker.journal.trim(frozen.position.batch) {
             tracing::warn!(%error, "the journal could not be trimmed");
         }
-        Ok(Written { bodies: written, declared, retained: frozen.retained })
-    }
-
-    /// Counts what lives in segments that an earlier build wrote, once.
-    fn count_segments(&mut self) -> Result<(), StoreError> {
-        let Some(checkpoint) = self.db.checkpoint()?.filter(|_| self.segments.is_uncounted())
-        else {
-            return Ok(());
-        };
-        let mut write = CheckpointWrite::new(checkpoint);
-        let counted = self.segments.counted(&mut write, &self.db)?;
-        self.db.commit(&write)?;
-        self.segments = counted;
-        Ok(())
-    }
-
-    fn measure(&self, compacted: u64) {
-        let metrics = &self.broker.metrics.bodies;
-        metrics.compacted_bytes.inc_by(compacted);
-        let measured = self.segments.measured();
-        let gauge = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
-        metrics.segments.set(gauge(measured.segments));
-        metrics.bytes.set(gauge(measured.bytes));
-        metrics.live_bytes.set(gauge(measured.live_bytes));
     }
 
     /// Gives memory back: entries and retained values whose bodies are on disk now. A message that is gone by
@@ -288,7 +268,7 @@ impl Checkpointer {
 fn put_session(
     write: &mut CheckpointWrite,
     frozen: &FrozenSession,
-    bodies: &mut BodyWriter,
+    bodies: &mut Bodies<'_>,
     references: &mut AHashMap<u32, i64>,
 ) -> Result<Placed, StoreError> {
     let queue = frozen.session.id;
@@ -331,17 +311,17 @@ fn put_retained(write: &mut CheckpointWrite, retained: &[(Arc<Slot>, Option<Valu
     }
 }
 
-fn put_topology(write: &mut CheckpointWrite, topology: FrozenTopology) {
-    for (key, row) in topology.exchanges {
+fn put_topology(write: &mut CheckpointWrite, topology: &FrozenTopology) {
+    for (key, row) in &topology.exchanges {
         match row {
-            Some(row) => write.exchanges.put(key, row),
-            None => write.exchanges.delete(key),
+            Some(row) => write.exchanges.put(key.clone(), row.clone()),
+            None => write.exchanges.delete(key.clone()),
         }
     }
-    for (key, present) in topology.bindings {
+    for (key, present) in &topology.bindings {
         match present {
-            true => write.bindings.put(key, BindingRow),
-            false => write.bindings.delete(key),
+            true => write.bindings.put(key.clone(), BindingRow),
+            false => write.bindings.delete(key.clone()),
         }
     }
 }

@@ -111,7 +111,7 @@ fn names(key: PageKey, row: &[u8]) -> Vec<Named> {
 }
 
 /// Valid length, references and live bytes of every body segment.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct Segments {
     rows: BTreeMap<u32, BodyRow>,
 }
