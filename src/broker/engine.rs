@@ -158,13 +158,20 @@ impl Engine {
         drop(self.work.try_send(Work::Checkpoint(None)));
     }
 
+    /// Asks for a checkpoint that covers everything applied so far. Told when it is current; the sender is dropped
+    /// when none can be taken.
+    #[must_use]
+    pub fn checkpoint(&self) -> Receiver<()> {
+        let (sender, done) = channel();
+        // After the end the sender is dropped with what could not be sent.
+        drop(self.work.send(Work::Checkpoint(Some(sender))));
+        done
+    }
+
     /// Takes a last checkpoint and ends both threads. The journal must be closed before.
     pub fn stop(&self) {
-        let (sender, done) = channel();
-        if self.work.send(Work::Checkpoint(Some(sender))).is_ok() {
-            // A failed checkpoint drops the sender: a restart replays instead.
-            done.recv().ok();
-        }
+        // A failed checkpoint drops the sender: a restart replays instead.
+        self.checkpoint().recv().ok();
         drop(self.work.send(Work::Stop));
         for thread in self.threads.lock().drain(..) {
             if thread.join().is_err() {

@@ -93,6 +93,13 @@ impl FrozenLogs {
         Ok(())
     }
 
+    /// What is left to do once it is committed: [`Self::give_back`].
+    #[must_use]
+    pub fn without_rows(mut self) -> Self {
+        (self.changed, self.partitions) = (Vec::new(), Vec::new());
+        self
+    }
+
     /// Removes files that no checkpoint names now that this one is current (design §2, rule 10). What cannot be
     /// removed goes at the next start.
     pub fn give_back(&self, store: &dyn PartitionStore) {

@@ -1,6 +1,7 @@
 //! Files of the partition logs: Kafka v2 record batches byte for byte (KIP-98). Part of `store`.
 //!
 //! - [`files`] one partition: append, read, look up by time, sync, retention
+//! - [`check`] every batch of a partition
 //! - [`folders`] where partitions live
 //! - [`header`] the little of a record batch that a file needs to know
 //! - [`behind`] appended bytes on their way to a file; [`buffers`] for reads
@@ -11,6 +12,7 @@
 
 mod behind;
 mod buffers;
+pub mod check;
 pub mod files;
 pub mod folders;
 pub mod header;
@@ -19,7 +21,7 @@ mod segment;
 #[cfg(test)]
 mod tests;
 
-pub use self::segment::SegmentInfo;
+pub use self::segment::{SegmentInfo, index_name, log_name};
 
 /// Limits of a partition's files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
