@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use prometheus::Histogram;
@@ -50,6 +50,8 @@ const DATABASE_CACHE_BYTES: usize = 8 << 20;
 /// QoS 0 messages that wait behind a session's queue, and their bytes.
 const VOLATILE_MAX: usize = 10_000;
 const VOLATILE_BYTES_MAX: usize = 4 << 20;
+/// Between two attempts at a checkpoint that fails.
+const CHECKPOINT_RETRY: Duration = Duration::from_secs(1);
 /// Between two log lines about a long replay.
 const PROGRESS_BATCHES: u64 = 2_000;
 
@@ -186,6 +188,7 @@ impl Storage {
             Due {
                 journal_bytes: config.checkpoint.journal_bytes,
                 memory_bytes: config.checkpoint.memory_bytes,
+                retry: CHECKPOINT_RETRY,
             },
             Arc::clone(&around.now_ms),
             Arc::new(Watch::new(around.metrics, around.readiness)),
@@ -203,6 +206,7 @@ impl Storage {
 
     /// Writes what waits, takes a last checkpoint, ends the threads.
     pub(super) fn close(&self) {
+        self.engine.hasten();
         if let Err(error) = self.journal.close() {
             tracing::error!(%error, "the journal was not written to its end");
         }
@@ -369,6 +373,8 @@ impl Observer for Watch {
     fn done(&self, next: Lsn) {
         let checkpoint = &self.metrics.checkpoint;
         checkpoint.taken.inc();
+        checkpoint.failing.set(0);
+        self.readiness.clear(Condition::Checkpoint);
         checkpoint.lsn.set(i64::try_from(next.0.saturating_sub(1)).unwrap_or(i64::MAX));
         if let Some(begun) = self.begun.lock().take() {
             checkpoint.seconds.observe(begun.elapsed().as_secs_f64());
@@ -376,6 +382,7 @@ impl Observer for Watch {
     }
 
     fn failed(&self, error: &str) {
+        self.metrics.checkpoint.failing.set(1);
         self.readiness.set(Condition::Checkpoint, error);
     }
 

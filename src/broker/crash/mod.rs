@@ -16,6 +16,7 @@ mod out_of_log;
 mod run;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use proptest::collection::vec;
 use proptest::prelude::{Just, ProptestConfig, Strategy, any, prop_oneof, proptest};
@@ -231,7 +232,7 @@ fn a_stop_does_not_wait_for_a_checkpoint_that_nobody_writes() {
     let bed = Bed::new();
     let (broker, applier, checkpointer) = bed.into_parts();
     let now_ms: super::engine::NowMs = Arc::new(|| NOW_MS);
-    let due = Due { journal_bytes: 1 << 30, memory_bytes: 1 << 30 };
+    let due = Due { journal_bytes: 1 << 30, memory_bytes: 1 << 30, retry: Duration::ZERO };
     let engine =
         Engine::start(broker, applier, checkpointer, due, now_ms, Arc::new(Panics)).unwrap();
     engine.stop();

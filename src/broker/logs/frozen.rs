@@ -93,11 +93,12 @@ impl FrozenLogs {
         Ok(())
     }
 
-    /// What is left to do once it is committed: [`Self::give_back`].
+    /// Takes out what is left to do once the rows are committed: [`Self::give_back`].
     #[must_use]
-    pub fn without_rows(mut self) -> Self {
-        (self.changed, self.partitions) = (Vec::new(), Vec::new());
-        self
+    pub fn removals(&mut self) -> Self {
+        let (changed, partitions) = (Vec::new(), Vec::new());
+        let (deleted, removed) = (self.deleted.clone(), std::mem::take(&mut self.removed));
+        Self { changed, deleted, partitions, removed }
     }
 
     /// Removes files that no checkpoint names now that this one is current (design §2, rule 10). What cannot be
