@@ -32,6 +32,39 @@ pub fn open(disk: &Arc<dyn Disk>) -> Result<Db, StoreError> {
     Db::open_with(Path::new(FILE), Box::new(opener))
 }
 
+/// Opens the database in `disk` and reads all of it first: every page that is in use must have its checksum.
+///
+/// # Errors
+/// As [`Db::open`]; [`StoreError::Missing`] without a database.
+pub fn open_checked(disk: &Arc<dyn Disk>, cache_bytes: usize) -> Result<Db, StoreError> {
+    open_read(disk, cache_bytes, true)
+}
+
+/// Opens the database in `disk`, which must be there.
+///
+/// # Errors
+/// As [`Db::open`]; [`StoreError::Missing`] without a database.
+pub fn open_existing(disk: &Arc<dyn Disk>, cache_bytes: usize) -> Result<Db, StoreError> {
+    open_read(disk, cache_bytes, false)
+}
+
+fn open_read(disk: &Arc<dyn Disk>, cache_bytes: usize, check: bool) -> Result<Db, StoreError> {
+    let path = disk.path(FILE);
+    let file = disk.open(FILE).map_err(|source| match source.kind() {
+        io::ErrorKind::NotFound => {
+            StoreError::Missing { file: path.clone(), expected: "the database".to_owned() }
+        }
+        _ => StoreError::Io { file: path.clone(), doing: "open", source },
+    })?;
+    let opener = move || {
+        Database::builder()
+            .set_cache_size(cache_bytes)
+            .set_check_integrity_on_open(check)
+            .create_with_backend(OnDisk { file: Arc::clone(&file) })
+    };
+    Db::open_with(&path, Box::new(opener))
+}
+
 #[derive(Debug)]
 struct OnDisk {
     file: Arc<dyn DiskFile>,
