@@ -95,10 +95,9 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// A life of the broker: how many operations of the disk it has, what it does, how much of what was not synced
-/// the platter gets (in quarters).
-fn life() -> impl Strategy<Value = (u64, Vec<Step>, usize)> {
-    (0u64..500, vec(step(), 0..120), 0usize..5)
+/// A life of the broker: how many operations of the disk it has, what it does, which cut ends it.
+fn life() -> impl Strategy<Value = (u64, Vec<Step>, u64)> {
+    (0u64..500, vec(step(), 0..120), any::<u64>())
 }
 
 fn cases() -> ProptestConfig {
@@ -119,7 +118,7 @@ proptest! {
         running.prepare();
         let mut promised = Promised::default();
         let mut running = Some(running);
-        for (operations, plan, quarters) in lives {
+        for (operations, plan, seed) in lives {
             disk.inject(|faults| faults.cut_after = Some(operations));
             let lived = match running.take() {
                 Some(running) => Ok(running),
@@ -130,7 +129,7 @@ proptest! {
                 running.stop();
                 awaited.into_iter().for_each(|one| one.collect(&mut promised));
             }
-            disk = disk.crash(&mut |_, unsynced| unsynced * quarters / 4);
+            disk = disk.cut(seed);
         }
         for _ in 0..2 {
             let running = Running::start(&disk, |broker| found(broker).check(&promised)).unwrap();
