@@ -12,7 +12,7 @@ use proptest::collection::vec;
 use proptest::prelude::{Strategy, any, prop_oneof, proptest};
 
 use super::NOW_MS;
-use super::run::Running;
+use super::run::{Failed, Running};
 use crate::auth::principal::Principal;
 use crate::broker::Broker;
 use crate::broker::logs::batch::build::{BatchBuilder, NewRecord};
@@ -208,10 +208,14 @@ proptest! {
                 let fits = models.iter().find(|model| found(broker, model) == **model);
                 let fits = fits.unwrap_or_else(|| panic!("{models:?}: {:?}", found(broker, &models[0])));
                 now = Some(fits.clone());
+                Ok(())
             });
             // A cut before the journal's first own batch changes nothing of what may be found.
             if let Some(model) = now {
                 models = vec![model];
+            }
+            if let Err(Failed::Violation(violation)) = &lived {
+                panic!("{violation}");
             }
             if let Ok(running) = lived {
                 for step in plan {
@@ -238,6 +242,7 @@ proptest! {
         for _ in 0..2 {
             let running = Running::start(&disk, |broker| {
                 assert!(models.iter().any(|model| found(broker, model) == *model));
+                Ok(())
             }).unwrap();
             let disk = disk.clone();
             let broker = std::sync::Arc::clone(&running.broker);

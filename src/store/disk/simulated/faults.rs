@@ -25,6 +25,8 @@ pub(crate) struct Outage {
 pub(crate) enum Lie {
     /// Syncs of files in this folder of the data directory.
     Syncs(&'static str),
+    /// The same, and what one did not do the next one does.
+    LateSyncs(&'static str),
     /// Syncs of the names in it.
     FolderSyncs(&'static str),
 }
@@ -111,14 +113,12 @@ impl Faults {
         Some(*code)
     }
 
-    /// Whether `operation` in `folder` only seems to happen.
-    pub(super) fn lies(&self, operation: Operation, folder: &Path) -> bool {
+    /// The lie that is told in `folder`.
+    pub(super) fn lie(&self, folder: &Path) -> Option<Lie> {
         let first = folder.components().next();
-        let is = |name: &str| first == Some(Component::Normal(name.as_ref()));
-        match (self.lie, operation) {
-            (Some(Lie::Syncs(name)), Operation::Sync) => is(name),
-            (Some(Lie::FolderSyncs(name)), Operation::FolderSync) => is(name),
-            _ => false,
-        }
+        self.lie.filter(|lie| {
+            let (Lie::Syncs(name) | Lie::LateSyncs(name) | Lie::FolderSyncs(name)) = lie;
+            first == Some(Component::Normal(name.as_ref()))
+        })
     }
 }

@@ -34,6 +34,8 @@ pub(super) struct Inode {
     pub(super) data: Vec<u8>,
     durable: Vec<u8>,
     unsynced: Vec<Change>,
+    /// So many of them were said to be durable, and will be with the next sync.
+    late: usize,
 }
 
 fn put(data: &mut Vec<u8>, offset: usize, bytes: &[u8]) {
@@ -53,7 +55,7 @@ fn page(data: &[u8], number: usize) -> Vec<u8> {
 
 impl Inode {
     pub(super) fn durable(data: Vec<u8>) -> Self {
-        Self { durable: data.clone(), data, unsynced: Vec::new() }
+        Self { durable: data.clone(), data, ..Self::default() }
     }
 
     pub(super) fn write(&mut self, offset: usize, bytes: &[u8]) {
@@ -74,6 +76,14 @@ impl Inode {
             change.apply(&mut self.durable);
         }
         self.durable.resize(self.data.len(), 0);
+    }
+
+    /// A sync that makes durable what the one before should have.
+    pub(super) fn sync_late(&mut self) {
+        for change in self.unsynced.drain(..self.late) {
+            change.apply(&mut self.durable);
+        }
+        self.late = self.unsynced.len();
     }
 
     /// A sync that failed: the cache believes its pages to be clean. With a `cut` some of them may be on the platter.

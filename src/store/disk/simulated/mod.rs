@@ -233,7 +233,7 @@ impl Disk for SimulatedDisk {
 
     fn sync_dir(&self) -> io::Result<()> {
         self.suffer(Operation::FolderSync)?;
-        if self.faults.lock().lies(Operation::FolderSync, &self.root) {
+        if let Some(Lie::FolderSyncs(_)) = self.faults.lock().lie(&self.root) {
             return Ok(());
         }
         let mut tree = self.tree.lock();
@@ -332,7 +332,7 @@ impl DiskFile for SimulatedFile {
         let is_cut = faults.is_cut();
         let delay = faults.sync_delay;
         let result = faults.suffer(Operation::Sync);
-        let lies = faults.lies(Operation::Sync, &self.folder);
+        let lie = faults.lie(&self.folder);
         let mut cut = faults.dice.as_mut().map(|dice| Cut::new(dice.roll()));
         drop(faults);
         if is_cut {
@@ -342,10 +342,11 @@ impl DiskFile for SimulatedFile {
             std::thread::sleep(delay);
         }
         let mut inode = self.inode.lock();
-        match &result {
-            Ok(()) if lies => {}
-            Ok(()) => inode.sync(),
-            Err(_) => inode.forget(cut.as_mut()),
+        match (&result, lie) {
+            (Err(_), _) => inode.forget(cut.as_mut()),
+            (Ok(()), Some(Lie::Syncs(_))) => {}
+            (Ok(()), Some(Lie::LateSyncs(_))) => inode.sync_late(),
+            (Ok(()), Some(Lie::FolderSyncs(_)) | None) => inode.sync(),
         }
         result
     }
