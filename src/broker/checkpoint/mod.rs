@@ -8,13 +8,17 @@
 //! - [`pages`] queues' pages and the bodies they name; [`named`] the same in rows
 //! - [`upkeep`] body segments from checkpoint to checkpoint; [`segments`] who refers to them
 //! - [`compaction`] sparse ones emptied, [`survey`] which those are
+//! - [`pins`] keep files while a backup copies them
 
 pub(in crate::broker) mod bodies;
 mod compaction;
 mod named;
 pub(in crate::broker) mod pages;
+pub mod pins;
 mod segments;
 mod survey;
+#[cfg(test)]
+mod tests;
 mod upkeep;
 
 use std::collections::BTreeMap;
@@ -38,6 +42,7 @@ use crate::store::tables::sets::SetKey;
 
 use self::bodies::{Bodies, Places};
 use self::pages::{Placed, put_pages};
+use self::pins::{GivenUp, Pins};
 use self::segments::Segments;
 use self::upkeep::Upkeep;
 use super::Broker;
@@ -151,12 +156,18 @@ fn freeze_session(session: Arc<Session>) -> Option<FrozenSession> {
     Some(FrozenSession { session, row, pages })
 }
 
+/// Rows, and where bodies are now that were in memory, of sessions and of declared queues.
+type Gathered = (CheckpointWrite, Vec<(Arc<Session>, Placed)>, Vec<(Arc<DeclaredQueue>, Placed)>);
+
 /// Writes checkpoints, one after the other.
 pub struct Checkpointer {
     broker: Arc<Broker>,
     db: Arc<Db>,
     broker_uuid: [u8; 16],
     upkeep: Upkeep,
+    pins: Arc<Pins>,
+    /// By checkpoints that found pins.
+    given_up: Vec<GivenUp>,
 }
 
 impl Checkpointer {
@@ -170,7 +181,8 @@ impl Checkpointer {
     ) -> Self {
         let segments = Segments::new(segments);
         let upkeep = Upkeep::new(Arc::clone(&broker), Arc::clone(&db), segments);
-        Self { broker, db, broker_uuid, upkeep }
+        let (pins, given_up) = (Arc::default(), Vec::new());
+        Self { broker, db, broker_uuid, upkeep, pins, given_up }
     }
 
     /// The same, copying at most about `bytes_max` bytes out of mostly dead body segments with each checkpoint; 0:
@@ -181,6 +193,12 @@ impl Checkpointer {
         self
     }
 
+    /// What backups keep files by.
+    #[must_use]
+    pub fn pins(&self) -> Arc<Pins> {
+        Arc::clone(&self.pins)
+    }
+
     /// Writes `frozen` and makes it current. What it returns is handed to [`Checkpointer::settle`] on the
     /// applier's thread.
     ///
@@ -189,6 +207,22 @@ impl Checkpointer {
     /// a success anybody acts on it. To be called again with the same until it succeeds: no other checkpoint has these
     /// changes. Bodies that were synced count for the next attempt, all others are written anew, elsewhere.
     pub fn write(&mut self, frozen: &mut Frozen, now_ms: u64) -> Result<Written, StoreError> {
+        let (write, bodies, declared) = self.gather(frozen, now_ms)?;
+        self.db.commit(&write)?;
+        frozen.places.tell();
+        let dead = self.upkeep.committed();
+        // Named by no checkpoint any more (rule 10), but a backup may still copy it.
+        let (logs, first_kept) = (frozen.logs.removals(), frozen.position.batch);
+        self.given_up.push(GivenUp { segments: dead, logs, first_kept });
+        if !self.pins.are_held() {
+            self.given_up.drain(..).for_each(|given_up| given_up.remove(&self.broker));
+        }
+        let retained = std::mem::take(&mut frozen.retained);
+        Ok(Written { bodies, declared, retained })
+    }
+
+    /// Everything that the commit makes current, on disk or in what is returned.
+    fn gather(&mut self, frozen: &mut Frozen, now_ms: u64) -> Result<Gathered, StoreError> {
         let mut write = CheckpointWrite::new(CheckpointRow {
             next_lsn: frozen.position.lsn,
             next_batch: frozen.position.batch,
@@ -225,20 +259,7 @@ impl Checkpointer {
         // Before the rows: a file that fails is replaced by another one, which the rows then name.
         frozen.logs.sync()?;
         frozen.logs.put(&mut write);
-        self.db.commit(&write)?;
-        frozen.places.tell();
-        self.upkeep.committed();
-        self.give_back(frozen);
-        let retained = std::mem::take(&mut frozen.retained);
-        Ok(Written { bodies: written, declared, retained })
-    }
-
-    /// Removes files of logs and of the journal that nobody needs now that `frozen` is current.
-    fn give_back(&self, frozen: &Frozen) {
-        frozen.logs.give_back(&*self.broker.logs.store);
-        if let Err(error) = self.broker.journal.trim(frozen.position.batch) {
-            tracing::warn!(%error, "the journal could not be trimmed");
-        }
+        Ok((write, written, declared))
     }
 
     /// Gives memory back: entries and retained values whose bodies are on disk now. A message that is gone by

@@ -25,11 +25,13 @@ pub(super) struct Upkeep {
     db: Arc<Db>,
     segments: Segments,
     compactor: Compactor,
+    /// An attempt began and did not succeed.
+    is_failing: bool,
     /// What was last handed to the database, until that has taken it.
     tried: Option<Tried>,
     /// Moves of failed attempts that took effect: what is being checkpointed was frozen before them.
     renamed: AHashMap<BodyRef, BodyRef>,
-    /// What those attempts gave up.
+    /// Segments that those attempts gave up.
     dead: Vec<u32>,
 }
 
@@ -47,6 +49,7 @@ impl Upkeep {
             db,
             segments,
             compactor: Compactor::new(BYTES_MAX),
+            is_failing: false,
             tried: None,
             renamed: AHashMap::new(),
             dead: Vec::new(),
@@ -68,8 +71,11 @@ impl Upkeep {
         write: &mut CheckpointWrite,
         lengths: impl IntoIterator<Item = (u32, u64)>,
     ) -> Result<(), StoreError> {
-        let is_again = self.tried.is_some();
-        self.look_back()?;
+        let is_again = std::mem::replace(&mut self.is_failing, true);
+        if is_again {
+            self.db.heal()?;
+            self.look_back()?;
+        }
         self.count_segments()?;
         if !self.renamed.is_empty() {
             rename_frozen(write, &self.renamed);
@@ -90,24 +96,18 @@ impl Upkeep {
         Ok(())
     }
 
-    /// The checkpoint is current: entries learn where their bodies are, and what it names no longer is removed
-    /// (rule 10); what cannot be removed now goes at the next start.
-    pub(super) fn committed(&mut self) {
-        let Some(Tried { draft, moves, .. }) = self.tried.take() else { return };
+    /// The checkpoint is current: entries learn where their bodies are. Returns the segments that it names no longer.
+    pub(super) fn committed(&mut self) -> Vec<u32> {
+        self.is_failing = false;
+        let Some(Tried { draft, moves, .. }) = self.tried.take() else { return Vec::new() };
         moves.tell(&self.broker);
-        let dead;
-        (self.segments, dead) = draft.adopt();
+        let mut dead = std::mem::take(&mut self.dead);
+        let (segments, last) = draft.adopt();
+        dead.extend(last);
+        self.segments = segments;
         self.renamed.clear();
-        for segment in std::mem::take(&mut self.dead).into_iter().chain(dead) {
-            self.remove(segment);
-        }
         self.measure(moves.bytes);
-    }
-
-    fn remove(&self, segment: u32) {
-        if let Err(error) = self.broker.bodies.unlink(segment) {
-            tracing::warn!(%error, "a body segment without references could not be removed");
-        }
+        dead
     }
 
     /// After a failure: which checkpoint is current?
@@ -115,8 +115,8 @@ impl Upkeep {
         let Some(Tried { checkpoint, draft, .. }) = &self.tried else { return Ok(()) };
         let segments = Segments::new(restore::segments(&self.db)?);
         // Two checkpoints of nothing may be alike but for the segments.
-        let is_current = self.db.checkpoint()?.as_ref() == Some(checkpoint)
-            && segments == *draft.segments();
+        let is_current =
+            self.db.checkpoint()?.as_ref() == Some(checkpoint) && segments == *draft.segments();
         let Some(Tried { draft, moves, .. }) = self.tried.take() else { return Ok(()) };
         if is_current {
             moves.tell(&self.broker);
@@ -124,7 +124,11 @@ impl Upkeep {
             self.dead.extend(draft.dead());
         } else {
             let unnamed = moves.segments.iter().filter(|segment| segments.get(**segment).is_none());
-            unnamed.for_each(|segment| self.remove(*segment));
+            for segment in unnamed {
+                if let Err(error) = self.broker.bodies.unlink(*segment) {
+                    tracing::debug!(%error, "a body segment that came to nothing was not removed");
+                }
+            }
         }
         self.segments = segments;
         Ok(())

@@ -100,9 +100,7 @@ impl Body {
                 Err(StoreError::Corrupt { .. }) => bodies.read(*reference).map_err(Unread::from),
                 other => other.map_err(Unread::from),
             },
-            Self::Scratch(body) => {
-                body.read().map_err(|error| Unread::Failed(error.to_string()))
-            }
+            Self::Scratch(body) => body.read().map_err(|error| Unread::Failed(error.to_string())),
             Self::Sent => Err(Unread::Failed("a message without a body is queued".to_owned())),
         }
     }

@@ -178,12 +178,7 @@ impl Session {
 
     /// The encoded message; `None` when it is done with by now. A checkpoint may move its body while nobody holds the
     /// lock.
-    fn read(
-        &self,
-        epoch: u64,
-        item: &Item,
-        bodies: &BodyStore,
-    ) -> Result<Option<Bytes>, Unread> {
+    fn read(&self, epoch: u64, item: &Item, bodies: &BodyStore) -> Result<Option<Bytes>, Unread> {
         let mut body = item.body.clone();
         loop {
             let error = match body.read(bodies) {

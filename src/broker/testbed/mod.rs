@@ -296,6 +296,23 @@ impl Bed {
         Self { broker, applier, tape, timers, checkpointer, db, phase, disk, home }
     }
 
+    /// The same, copying at most about `bytes_max` bytes out of sparse body segments with each checkpoint.
+    pub(in crate::broker) fn compacting(self, bytes_max: u64) -> Self {
+        Self { checkpointer: self.checkpointer.compacting(bytes_max), ..self }
+    }
+
+    /// Folder of the body segments.
+    pub(in crate::broker) fn body_folder(&self) -> Arc<dyn Disk> {
+        self.disk.folder("bodies").unwrap()
+    }
+
+    /// For who takes a checkpoint apart.
+    pub(in crate::broker) fn checkpointing(
+        &mut self,
+    ) -> (&Arc<Broker>, &mut Applier, &mut Checkpointer) {
+        (&self.broker, &mut self.applier, &mut self.checkpointer)
+    }
+
     /// What a start does once the journal takes records.
     pub(crate) fn resume(&self, now_ms: u64) {
         restore::resume(&self.broker, self.applier.limits(), now_ms);
@@ -340,7 +357,17 @@ impl Bed {
         segments.into_iter().map(|(segment, row)| (segment, row.live_refs)).collect()
     }
 
-    /// Every segment has references, or is written to, or was emptied by the last checkpoint and goes with the next.
+    /// The database.
+    pub(in crate::broker) fn db(&self) -> Arc<Db> {
+        Arc::clone(&self.db)
+    }
+
+    /// See [`check_references`].
+    pub(in crate::broker) fn check_references(&self) {
+        check_references(&self.db);
+    }
+
+    /// Every segment has references, or is written to, for the checkpoint before gave up the others.
     pub(in crate::broker) fn check_bodies(&self) {
         check_references(&self.db);
         let kept = self.body_references();

@@ -30,13 +30,14 @@ use crate::store::tables::queue_pages::QueuePages;
 use crate::store::tables::retained::{self, Retained};
 use crate::store::tables::sessions::Sessions;
 use crate::store::tables::sets::Sets;
+use crate::store::tables::snapshot::Snapshot;
 use crate::store::tables::view::View;
 use crate::store::tables::{Changes, CheckpointWrite, Row, Table};
 
-const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new(NAME);
+pub(super) const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new(NAME);
 
 /// Every table but [`META`].
-const TABLES: [&str; 13] = [
+pub(super) const TABLES: [&str; 13] = [
     Sessions::NAME,
     Declared::NAME,
     QueuePages::NAME,
@@ -251,6 +252,14 @@ impl Db {
         .transpose()
     }
 
+    /// Opens the file again if a failure took it out of use: [`Db::view`] and [`Db::for_each`] do not by themselves.
+    ///
+    /// # Errors
+    /// It still fails.
+    pub fn heal(&self) -> Result<(), StoreError> {
+        self.with("look after a failure", |database| Ok(database.try_begin_write()?.abort()?))
+    }
+
     /// A table as of the last checkpoint.
     ///
     /// # Errors
@@ -286,6 +295,15 @@ impl Db {
             let table = database.begin_read()?.open_table(definition::<T>())?;
             Ok(table.get(key)?.map(|row| decode(row.value())))
         })
+    }
+
+    /// What is current now, whatever is committed later.
+    ///
+    /// # Errors
+    /// [`StoreError::Table`].
+    pub fn snapshot(&self) -> Result<Snapshot, StoreError> {
+        let transaction = self.with("begin a read", |database| Ok(database.begin_read()?))?;
+        Ok(Snapshot::new(transaction, self.path.clone()))
     }
 
     /// Makes a checkpoint current: all of it, on disk, or none.
@@ -344,7 +362,10 @@ fn change<T: Table>(transaction: &WriteTransaction, changes: &Changes<T>) -> Res
     Ok(())
 }
 
-fn failure<E: Into<Error>>(path: &Path, doing: &'static str) -> impl FnOnce(E) -> StoreError {
+pub(super) fn failure<E: Into<Error>>(
+    path: &Path,
+    doing: &'static str,
+) -> impl FnOnce(E) -> StoreError {
     move |error| StoreError::Table { file: path.to_owned(), doing, source: Box::new(error.into()) }
 }
 
