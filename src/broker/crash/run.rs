@@ -161,7 +161,11 @@ impl Running {
             Arc::clone(&broker),
             applier,
             checkpointer,
-            Due { journal_bytes: CHECKPOINT_BYTES, memory_bytes: CHECKPOINT_BYTES },
+            Due {
+                journal_bytes: CHECKPOINT_BYTES,
+                memory_bytes: CHECKPOINT_BYTES,
+                retry: Duration::from_millis(1),
+            },
             Arc::new(|| NOW_MS),
             Arc::new(Silent),
         )
@@ -182,6 +186,7 @@ impl Running {
     }
 
     pub(super) fn stop(self) {
+        self.engine.hasten();
         // Without power it cannot write what waits.
         self.journal.close().ok();
         self.engine.stop();
