@@ -2,8 +2,8 @@
 //!
 //! What is synced at once gains nothing from the cache: it would be copied there, marked, looked for and written in
 //! pieces larger than what changed. Past it a block is written as it is, for two thirds of the CPU, and a batch of 512
-//! bytes writes 512 bytes instead of 16 KiB. The device reads from memory of its own choosing, so bytes are
-//! gathered in a buffer that begins at a page.
+//! bytes writes 512 bytes instead of 16 KiB. The device reads memory only from the begin of a block on: bytes that lie
+//! elsewhere are gathered in a buffer that begins at a page.
 //!
 //! The system keeps both ways to a file in step: whatever does not fit (parts of a block, reads) goes through the cache,
 //! and so does everything where a file system or its device wants larger blocks.
@@ -25,7 +25,7 @@ use crate::store::disk::folder::RealFile;
 const BLOCK: usize = 512;
 /// Where the buffer begins in memory.
 const PAGE: usize = 4096;
-/// What is written in one call.
+/// What is gathered for one call.
 const STAGE_BYTES_MAX: usize = 1024 * 1024;
 
 /// A way to a file past the cache.
@@ -68,7 +68,10 @@ struct Stage {
 
 impl Stage {
     /// As much of `bytes` as is written at once, where the device may read it.
-    fn fill(&mut self, bytes: &[u8]) -> &[u8] {
+    fn fill<'a>(&'a mut self, bytes: &'a [u8]) -> &'a [u8] {
+        if bytes.as_ptr().align_offset(PAGE) == 0 {
+            return bytes;
+        }
         let length = bytes.len().min(STAGE_BYTES_MAX);
         if self.bytes.len() < length + PAGE {
             self.bytes = vec![0; length.next_power_of_two() + PAGE];
