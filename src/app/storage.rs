@@ -104,6 +104,7 @@ fn log_defaults(config: &Config) -> LogSettings {
         segment_bytes: config.logs.segment_bytes,
         segment_ms: config.logs.segment_ms,
         batch_bytes_max: config.kafka.batch_bytes_max,
+        unpacked_bytes_max: config.logs.unpacked_bytes_max,
         ..LogSettings::default()
     }
 }
