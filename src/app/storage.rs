@@ -10,6 +10,7 @@ use prometheus::Histogram;
 use crate::admin::readiness::{Condition, Readiness};
 use crate::broker::Broker;
 use crate::broker::Parts;
+use crate::broker::backlog::BacklogLimits;
 use crate::broker::checkpoint::Checkpointer;
 use crate::broker::consumer::Waiter;
 use crate::broker::engine::{Due, Engine, NowMs, Observer};
@@ -21,6 +22,7 @@ use crate::broker::logs::settings::LogSettings;
 use crate::broker::restore;
 use crate::config::Config;
 use crate::config::live::Bundle;
+use crate::config::queues::Overflow;
 use crate::config::sections::Durability as Configured;
 use crate::metrics::Metrics;
 use crate::model::ids::Lsn;
@@ -126,7 +128,16 @@ fn limits(config: &Config) -> Limits {
         default_partitions: config.logs.default_partitions,
         retention_check_ms: config.logs.retention_check_ms,
         transient_bytes_max: config.amqp.memory_bytes_max,
+        backlog: backlog_limits(config),
         groups: group_limits(config),
+    }
+}
+
+fn backlog_limits(config: &Config) -> BacklogLimits {
+    BacklogLimits {
+        bytes_max: config.queues.bytes_max,
+        queue_bytes_max: config.amqp.queue_bytes_max,
+        drops_newest: config.queues.overflow == Overflow::DropNewest,
     }
 }
 
