@@ -149,6 +149,7 @@ fn group_limits(config: &Config) -> GroupLimits {
         session_timeout_ms_max: groups.session_timeout_ms_max,
         members_max: groups.members_max,
         groups_max: groups.groups_max,
+        bytes_max: groups.bytes_max,
         offset_metadata_bytes_max: groups.offset_metadata_bytes_max,
         offsets_retention_ms: groups.offsets_retention_ms,
         offsets_check_ms: groups.offsets_check_ms,

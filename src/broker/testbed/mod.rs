@@ -216,6 +216,7 @@ pub(in crate::broker) fn limits() -> Limits {
             session_timeout_ms_max: 60_000,
             members_max: 5,
             groups_max: 6,
+            bytes_max: 1 << 20,
             offset_metadata_bytes_max: 16,
             offsets_retention_ms: 10_000,
             offsets_check_ms: 1_000,
