@@ -444,7 +444,7 @@ impl Scribe {
             } else {
                 tracing::debug!(%error, attempts, "the checkpoint failed again");
             }
-            if !self.patience.wait(self.retry) {
+            if frozen.is_hopeless() || !self.patience.wait(self.retry) {
                 return Err(error);
             }
         }

@@ -117,6 +117,12 @@ impl Frozen {
         })
     }
 
+    /// Whether files failed so that only a restart can rebuild them, from the journal.
+    #[must_use]
+    pub fn is_hopeless(&self) -> bool {
+        self.logs.is_hopeless()
+    }
+
     /// The position that the checkpoint will carry.
     #[must_use]
     pub fn position(&self) -> Position {

@@ -1,8 +1,8 @@
 //! Files of the partition logs: Kafka v2 record batches byte for byte (KIP-98). Part of `store`.
 //!
-//! - [`files`] one partition: append, read, look up by time, sync, retention
+//! - [`files`] one partition: append, read, look up by time, sync, retention; [`mending`] when a sync fails
+//! - [`folders`] where partitions live; [`late`] one that could not be made yet
 //! - [`check`] every batch of a partition
-//! - [`folders`] where partitions live
 //! - [`header`] the little of a record batch that a file needs to know
 //! - [`behind`] appended bytes on their way to a file; [`buffers`] for reads
 //! - [`index`] from offset to place, sparse; [`segment`] one file and its index
@@ -17,6 +17,8 @@ pub mod files;
 pub mod folders;
 pub mod header;
 mod index;
+pub mod late;
+mod mending;
 mod segment;
 #[cfg(test)]
 mod tests;

@@ -12,21 +12,30 @@ use crate::store::error::StoreError;
 use crate::store::tables::db::Db;
 
 const FILE: &str = "meta.redb";
+/// The file while it is made: redb refuses for ever what a power cut left of a file that it began.
+const UNFINISHED: &str = "meta.new";
 
-/// Opens the database in `disk`; the first time, when nothing can fail yet, its file is made.
+/// Opens the database in `disk`, making it when missing.
 ///
 /// # Errors
 /// As [`Db::open`].
 pub fn open(disk: &Arc<dyn Disk>) -> Result<Db, StoreError> {
     let io = StoreError::io;
     let path = disk.path(FILE);
-    let file = if disk.list().map_err(io(&path, "list"))?.iter().any(|name| name == FILE) {
-        disk.open(FILE).map_err(io(&path, "open"))?
-    } else {
-        let file = disk.create(FILE).map_err(io(&path, "create"))?;
+    let names = disk.list().map_err(io(&path, "list"))?;
+    let is_there = |name: &str| names.iter().any(|known| known == name);
+    if !is_there(FILE) {
+        if is_there(UNFINISHED) {
+            disk.remove(UNFINISHED).map_err(io(&path, "remove what was begun of"))?;
+        }
+        drop(open_file(disk.create(UNFINISHED).map_err(io(&path, "create"))?)?);
+        disk.rename(UNFINISHED, FILE).map_err(io(&path, "name"))?;
         disk.sync_dir().map_err(io(&path, "sync"))?;
-        file
-    };
+    }
+    open_file(disk.open(FILE).map_err(io(&path, "open"))?)
+}
+
+fn open_file(file: Arc<dyn DiskFile>) -> Result<Db, StoreError> {
     let opener =
         move || Database::builder().create_with_backend(OnDisk { file: Arc::clone(&file) });
     Db::open_with(Path::new(FILE), Box::new(opener))
