@@ -1,8 +1,9 @@
 //! From a data directory to a broker that takes records, and back. Part of `app`.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use prometheus::Histogram;
@@ -10,8 +11,10 @@ use prometheus::Histogram;
 use crate::admin::readiness::{Condition, Readiness};
 use crate::broker::Broker;
 use crate::broker::Parts;
+use crate::broker::apply::Applier;
 use crate::broker::backlog::BacklogLimits;
 use crate::broker::checkpoint::Checkpointer;
+use crate::broker::checkpoint::pins::Pins;
 use crate::broker::consumer::Waiter;
 use crate::broker::engine::{Due, Engine, NowMs, Observer};
 use crate::broker::exchanges::TopologyLimits;
@@ -36,7 +39,9 @@ use crate::store::journal::embedded::EmbeddedJournal;
 use crate::store::journal::{Durability, Journal, JournalOptions};
 use crate::store::partition::folders::LogFolders;
 use crate::store::scratch::{ScratchOptions, ScratchStore};
+use crate::store::tables::bodies::BodyRow;
 use crate::store::tables::db::Db;
+use crate::store::tables::meta::CheckpointRow;
 use crate::store::tables::on_disk;
 use crate::store::{DirLock, lock_dir};
 
@@ -48,6 +53,8 @@ const DATABASE_CACHE_BYTES: usize = 8 << 20;
 /// QoS 0 messages that wait behind a session's queue, and their bytes.
 const VOLATILE_MAX: usize = 10_000;
 const VOLATILE_BYTES_MAX: usize = 4 << 20;
+/// Between two attempts at a checkpoint that fails.
+const CHECKPOINT_RETRY: Duration = Duration::from_secs(1);
 /// Between two log lines about a long replay.
 const PROGRESS_BATCHES: u64 = 2_000;
 
@@ -56,6 +63,9 @@ pub(super) struct Storage {
     pub(super) broker: Arc<Broker>,
     pub(super) engine: Arc<Engine>,
     pub(super) cluster_id: String,
+    pub(super) db: Arc<Db>,
+    /// What backups keep files by.
+    pub(super) pins: Arc<Pins>,
     journal: Arc<EmbeddedJournal<Waiter>>,
     _lock: DirLock,
 }
@@ -181,6 +191,84 @@ impl Storage {
             source,
         })?;
         let (root, db) = open_disk(data_dir, root)?;
+        let Restored { broker, applier, db, checkpoint, segments, journal, is_behind } =
+            Restored::read(root, db, around)?;
+        restore::revive(&broker, &applier);
+        around.timers.serve(&broker);
+        let applied = applier.limits();
+        let broker_uuid = checkpoint.map_or_else(new_uuid, |row| Ok(row.broker_uuid))?;
+        let checkpointer =
+            Checkpointer::new(Arc::clone(&broker), Arc::clone(&db), broker_uuid, segments);
+        let pins = checkpointer.pins();
+        let engine = Engine::start(
+            Arc::clone(&broker),
+            applier,
+            checkpointer,
+            Due {
+                journal_bytes: config.checkpoint.journal_bytes,
+                memory_bytes: config.checkpoint.memory_bytes,
+                retry: CHECKPOINT_RETRY,
+            },
+            Arc::clone(&around.now_ms),
+            Arc::new(Watch::new(around.metrics, around.readiness)),
+        )?;
+        announce_room(&journal, &broker);
+        journal.start(engine.sink())?;
+        restore::resume(&broker, applied, (around.now_ms)());
+        if is_behind {
+            // What was replayed is not to be replayed again, however often this process is killed early.
+            engine.request_checkpoint();
+        }
+        let cluster_id = broker_uuid.iter().map(|byte| format!("{byte:02x}")).collect();
+        Ok(Self { broker, engine: Arc::new(engine), cluster_id, db, pins, journal, _lock: lock })
+    }
+
+    /// Writes what waits, takes a last checkpoint, ends the threads.
+    pub(super) fn close(&self) {
+        self.engine.hasten();
+        if let Err(error) = self.journal.close() {
+            tracing::error!(%error, "the journal was not written to its end");
+        }
+        self.engine.stop();
+    }
+
+    /// Keeps the readiness and the metric of the journal true.
+    pub(super) fn watch_journal(&self, metrics: &Metrics, readiness: &Readiness) {
+        match self.journal.state() {
+            crate::store::journal::JournalState::Ok => {
+                metrics.journal.failing.set(0);
+                readiness.clear(Condition::Journal);
+            }
+            crate::store::journal::JournalState::Failing { reason, .. } => {
+                metrics.journal.failing.set(1);
+                readiness.set(Condition::Journal, &*reason);
+            }
+        }
+    }
+}
+
+/// What a data directory says: its last checkpoint, and the journal applied to it. Nothing lives in memory alone yet.
+pub(super) struct Restored {
+    pub(super) broker: Arc<Broker>,
+    pub(super) applier: Applier,
+    pub(super) db: Arc<Db>,
+    pub(super) checkpoint: Option<CheckpointRow>,
+    /// The body segments that the checkpoint names.
+    pub(super) segments: BTreeMap<u32, BodyRow>,
+    /// Not started.
+    pub(super) journal: Arc<EmbeddedJournal<Waiter>>,
+    /// Whether the journal went beyond the checkpoint, or there is none.
+    pub(super) is_behind: bool,
+}
+
+impl Restored {
+    /// Judges the journal, reads the checkpoint, cuts files back to it, replays.
+    pub(super) fn read(
+        root: Arc<dyn Disk>,
+        db: Arc<Db>,
+        around: &Surroundings<'_>,
+    ) -> Result<Self, AppError> {
+        let config = &around.bundle.started;
         let checkpoint = db.checkpoint()?;
         let journal_disk = Arc::new(WatchedDisk {
             disk: folder(&root, "journal")?,
@@ -216,54 +304,8 @@ impl Storage {
         let (broker, mut applier) = restore::broker(parts, &db, checkpoint.as_ref())?;
         broker.exchanges.set_limits(topology_limits(config));
         let is_behind = replay(&mut applier, opened.replay)? > 0 || checkpoint.is_none();
-        restore::revive(&broker, &applier);
-        around.timers.serve(&broker);
-        let applied = applier.limits();
-        let broker_uuid = checkpoint.map_or_else(new_uuid, |row| Ok(row.broker_uuid))?;
-        let checkpointer = Checkpointer::new(Arc::clone(&broker), db, broker_uuid, segments);
-        let engine = Engine::start(
-            Arc::clone(&broker),
-            applier,
-            checkpointer,
-            Due {
-                journal_bytes: config.checkpoint.journal_bytes,
-                memory_bytes: config.checkpoint.memory_bytes,
-            },
-            Arc::clone(&around.now_ms),
-            Arc::new(Watch::new(around.metrics, around.readiness)),
-        )?;
         let journal = opened.journal;
-        announce_room(&journal, &broker);
-        journal.start(engine.sink())?;
-        restore::resume(&broker, applied, (around.now_ms)());
-        if is_behind {
-            // What was replayed is not to be replayed again, however often this process is killed early.
-            engine.request_checkpoint();
-        }
-        let cluster_id = broker_uuid.iter().map(|byte| format!("{byte:02x}")).collect();
-        Ok(Self { broker, engine: Arc::new(engine), cluster_id, journal, _lock: lock })
-    }
-
-    /// Writes what waits, takes a last checkpoint, ends the threads.
-    pub(super) fn close(&self) {
-        if let Err(error) = self.journal.close() {
-            tracing::error!(%error, "the journal was not written to its end");
-        }
-        self.engine.stop();
-    }
-
-    /// Keeps the readiness and the metric of the journal true.
-    pub(super) fn watch_journal(&self, metrics: &Metrics, readiness: &Readiness) {
-        match self.journal.state() {
-            crate::store::journal::JournalState::Ok => {
-                metrics.journal.failing.set(0);
-                readiness.clear(Condition::Journal);
-            }
-            crate::store::journal::JournalState::Failing { reason, .. } => {
-                metrics.journal.failing.set(1);
-                readiness.set(Condition::Journal, &*reason);
-            }
-        }
+        Ok(Self { broker, applier, db, checkpoint, segments, journal, is_behind })
     }
 }
 
@@ -279,7 +321,7 @@ fn announce_room(journal: &EmbeddedJournal<Waiter>, broker: &Arc<Broker>) {
 
 /// Applies what the checkpoint does not cover; returns how many batches that was.
 fn replay(
-    applier: &mut crate::broker::apply::Applier,
+    applier: &mut Applier,
     replay: crate::store::journal::replay::Replay<Waiter>,
 ) -> Result<u64, AppError> {
     let mut batches = 0u64;
@@ -350,6 +392,8 @@ impl Observer for Watch {
     fn done(&self, next: Lsn) {
         let checkpoint = &self.metrics.checkpoint;
         checkpoint.taken.inc();
+        checkpoint.failing.set(0);
+        self.readiness.clear(Condition::Checkpoint);
         checkpoint.lsn.set(i64::try_from(next.0.saturating_sub(1)).unwrap_or(i64::MAX));
         if let Some(begun) = self.begun.lock().take() {
             checkpoint.seconds.observe(begun.elapsed().as_secs_f64());
@@ -357,6 +401,7 @@ impl Observer for Watch {
     }
 
     fn failed(&self, error: &str) {
+        self.metrics.checkpoint.failing.set(1);
         self.readiness.set(Condition::Checkpoint, error);
     }
 

@@ -9,8 +9,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, TryRecvError, channel, sync_channel};
 use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 
 use crate::model::ids::Lsn;
 use crate::store::error::StoreError;
@@ -26,7 +27,7 @@ const BATCHES_MAX: usize = 16;
 
 /// Records of the largest batch that the journal's writer applies itself, and bytes of it.
 const AT_ONCE_RECORDS: u32 = 64;
-const AT_ONCE_BYTES: usize = 64 * 1024;
+const AT_ONCE_BYTES: usize = 128 * 1024;
 
 /// Tells the time, ms since the epoch.
 pub type NowMs = Arc<dyn Fn() -> u64 + Send + Sync>;
@@ -37,19 +38,21 @@ pub trait Observer: Send + Sync {
     fn begun(&self);
     /// It is current.
     fn done(&self, next: Lsn);
-    /// It failed, and with it all further ones until a restart.
+    /// It failed. It is tried again until it is done; one that cannot be tried again is the last until a restart.
     fn failed(&self, error: &str);
     /// A journal record could not be applied: nothing more is acknowledged.
     fn stuck(&self, error: &str);
 }
 
-/// When a checkpoint is taken without being asked for: whichever comes first.
+/// When a checkpoint is taken without being asked for, whichever comes first, and when it is tried again.
 #[derive(Clone, Copy, Debug)]
 pub struct Due {
     /// Bytes of journal applied since the last one was begun.
     pub journal_bytes: u64,
     /// Bytes of bodies in memory that a checkpoint would write down.
     pub memory_bytes: u64,
+    /// Pause before a checkpoint that failed is tried again.
+    pub retry: Duration,
 }
 
 enum Work {
@@ -63,10 +66,34 @@ enum Work {
 
 type Outcome = Result<Written, StoreError>;
 
+/// The wait between two attempts at a checkpoint, cut short when the broker stops.
+#[derive(Default)]
+struct Patience {
+    over: Mutex<bool>,
+    ended: Condvar,
+}
+
+impl Patience {
+    /// Waits; false when there is no patience any more.
+    fn wait(&self, pause: Duration) -> bool {
+        let mut over = self.over.lock();
+        if !*over {
+            self.ended.wait_for(&mut over, pause);
+        }
+        !*over
+    }
+
+    fn end(&self) {
+        *self.over.lock() = true;
+        self.ended.notify_all();
+    }
+}
+
 /// The running threads.
 pub struct Engine {
     work: SyncSender<Work>,
     hall: Weak<Hall>,
+    patience: Arc<Patience>,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -112,11 +139,18 @@ impl Engine {
         let (frozen, freezes) = channel();
         let (done, written) = channel();
         let news = News { done: Some(done), look: work.clone() };
-        let begins = Arc::clone(&observer);
-        let checkpoint =
-            std::thread::Builder::new().name("checkpoint".into()).spawn(move || {
-                write_checkpoints(checkpointer, &freezes, &news, &now_ms, &*begins);
-            })?;
+        let patience = Arc::<Patience>::default();
+        let mut scribe = Scribe {
+            checkpointer,
+            news,
+            now_ms,
+            observer: Arc::clone(&observer),
+            patience: Arc::clone(&patience),
+            retry: due.retry,
+        };
+        let checkpoint = std::thread::Builder::new()
+            .name("checkpoint".into())
+            .spawn(move || scribe.write_all(&freezes))?;
         let state = Loop {
             broker,
             applier,
@@ -136,7 +170,7 @@ impl Engine {
         let hall = Arc::downgrade(&inside);
         let apply =
             std::thread::Builder::new().name("applier".into()).spawn(move || inside.run(&works))?;
-        Ok(Self { work, hall, threads: Mutex::new(vec![apply, checkpoint]) })
+        Ok(Self { work, hall, patience, threads: Mutex::new(vec![apply, checkpoint]) })
     }
 
     /// What the journal's writer hands batches to.
@@ -158,13 +192,27 @@ impl Engine {
         drop(self.work.try_send(Work::Checkpoint(None)));
     }
 
+    /// Asks for a checkpoint that covers everything applied so far. Told when it is current; the sender is dropped
+    /// when none can be taken.
+    #[must_use]
+    pub fn checkpoint(&self) -> Receiver<()> {
+        let (sender, done) = channel();
+        // After the end the sender is dropped with what could not be sent.
+        drop(self.work.send(Work::Checkpoint(Some(sender))));
+        done
+    }
+
+    /// A checkpoint that fails is not tried again from now on: to be called before the journal is closed, which may
+    /// wait for the applier, and that for the checkpoint.
+    pub fn hasten(&self) {
+        self.patience.end();
+    }
+
     /// Takes a last checkpoint and ends both threads. The journal must be closed before.
     pub fn stop(&self) {
-        let (sender, done) = channel();
-        if self.work.send(Work::Checkpoint(Some(sender))).is_ok() {
-            // A failed checkpoint drops the sender: a restart replays instead.
-            done.recv().ok();
-        }
+        self.hasten();
+        // A failed checkpoint drops the sender: a restart replays instead.
+        self.checkpoint().recv().ok();
         drop(self.work.send(Work::Stop));
         for thread in self.threads.lock().drain(..) {
             if thread.join().is_err() {
@@ -324,7 +372,10 @@ impl Loop {
         self.next_told.clear();
         if !self.failed {
             self.failed = true;
-            tracing::error!(error, "no checkpoint can be taken; the journal grows until a restart");
+            tracing::error!(
+                error,
+                "no further checkpoint is taken; a restart replays the journal instead"
+            );
             self.observer.failed(error);
         }
     }
@@ -347,22 +398,55 @@ impl Loop {
     }
 }
 
-fn write_checkpoints(
-    mut checkpointer: Checkpointer,
-    freezes: &Receiver<Frozen>,
-    news: &News,
-    now_ms: &NowMs,
-    observer: &dyn Observer,
-) {
-    while let Ok(frozen) = freezes.recv() {
-        observer.begun();
-        let next = frozen.position().lsn;
-        let outcome = checkpointer.write(frozen, now_ms());
-        if outcome.is_ok() {
-            observer.done(next);
+/// What the checkpoint's thread works with.
+struct Scribe {
+    checkpointer: Checkpointer,
+    news: News,
+    now_ms: NowMs,
+    observer: Arc<dyn Observer>,
+    patience: Arc<Patience>,
+    retry: Duration,
+}
+
+impl Scribe {
+    fn write_all(&mut self, freezes: &Receiver<Frozen>) {
+        while let Ok(frozen) = freezes.recv() {
+            self.observer.begun();
+            let next = frozen.position().lsn;
+            let outcome = self.write(frozen);
+            if outcome.is_ok() {
+                self.observer.done(next);
+            }
+            if !self.news.tell(outcome) {
+                return;
+            }
         }
-        if !news.tell(outcome) {
-            return;
+    }
+
+    /// Writes one checkpoint, however often that takes: the changes it carries are in no other one, and until it is
+    /// current the journal keeps everything. Gives up when the broker stops.
+    fn write(&mut self, mut frozen: Frozen) -> Outcome {
+        let mut attempts = 0u64;
+        loop {
+            let error = match self.checkpointer.write(&mut frozen, (self.now_ms)()) {
+                Ok(written) => {
+                    if attempts > 0 {
+                        tracing::info!(attempts, "checkpoints are written again");
+                    }
+                    return Ok(written);
+                }
+                Err(error) => error,
+            };
+            attempts += 1;
+            if attempts == 1 {
+                tracing::error!(%error, "a checkpoint failed; the journal keeps everything until one is written");
+                self.observer.failed(&error.to_string());
+            } else {
+                tracing::debug!(%error, attempts, "the checkpoint failed again");
+            }
+            if frozen.is_hopeless() || !self.patience.wait(self.retry) {
+                return Err(error);
+            }
         }
     }
 }

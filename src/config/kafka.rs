@@ -23,7 +23,7 @@ pub struct KafkaSection {
     /// Largest record batch, bytes. Default 1 MiB.
     #[serde(deserialize_with = "byte_size::deserialize")]
     pub batch_bytes_max: usize,
-    /// Most bytes one Fetch answers, whatever it asks for. Default 8 MiB.
+    /// Most bytes one Fetch answers, whatever it asks for. Default 2 MiB.
     #[serde(deserialize_with = "byte_size::deserialize")]
     pub fetch_bytes_max: usize,
     /// Bytes of Fetch answers in memory, of all connections; further ones wait. Default 256 MiB.
@@ -41,7 +41,7 @@ impl Default for KafkaSection {
             other_request_bytes_max: 2 << 20,
             requests_bytes_max: 256 << 20,
             batch_bytes_max: 1 << 20,
-            fetch_bytes_max: 8 << 20,
+            fetch_bytes_max: 2 << 20,
             fetches_bytes_max: 256 << 20,
             requests_in_flight_max: 64,
         }

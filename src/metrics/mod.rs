@@ -122,6 +122,8 @@ pub struct CheckpointMetrics {
     pub seconds: Histogram,
     /// Last record that a restart need not read.
     pub lsn: IntGauge,
+    /// 1 while the disk refuses them.
+    pub failing: IntGauge,
 }
 
 /// Logs.
@@ -274,6 +276,10 @@ impl CheckpointMetrics {
             )?,
             lsn: make
                 .gauge("rialto_checkpoint_lsn", "Last record that a restart need not read.")?,
+            failing: make.gauge(
+                "rialto_checkpoint_failing",
+                "Whether the disk refuses checkpoints, so that the journal grows: 1 yes, 0 no.",
+            )?,
         })
     }
 }

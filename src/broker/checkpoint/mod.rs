@@ -4,10 +4,14 @@
 //! syncs them and the partition files, and makes everything current with one redb commit that carries the
 //! position. Only then is the journal trimmed, memory given back, and files without references removed.
 //!
+//! - [`bodies`] bodies on their way to disk, over as many attempts as that takes
 //! - [`pages`] queues' pages and the bodies they name
 //! - [`segments`] body segments and who refers to them
+//! - [`pins`] keep files while a backup copies them
 
+pub(in crate::broker) mod bodies;
 pub(in crate::broker) mod pages;
+pub mod pins;
 mod segments;
 
 use std::collections::BTreeMap;
@@ -16,7 +20,6 @@ use std::sync::Arc;
 use ahash::AHashMap;
 
 use crate::model::ids::{LogId, QueueId, SHARD, SetId};
-use crate::store::bodies::BodyWriter;
 use crate::store::codec::Writer;
 use crate::store::error::StoreError;
 use crate::store::journal::Position;
@@ -30,7 +33,9 @@ use crate::store::tables::retained::RetainedKey;
 use crate::store::tables::sessions::SessionKey as SessionRowKey;
 use crate::store::tables::sets::SetKey;
 
+use self::bodies::{Bodies, Places};
 use self::pages::{Placed, put_pages};
+use self::pins::{GivenUp, Pins};
 use self::segments::Segments;
 use super::Broker;
 use super::apply::{AppliedLimits, Applier, Delta};
@@ -63,6 +68,8 @@ pub struct Frozen {
     next_set_id: u64,
     next_producer_id: i64,
     limits: AppliedLimits,
+    /// Bodies that an attempt at this checkpoint put on disk already.
+    places: Places,
 }
 
 struct FrozenSession {
@@ -106,7 +113,14 @@ impl Frozen {
             next_set_id: broker.next_set_id(),
             next_producer_id: broker.logs.next_producer(),
             limits: applier.limits(),
+            places: Places::default(),
         })
+    }
+
+    /// Whether files failed so that only a restart can rebuild them, from the journal.
+    #[must_use]
+    pub fn is_hopeless(&self) -> bool {
+        self.logs.is_hopeless()
     }
 
     /// The position that the checkpoint will carry.
@@ -140,6 +154,9 @@ pub struct Checkpointer {
     db: Arc<Db>,
     broker_uuid: [u8; 16],
     segments: Segments,
+    pins: Arc<Pins>,
+    /// By checkpoints that found pins.
+    given_up: Vec<GivenUp>,
 }
 
 impl Checkpointer {
@@ -151,16 +168,24 @@ impl Checkpointer {
         broker_uuid: [u8; 16],
         segments: BTreeMap<u32, BodyRow>,
     ) -> Self {
-        Self { broker, db, broker_uuid, segments: Segments::new(segments) }
+        let (pins, given_up) = (Arc::default(), Vec::new());
+        Self { broker, db, broker_uuid, segments: Segments::new(segments), pins, given_up }
+    }
+
+    /// What backups keep files by.
+    #[must_use]
+    pub fn pins(&self) -> Arc<Pins> {
+        Arc::clone(&self.pins)
     }
 
     /// Writes `frozen` and makes it current. What it returns is handed to [`Checkpointer::settle`] on the
     /// applier's thread.
     ///
     /// # Errors
-    /// The disk refuses. The checkpoint before stays current; the next one must cover this one's changes too,
-    /// which only a restart can see to, so no further checkpoint is taken.
-    pub fn write(&mut self, frozen: Frozen, now_ms: u64) -> Result<Written, StoreError> {
+    /// The disk refuses. The checkpoint before stays current, or, after a failed commit, perhaps this one: only after
+    /// a success anybody acts on it. To be called again with the same until it succeeds: no other checkpoint has these
+    /// changes. Bodies that were synced count for the next attempt, all others are written anew, elsewhere.
+    pub fn write(&mut self, frozen: &mut Frozen, now_ms: u64) -> Result<Written, StoreError> {
         let mut write = CheckpointWrite::new(CheckpointRow {
             next_lsn: frozen.position.lsn,
             next_batch: frozen.position.batch,
@@ -173,12 +198,12 @@ impl Checkpointer {
             queued_messages_max: frozen.limits.messages_max,
             queued_bytes_max: frozen.limits.bytes_max,
         });
-        let mut references = frozen.references;
-        let mut bodies = self.broker.bodies.writer();
+        let mut references = frozen.references.clone();
+        let mut bodies = Bodies::new(&mut frozen.places, self.broker.bodies.writer());
         let mut written = Vec::new();
-        for session in frozen.sessions {
-            let placed = put_session(&mut write, &session, &mut bodies, &mut references)?;
-            written.push((session.session, placed));
+        for session in &frozen.sessions {
+            let placed = put_session(&mut write, session, &mut bodies, &mut references)?;
+            written.push((Arc::clone(&session.session), placed));
         }
         for (queue, pages) in &frozen.ended {
             write.sessions.delete(SessionRowKey { shard: SHARD, queue: *queue });
@@ -188,25 +213,26 @@ impl Checkpointer {
         }
         let declared = frozen.declared.put(&mut write, &mut bodies, &mut references)?;
         put_sets(&mut write, &frozen.sets);
-        frozen.logs.put(&mut write);
         put_retained(&mut write, &frozen.retained);
-        put_topology(&mut write, frozen.topology);
+        put_topology(&mut write, &frozen.topology);
         frozen.groups.put(&mut write);
-        let lengths = bodies.finish()?;
-        let dead = self.segments.put(&mut write, &lengths, &references);
+        bodies.finish()?;
+        let mut segments = self.segments.clone();
+        let dead = segments.put(&mut write, frozen.places.lengths(), &references);
+        // Before the rows: a file that fails is replaced by another one, which the rows then name.
         frozen.logs.sync()?;
+        frozen.logs.put(&mut write);
         self.db.commit(&write)?;
-        for segment in dead {
-            // Named by no checkpoint any more (rule 10); what cannot be removed now goes at the next start.
-            if let Err(error) = self.broker.bodies.unlink(segment) {
-                tracing::warn!(%error, "a body segment without references could not be removed");
-            }
+        self.segments = segments;
+        frozen.places.tell();
+        // Named by no checkpoint any more (rule 10), but a backup may still copy it.
+        let (logs, first_kept) = (frozen.logs.removals(), frozen.position.batch);
+        self.given_up.push(GivenUp { segments: dead, logs, first_kept });
+        if !self.pins.are_held() {
+            self.given_up.drain(..).for_each(|given_up| given_up.remove(&self.broker));
         }
-        frozen.logs.give_back(&*self.broker.logs.store);
-        if let Err(error) = self.broker.journal.trim(frozen.position.batch) {
-            tracing::warn!(%error, "the journal could not be trimmed");
-        }
-        Ok(Written { bodies: written, declared, retained: frozen.retained })
+        let retained = std::mem::take(&mut frozen.retained);
+        Ok(Written { bodies: written, declared, retained })
     }
 
     /// Gives memory back: entries and retained values whose bodies are on disk now. A message that is gone by
@@ -236,7 +262,7 @@ impl Checkpointer {
 fn put_session(
     write: &mut CheckpointWrite,
     frozen: &FrozenSession,
-    bodies: &mut BodyWriter,
+    bodies: &mut Bodies<'_>,
     references: &mut AHashMap<u32, i64>,
 ) -> Result<Placed, StoreError> {
     let queue = frozen.session.id;
@@ -279,17 +305,17 @@ fn put_retained(write: &mut CheckpointWrite, retained: &[(Arc<Slot>, Option<Valu
     }
 }
 
-fn put_topology(write: &mut CheckpointWrite, topology: FrozenTopology) {
-    for (key, row) in topology.exchanges {
+fn put_topology(write: &mut CheckpointWrite, topology: &FrozenTopology) {
+    for (key, row) in &topology.exchanges {
         match row {
-            Some(row) => write.exchanges.put(key, row),
-            None => write.exchanges.delete(key),
+            Some(row) => write.exchanges.put(key.clone(), row.clone()),
+            None => write.exchanges.delete(key.clone()),
         }
     }
-    for (key, present) in topology.bindings {
+    for (key, present) in &topology.bindings {
         match present {
-            true => write.bindings.put(key, BindingRow),
-            false => write.bindings.delete(key),
+            true => write.bindings.put(key.clone(), BindingRow),
+            false => write.bindings.delete(key.clone()),
         }
     }
 }

@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use ahash::AHashMap;
 
+use crate::broker::checkpoint::bodies::Bodies;
 use crate::broker::queues::entry::{Body, Entry};
 use crate::broker::queues::page::Page;
 use crate::broker::sessions::row::encode_page;
 use crate::model::ids::{QueueId, SHARD};
-use crate::store::bodies::{BodyRef, BodyWriter};
+use crate::store::bodies::BodyRef;
 use crate::store::error::StoreError;
 use crate::store::tables::CheckpointWrite;
 use crate::store::tables::queue_pages::PageKey;
@@ -21,7 +22,7 @@ pub(in crate::broker) fn put_pages(
     write: &mut CheckpointWrite,
     queue: QueueId,
     pages: &[(u64, Option<Arc<Page>>)],
-    bodies: &mut BodyWriter,
+    bodies: &mut Bodies<'_>,
     references: &mut AHashMap<u32, i64>,
 ) -> Result<Placed, StoreError> {
     let mut placed = Vec::new();
@@ -36,13 +37,7 @@ pub(in crate::broker) fn put_pages(
             let body = match &entry.body {
                 Body::Disk(body) => *body,
                 Body::Memory(stored) => {
-                    let body = match stored.disk.get() {
-                        Some(body) => *body,
-                        None => {
-                            let body = bodies.append(&stored.bytes)?;
-                            *stored.disk.get_or_init(|| body)
-                        }
-                    };
+                    let body = bodies.place(stored)?;
                     *references.entry(body.segment).or_default() += 1;
                     placed.push((position, entry.order, body));
                     body

@@ -9,6 +9,7 @@ use crate::store::tables::CheckpointWrite;
 use crate::store::tables::bodies::{BodyKey, BodyRow};
 
 /// Valid length and references of every body segment.
+#[derive(Clone)]
 pub(super) struct Segments {
     rows: BTreeMap<u32, BodyRow>,
 }
@@ -19,11 +20,11 @@ impl Segments {
         Self { rows }
     }
 
-    /// Notes lengths and references; returns segments that nothing refers to.
+    /// Notes lengths and references; returns segments that nothing refers to. Counts once `write` is committed.
     pub(super) fn put(
         &mut self,
         write: &mut CheckpointWrite,
-        lengths: &[(u32, u64)],
+        lengths: &BTreeMap<u32, u64>,
         references: &AHashMap<u32, i64>,
     ) -> Vec<u32> {
         for (segment, valid_len) in lengths {
@@ -47,7 +48,7 @@ impl Segments {
             self.rows.remove(segment);
             write.bodies.delete(BodyKey { shard: SHARD, segment: *segment });
         }
-        let changed = lengths.iter().map(|(segment, _)| segment).chain(references.keys());
+        let changed = lengths.keys().chain(references.keys());
         for segment in changed {
             if let Some(row) = self.rows.get(segment) {
                 write.bodies.put(BodyKey { shard: SHARD, segment: *segment }, *row);

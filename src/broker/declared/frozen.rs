@@ -5,7 +5,6 @@ use std::sync::Arc;
 use ahash::AHashMap;
 
 use crate::model::ids::{QueueId, SHARD};
-use crate::store::bodies::BodyWriter;
 use crate::store::error::StoreError;
 use crate::store::tables::CheckpointWrite;
 use crate::store::tables::db::Db;
@@ -13,6 +12,7 @@ use crate::store::tables::declared::{Declared, DeclaredKey};
 use crate::store::tables::queue_pages::PageKey;
 
 use super::super::Broker;
+use super::super::checkpoint::bodies::Bodies;
 use super::super::checkpoint::pages::{Placed, put_pages};
 use super::super::queues::page::Page;
 use super::queue::DeclaredQueue;
@@ -42,22 +42,22 @@ impl FrozenQueues {
     ///
     /// # Errors
     /// The disk refuses.
-    pub fn put(
-        self,
+    pub(in crate::broker) fn put(
+        &self,
         write: &mut CheckpointWrite,
-        bodies: &mut BodyWriter,
+        bodies: &mut Bodies<'_>,
         references: &mut AHashMap<u32, i64>,
     ) -> Result<Vec<(Arc<DeclaredQueue>, Placed)>, StoreError> {
         let mut written = Vec::with_capacity(self.changed.len());
-        for FrozenQueue { queue, row, pages } in self.changed {
-            write.declared.put(DeclaredKey { shard: SHARD, queue: queue.id }, row.into());
-            let placed = put_pages(write, queue.id, &pages, bodies, references)?;
-            written.push((queue, placed));
+        for FrozenQueue { queue, row, pages } in &self.changed {
+            write.declared.put(DeclaredKey { shard: SHARD, queue: queue.id }, row.clone().into());
+            let placed = put_pages(write, queue.id, pages, bodies, references)?;
+            written.push((Arc::clone(queue), placed));
         }
-        for (queue, pages) in self.ended {
-            write.declared.delete(DeclaredKey { shard: SHARD, queue });
+        for (queue, pages) in &self.ended {
+            write.declared.delete(DeclaredKey { shard: SHARD, queue: *queue });
             for page in pages {
-                write.queue_pages.delete(PageKey { shard: SHARD, queue, page });
+                write.queue_pages.delete(PageKey { shard: SHARD, queue: *queue, page: *page });
             }
         }
         Ok(written)

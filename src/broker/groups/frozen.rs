@@ -44,17 +44,17 @@ impl FrozenGroups {
     }
 
     /// Has `write` write them.
-    pub fn put(self, write: &mut CheckpointWrite) {
-        for (key, row) in self.memberships {
+    pub fn put(&self, write: &mut CheckpointWrite) {
+        for (key, row) in &self.memberships {
             match row {
-                Some(row) => write.groups.put(key, row),
-                None => write.groups.delete(key),
+                Some(row) => write.groups.put(key.clone(), row.clone()),
+                None => write.groups.delete(key.clone()),
             }
         }
-        for (key, row) in self.offsets {
+        for (key, row) in &self.offsets {
             match row {
-                Some(row) => write.offsets.put(key, row),
-                None => write.offsets.delete(key),
+                Some(row) => write.offsets.put(key.clone(), row.clone()),
+                None => write.offsets.delete(key.clone()),
             }
         }
     }

@@ -12,7 +12,8 @@ use crate::store::partition::SegmentInfo;
 
 /// Whole batches by offset. One thread appends; any thread reads what was appended, at once.
 pub trait SegmentFiles: Send + Sync {
-    /// Writes a batch, whose bytes come in two parts, behind the last one. Not synced: that is the checkpoint's.
+    /// Writes a batch, whose bytes come in two parts, behind the last one. Not synced: that is the checkpoint's. A
+    /// disk that is full keeps it waiting in memory, see [`Self::refusal`].
     ///
     /// # Errors
     /// After one the files count only to their last checkpointed length, and take no further append.
@@ -66,8 +67,28 @@ pub trait SegmentFiles: Send + Sync {
     /// Makes durable what was appended before the call. Runs beside appends.
     ///
     /// # Errors
-    /// As with [`Self::append`].
+    /// Those of the disk: to be called again, unless [`Self::failure`] says that this is of no use.
     fn sync(&self) -> io::Result<()>;
+
+    /// Base offset and length of each segment now, for a checkpoint that calls [`Self::sync`] after it.
+    fn freeze_lengths(&self) -> Vec<(i64, u64)> {
+        self.segments().iter().map(|segment| (segment.base_offset, segment.bytes)).collect()
+    }
+
+    /// Where the bytes are after that sync: a file that failed is replaced.
+    fn lengths_now(&self, frozen: &[(i64, u64)]) -> Vec<(i64, u64)> {
+        frozen.to_vec()
+    }
+
+    /// Why the files are out of use until a restart, if they are.
+    fn failure(&self) -> Option<String> {
+        None
+    }
+
+    /// Why nothing more should be appended at the moment, if so.
+    fn refusal(&self) -> Option<String> {
+        None
+    }
 }
 
 #[derive(Debug)]

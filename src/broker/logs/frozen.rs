@@ -53,7 +53,7 @@ impl FrozenLogs {
         })
     }
 
-    /// Notes the rows. Of a deleted log that no checkpoint ever had there is nothing to delete, which is no error.
+    /// Notes the rows, after [`Self::sync`]. Of a deleted log that no checkpoint ever had there is nothing to delete, which is no error.
     pub fn put(&self, write: &mut CheckpointWrite) {
         for log in &self.changed {
             let row = LogRow {
@@ -66,9 +66,10 @@ impl FrozenLogs {
             };
             write.logs.put(LogKey { shard: SHARD, log: log.id }, row);
         }
-        for (partition, row) in &self.partitions {
-            let (log, partition) = (partition.log(), partition.index());
-            write.partitions.put(PartitionKey { shard: SHARD, log, partition }, row.clone());
+        for (found, row) in &self.partitions {
+            let (log, partition) = (found.log(), found.index());
+            let key = PartitionKey { shard: SHARD, log, partition };
+            write.partitions.put(key, found.current(row));
         }
         for (log, partitions) in &self.deleted {
             let log = *log;
@@ -82,7 +83,7 @@ impl FrozenLogs {
     /// Makes durable what the rows count.
     ///
     /// # Errors
-    /// The first partition whose files fail.
+    /// The first partition whose files fail; the others are synced with the next attempt.
     pub fn sync(&self) -> Result<(), StoreError> {
         for (partition, _) in &self.partitions {
             partition.sync().map_err(|source| StoreError::Failed {
@@ -91,6 +92,20 @@ impl FrozenLogs {
             })?;
         }
         Ok(())
+    }
+
+    /// Whether a partition's files are out of use until a restart.
+    #[must_use]
+    pub fn is_hopeless(&self) -> bool {
+        self.partitions.iter().any(|(partition, _)| partition.is_out_of_use())
+    }
+
+    /// Takes out what is left to do once the rows are committed: [`Self::give_back`].
+    #[must_use]
+    pub fn removals(&mut self) -> Self {
+        let (changed, partitions) = (Vec::new(), Vec::new());
+        let (deleted, removed) = (self.deleted.clone(), std::mem::take(&mut self.removed));
+        Self { changed, deleted, partitions, removed }
     }
 
     /// Removes files that no checkpoint names now that this one is current (design §2, rule 10). What cannot be

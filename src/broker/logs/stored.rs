@@ -1,6 +1,8 @@
 //! Segments on disk: the store's partition files, as a partition sees them. Part of `broker/logs`.
 
 use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -11,6 +13,7 @@ use crate::model::ids::LogId;
 use crate::store::error::StoreError;
 use crate::store::partition::files::PartitionFiles;
 use crate::store::partition::folders::LogFolders;
+use crate::store::partition::late::LateFolder;
 use crate::store::partition::{PartitionOptions, SegmentInfo};
 
 impl SegmentFiles for PartitionFiles {
@@ -60,6 +63,22 @@ impl SegmentFiles for PartitionFiles {
     fn sync(&self) -> io::Result<()> {
         Self::sync(self).map_err(io::Error::other)
     }
+
+    fn freeze_lengths(&self) -> Vec<(i64, u64)> {
+        Self::freeze_lengths(self)
+    }
+
+    fn lengths_now(&self, frozen: &[(i64, u64)]) -> Vec<(i64, u64)> {
+        Self::lengths_now(self, frozen)
+    }
+
+    fn failure(&self) -> Option<String> {
+        Self::failure(self).map(str::to_owned)
+    }
+
+    fn refusal(&self) -> Option<String> {
+        Self::refusal(self)
+    }
 }
 
 /// The files of partition `partition` of log `log`, cut back to `lengths`; a new partition has none, and whatever
@@ -93,7 +112,20 @@ impl PartitionStore for LogFolders {
         partition: u32,
         settings: &LogSettings,
     ) -> io::Result<Box<dyn SegmentFiles>> {
-        open(self, log, partition, settings, &[]).map_err(io::Error::other)
+        let error = match open(self, log, partition, settings, &[]) {
+            Ok(files) => return Ok(files),
+            Err(error) => error,
+        };
+        let (id, name) = (log.0, log.1.to_owned());
+        tracing::error!(
+            %error, log = name, partition,
+            "a log's folder could not be made; what comes waits in memory, and in the journal"
+        );
+        let folders = self.clone();
+        let place = PathBuf::from(format!("{id}-{name}/{partition}"));
+        let make = move || folders.partition(id, &name, partition).map_err(io::Error::other);
+        let folder = LateFolder::new(place, Box::new(make));
+        Ok(Box::new(PartitionFiles::new(Arc::new(folder), options(settings))))
     }
 
     fn remove(&self, log: LogId) -> io::Result<()> {

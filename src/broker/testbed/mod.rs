@@ -315,8 +315,8 @@ impl Bed {
             Phase::Idle => {
                 Phase::Frozen(Box::new(Frozen::take(&self.broker, &mut self.applier).unwrap()))
             }
-            Phase::Frozen(frozen) => {
-                Phase::Written(self.checkpointer.write(*frozen, now_ms).unwrap())
+            Phase::Frozen(mut frozen) => {
+                Phase::Written(self.checkpointer.write(&mut frozen, now_ms).unwrap())
             }
             Phase::Written(written) => {
                 Checkpointer::settle(&self.broker, &mut self.applier, written);

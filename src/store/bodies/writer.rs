@@ -21,19 +21,19 @@ pub(super) struct Current {
 }
 
 /// Writes the bodies of one checkpoint. Dropped without [`BodyWriter::finish`], or after an error, what it wrote
-/// does not count and its segment is not written again.
+/// does not count: the segment that it went on in is not written again, those that it began are removed.
 pub struct BodyWriter {
     store: Arc<BodyStore>,
     current: Option<Current>,
     /// What is not written yet; it belongs at the end of the current segment.
     buffer: Vec<u8>,
     touched: BTreeMap<u32, (Arc<dyn DiskFile>, u64)>,
-    created: bool,
+    created: Vec<u32>,
 }
 
 impl BodyWriter {
     pub(super) fn new(store: Arc<BodyStore>, current: Option<Current>) -> Self {
-        Self { store, current, buffer: Vec::new(), touched: BTreeMap::new(), created: false }
+        Self { store, current, buffer: Vec::new(), touched: BTreeMap::new(), created: Vec::new() }
     }
 
     /// Appends a body. It can be read once [`BodyWriter::finish`] has returned.
@@ -81,10 +81,11 @@ impl BodyWriter {
             let path = self.store.disk().path(&name(*segment));
             file.sync_data().map_err(StoreError::io(&path, "sync"))?;
         }
-        if self.created {
+        if !self.created.is_empty() {
             let disk = self.store.disk();
             disk.sync_dir().map_err(StoreError::io(&disk.path(""), "sync"))?;
         }
+        self.created.clear();
         self.store.go_on_in(self.current.take());
         let touched = std::mem::take(&mut self.touched);
         Ok(touched.into_iter().map(|(segment, (_, len))| (segment, len)).collect())
@@ -108,8 +109,8 @@ impl BodyWriter {
             return Err(StoreError::Refused { file: path, reason });
         }
         let file = self.store.disk().create(&name).map_err(StoreError::io(&path, "create"))?;
+        self.created.push(segment);
         file.write_at(0, &header()).map_err(StoreError::io(&path, "write"))?;
-        self.created = true;
         self.current = Some(Current { segment, file, len: SEGMENT_HEADER as u64 });
         Ok(())
     }
@@ -132,6 +133,17 @@ impl BodyWriter {
     fn given_up(&self) -> StoreError {
         let reason = "an earlier write failed".into();
         StoreError::Failed { file: self.store.disk().path(""), reason }
+    }
+}
+
+impl Drop for BodyWriter {
+    /// What came to nothing may take the very room that the next attempt needs.
+    fn drop(&mut self) {
+        for segment in std::mem::take(&mut self.created) {
+            if let Err(error) = self.store.unlink(segment) {
+                tracing::debug!(%error, "a body segment that came to nothing was not removed");
+            }
+        }
     }
 }
 

@@ -19,9 +19,18 @@ static HELD_BYTES: AtomicUsize = AtomicUsize::new(0);
 /// Empty buffers, for segments that are appended to all the time. Few, for segments are many.
 static SPARE: Mutex<Vec<Vec<u8>>> = Mutex::new(Vec::new());
 
+/// What all segments together may take while files cannot be written, in bytes. Beyond it a partition whose files
+/// fail takes nothing more.
+const HELD_FAILING_BYTES_MAX: usize = 2 * HELD_BYTES_MAX;
+
 /// Whether nothing more is to be held.
 pub(super) fn is_full() -> bool {
     HELD_BYTES.load(Ordering::Relaxed) >= HELD_BYTES_MAX
+}
+
+/// Whether nothing more is to be held even of what cannot be written.
+pub(super) fn is_overfull() -> bool {
+    HELD_BYTES.load(Ordering::Relaxed) >= HELD_FAILING_BYTES_MAX
 }
 
 /// The end of a segment: what was written, and what waits to be.
@@ -53,12 +62,6 @@ impl Behind {
         self.writing.as_ref().map_or(0, |bytes| bytes.len()) + self.tail.len()
     }
 
-    /// Whether bytes are on their way into the file. To whoever could write, and does not, this says that an earlier
-    /// write failed: what the file has there is unknown.
-    pub(super) fn is_writing(&self) -> bool {
-        self.writing.is_some()
-    }
-
     /// Adds `parts` to what waits.
     pub(super) fn push(&mut self, parts: [&[u8]; 2]) {
         for part in parts {
@@ -72,10 +75,13 @@ impl Behind {
         self.written += count;
     }
 
-    /// What is to be written now, and where; `None` if nothing waits, or while [`Self::is_writing`]. `goes_on`: more
-    /// will be appended soon.
+    /// What is to be written now, and where; `None` if nothing waits. For whoever alone may write: after a write that
+    /// failed it is the same again, for what the file has there is unknown. `goes_on`: more will be appended soon.
     pub(super) fn begin(&mut self, goes_on: bool) -> Option<(u64, Arc<Vec<u8>>)> {
-        if self.writing.is_some() || self.tail.is_empty() {
+        if let Some(bytes) = &self.writing {
+            return Some((self.written, Arc::clone(bytes)));
+        }
+        if self.tail.is_empty() {
             return None;
         }
         let next = if goes_on { SPARE.lock().pop() } else { None };
@@ -166,7 +172,6 @@ mod tests {
         assert_eq!(read(&behind, 102, 3), b"cde");
         assert_eq!(read(&behind, 104, 2), b"ef");
         assert_eq!(read(&behind, 107, 2), b"");
-        assert!(behind.begin(true).is_none(), "one write at a time");
         drop(bytes);
         behind.done();
         assert_eq!((behind.written(), behind.len()), (103, 4));
@@ -174,15 +179,20 @@ mod tests {
     }
 
     #[test]
-    fn a_failed_write_leaves_its_bytes_readable() {
+    fn a_failed_write_leaves_its_bytes_readable_and_is_made_again() {
         let mut behind = Behind::new(0);
         behind.push([b"ab", b""]);
         drop(behind.begin(true));
         behind.push([b"", b"c"]);
-        assert!(behind.begin(false).is_none());
-        assert!(behind.is_writing());
         assert_eq!(read(&behind, 0, 9), b"abc");
+        let (at, bytes) = behind.begin(false).unwrap();
+        assert_eq!((at, bytes.as_slice()), (0, &b"ab"[..]));
+        drop(bytes);
+        behind.done();
+        let (at, bytes) = behind.begin(false).unwrap();
+        assert_eq!((at, bytes.as_slice()), (2, &b"c"[..]));
     }
+
     /// A segment that is full, or that nothing comes to any more, is one of thousands.
     #[test]
     fn what_is_written_keeps_no_memory() {

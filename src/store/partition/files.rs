@@ -1,8 +1,9 @@
 //! The files of one partition. Part of `store::partition`.
 //!
-//! The applier appends, checkpoints sync, consumers read. A failed write or sync takes the partition out of
-//! use: from then on it counts up to its last checkpoint only, and nothing is appended until a restart, or
-//! whoever replays the journal, brings the rest again (design §2, rule 4).
+//! The applier appends, checkpoints sync, consumers read. What cannot be written waits in memory for the next
+//! attempt; what a failed sync leaves in doubt is copied into another file (`mending`). Only when the system gives
+//! back other bytes than it was given, the partition is out of use: it then counts up to its last checkpoint, and
+//! nothing is appended until a restart brings the rest again from the journal (design §2, rule 4).
 
 use std::collections::BTreeMap;
 use std::io;
@@ -18,7 +19,9 @@ use crate::store::disk::listed::{Listed, open_listed};
 use crate::store::disk::{Disk, DiskFile};
 use crate::store::error::StoreError;
 use crate::store::partition::PartitionOptions;
+use crate::store::partition::behind;
 use crate::store::partition::header::BatchInfo;
+use crate::store::partition::mending::Split;
 use crate::store::partition::segment::{Segment, SegmentInfo, index_name, log_name};
 
 /// A file with its path, base offset and the length that counts, which is less than it has.
@@ -27,17 +30,23 @@ type Longer = (PathBuf, Arc<dyn DiskFile>, i64, u64);
 /// One partition's files.
 #[derive(Debug)]
 pub struct PartitionFiles {
-    disk: Arc<dyn Disk>,
-    options: RwLock<PartitionOptions>,
+    pub(super) disk: Arc<dyn Disk>,
+    pub(super) options: RwLock<PartitionOptions>,
     /// In order; the last one is appended to.
-    segments: RwLock<Vec<Arc<Segment>>>,
+    pub(super) segments: RwLock<Vec<Arc<Segment>>>,
     /// Segments that were given up since a checkpoint last looked: the one being written may name them, and then
     /// counts on what they hold. Locked after `segments`.
-    removed: Mutex<Vec<Arc<Segment>>>,
+    pub(super) removed: Mutex<Vec<Arc<Segment>>>,
     /// A file was created since the folder was synced.
-    created: AtomicBool,
+    created: Arc<AtomicBool>,
     /// The next append begins a segment.
-    sealed: AtomicBool,
+    pub(super) sealed: AtomicBool,
+    /// Held while something is appended.
+    pub(super) appending: Mutex<()>,
+    /// Segments that were put into two since the checkpoint froze lengths.
+    pub(super) splits: Mutex<Vec<Split>>,
+    /// Why files cannot be written at the moment.
+    trouble: Mutex<Option<String>>,
     failed: OnceLock<String>,
 }
 
@@ -56,31 +65,52 @@ impl PartitionFiles {
         let valid: BTreeMap<i64, u64> = valid_lengths.iter().copied().collect();
         let mut segments = Vec::with_capacity(valid.len());
         let mut longer = Vec::new();
+        let created = Arc::new(AtomicBool::new(false));
         for (&base_offset, &valid_len) in &valid {
             let name = log_name(base_offset);
             let Listed { file, path, is_longer } =
                 open_listed(disk.as_ref(), &name, "log segment", valid_len)?;
             let interval = options.index_interval_bytes;
-            segments.push(Arc::new(Segment::open(disk.clone(), base_offset, valid_len, interval)?));
+            let marks = Arc::clone(&created);
+            let segment = Segment::open(disk.clone(), base_offset, valid_len, interval, marks)?;
+            segments.push(Arc::new(segment));
             if is_longer {
                 longer.push((path, file, base_offset, valid_len));
             }
         }
-        let files = Self {
-            disk,
-            options: RwLock::new(options),
-            segments: RwLock::new(segments),
-            removed: Mutex::default(),
-            created: AtomicBool::new(false),
-            sealed: AtomicBool::new(false),
-            failed: OnceLock::new(),
-        };
+        let files = Self::with(disk, options, segments, created);
         let listed = |name: &String| {
             valid.keys().any(|base| *name == log_name(*base) || *name == index_name(*base))
         };
         files.remove_files(|name| !listed(name))?;
         files.cut_back(longer)?;
         Ok(files)
+    }
+
+    /// The files of a partition that is new, in a folder that is empty or not there yet.
+    #[must_use]
+    pub fn new(disk: Arc<dyn Disk>, options: PartitionOptions) -> Self {
+        Self::with(disk, options, Vec::new(), Arc::default())
+    }
+
+    fn with(
+        disk: Arc<dyn Disk>,
+        options: PartitionOptions,
+        segments: Vec<Arc<Segment>>,
+        created: Arc<AtomicBool>,
+    ) -> Self {
+        Self {
+            disk,
+            options: RwLock::new(options),
+            segments: RwLock::new(segments),
+            removed: Mutex::default(),
+            created,
+            sealed: AtomicBool::new(false),
+            appending: Mutex::new(()),
+            splits: Mutex::default(),
+            trouble: Mutex::default(),
+            failed: OnceLock::new(),
+        }
     }
 
     /// Cuts files to the length that counts. Their indexes may know more than that, and must not outlive it: what
@@ -100,11 +130,10 @@ impl PartitionFiles {
     }
 
     /// Appends whole batches in two parts, `base_offset` to `last_offset`; readers see them when this returns, though a file
-    /// may get them only with a later append or sync. For one thread.
+    /// may get them only with a later append or sync, and while it cannot be written they wait in memory. For one thread.
     ///
     /// # Errors
-    /// [`StoreError::Refused`] for offsets that do not follow, [`StoreError::Io`] when the write fails, and
-    /// [`StoreError::Failed`] ever after.
+    /// [`StoreError::Refused`] for offsets that do not follow, [`StoreError::Failed`] when the partition is out of use.
     pub fn append(
         &self,
         base_offset: i64,
@@ -113,6 +142,7 @@ impl PartitionFiles {
         parts: [&[u8]; 2],
     ) -> Result<(), StoreError> {
         self.check()?;
+        let _appending = self.appending.lock();
         let last = self.segments.read().last().cloned();
         let info = last.as_ref().map(|segment| segment.info());
         if last_offset < base_offset || info.is_some_and(|info| base_offset < info.next_offset) {
@@ -128,11 +158,13 @@ impl PartitionFiles {
         let length = parts.iter().map(|part| part.len() as u64).sum::<u64>();
         let segment = match last.filter(|last| last.has_room(&options, max_timestamp, length)) {
             Some(segment) => segment,
-            None => self.begin(base_offset).inspect_err(|error| self.fail(error))?,
+            None => self.begin(base_offset),
         };
-        segment
-            .append(&options, base_offset, last_offset, max_timestamp, parts)
-            .inspect_err(|error| self.fail(error))
+        if let Err(error) = segment.append(&options, base_offset, last_offset, max_timestamp, parts)
+        {
+            self.note_trouble(&error);
+        }
+        Ok(())
     }
 
     /// Puts other limits in force for what is appended from now on.
@@ -146,14 +178,11 @@ impl PartitionFiles {
         self.sealed.store(true, Ordering::Release);
     }
 
-    fn begin(&self, base_offset: i64) -> Result<Arc<Segment>, StoreError> {
-        let path = self.disk.path(&log_name(base_offset));
-        let segment = Segment::create(self.disk.clone(), base_offset)
-            .map_err(StoreError::io(&path, "create"))?;
+    fn begin(&self, base_offset: i64) -> Arc<Segment> {
+        let segment = Segment::create(self.disk.clone(), base_offset, Arc::clone(&self.created));
         let segment = Arc::new(segment);
-        self.created.store(true, Ordering::Release);
         self.segments.write().push(segment.clone());
-        Ok(segment)
+        segment
     }
 
     /// Whole batches from the one that holds `offset` on (or the first one after it), as many as fit `max_bytes`
@@ -248,34 +277,43 @@ impl PartitionFiles {
     }
 
     /// Makes everything appended before this call durable, also what was given up since
-    /// [`PartitionFiles::take_removed`]. Runs beside appends.
+    /// [`PartitionFiles::take_removed`]. Runs beside appends. A file that cannot be synced is replaced, see
+    /// [`PartitionFiles::lengths_now`].
     ///
     /// # Errors
-    /// [`StoreError::Io`] when a sync fails, [`StoreError::Failed`] ever after: the partition then counts up to its
-    /// last checkpoint.
+    /// [`StoreError::Io`] when a file cannot be written or replaced: to be called again later. [`StoreError::Failed`]
+    /// when the partition is out of use.
     pub fn sync(&self) -> Result<(), StoreError> {
         self.check()?;
-        // Before the folder's sync, so that a file created meanwhile keeps its mark.
-        let created = self.created.swap(false, Ordering::AcqRel);
+        let result = self.sync_all();
+        match &result {
+            Ok(()) => self.forget_trouble(),
+            Err(error) => self.note_trouble(error),
+        }
+        result
+    }
+
+    fn sync_all(&self) -> Result<(), StoreError> {
         let (removed, segments) = {
             let segments = self.segments.read();
             (self.removed.lock().clone(), segments.clone())
         };
-        let result = (|| {
-            for segment in &removed {
-                segment.sync(true)?;
+        let last = segments.len().saturating_sub(1);
+        let sealed = segments.iter().enumerate().map(|(at, segment)| (segment, at < last));
+        for (segment, sealed) in removed.iter().map(|gone| (gone, true)).chain(sealed) {
+            match segment.sync(sealed) {
+                Err(error) if segment.is_broken() => self.mend(segment, &error)?,
+                other => other?,
             }
-            let last = segments.len().saturating_sub(1);
-            for (at, segment) in segments.iter().enumerate() {
-                segment.sync(at < last)?;
-            }
-            if created {
-                let path = self.disk.path("");
-                self.disk.sync_dir().map_err(StoreError::io(&path, "sync"))?;
-            }
-            Ok(())
-        })();
-        result.inspect_err(|error| self.fail(error))
+        }
+        // Before the folder's sync, so that a file created meanwhile keeps its mark.
+        if self.created.swap(false, Ordering::AcqRel)
+            && let Err(source) = self.disk.sync_dir()
+        {
+            self.created.store(true, Ordering::Release);
+            return Err(StoreError::io(&self.disk.path(""), "sync")(source));
+        }
+        Ok(())
     }
 
     /// Gives up the segments whose every record lies before `offset`; the last one too, and the next append then
@@ -332,6 +370,19 @@ impl PartitionFiles {
         self.failed.get().map(String::as_str)
     }
 
+    /// Why nothing more should be appended at the moment, if so: the files cannot be written, and what waits for that
+    /// takes as much memory as it may.
+    #[must_use]
+    pub fn refusal(&self) -> Option<String> {
+        if let Some(failure) = self.failed.get() {
+            return Some(failure.clone());
+        }
+        if !behind::is_overfull() {
+            return None;
+        }
+        self.trouble.lock().clone()
+    }
+
     fn check(&self) -> Result<(), StoreError> {
         match self.failed.get() {
             None => Ok(()),
@@ -341,9 +392,28 @@ impl PartitionFiles {
         }
     }
 
-    fn fail(&self, error: &StoreError) {
+    pub(super) fn fail(&self, error: &StoreError) {
         let reason = self.failed.get_or_init(|| error.to_string());
         tracing::error!(partition = %self.disk.path("").display(), reason, "partition out of use");
+    }
+
+    fn note_trouble(&self, error: &StoreError) {
+        let mut trouble = self.trouble.lock();
+        if trouble.is_none() {
+            let partition = self.disk.path("");
+            tracing::error!(
+                partition = %partition.display(), %error,
+                "a log's files cannot be written; what comes waits in memory, and in the journal"
+            );
+        }
+        *trouble = Some(error.to_string());
+    }
+
+    fn forget_trouble(&self) {
+        if self.trouble.lock().take().is_some() {
+            let partition = self.disk.path("");
+            tracing::info!(partition = %partition.display(), "a log's files are written again");
+        }
     }
 
     fn remove_files(&self, unwanted: impl Fn(&String) -> bool) -> Result<(), StoreError> {

@@ -1,7 +1,8 @@
 //! Files of the partition logs: Kafka v2 record batches byte for byte (KIP-98). Part of `store`.
 //!
-//! - [`files`] one partition: append, read, look up by time, sync, retention
-//! - [`folders`] where partitions live
+//! - [`files`] one partition: append, read, look up by time, sync, retention; [`mending`] when a sync fails
+//! - [`folders`] where partitions live; [`late`] one that could not be made yet
+//! - [`check`] every batch of a partition
 //! - [`header`] the little of a record batch that a file needs to know
 //! - [`behind`] appended bytes on their way to a file; [`buffers`] for reads
 //! - [`index`] from offset to place, sparse; [`segment`] one file and its index
@@ -11,15 +12,18 @@
 
 mod behind;
 mod buffers;
+pub mod check;
 pub mod files;
 pub mod folders;
 pub mod header;
 mod index;
+pub mod late;
+mod mending;
 mod segment;
 #[cfg(test)]
 mod tests;
 
-pub use self::segment::SegmentInfo;
+pub use self::segment::{SegmentInfo, index_name, log_name};
 
 /// Limits of a partition's files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

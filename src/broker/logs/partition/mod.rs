@@ -3,8 +3,9 @@
 //! The applier is its only writer and appends what is synced already, so the high watermark is the end: what
 //! is there may be read. Readers on other threads see a batch's bytes before the watermark that covers it.
 //!
-//! When the files fail, the state goes on from memory: what was journaled was acknowledged and stays readable,
-//! further submits are refused, and the checkpoint leaves the partition out (design §2, rule 4).
+//! When the files are out of use, the state goes on from memory: what was journaled was acknowledged and stays
+//! readable, further submits are refused, and the journal keeps everything (design §2, rule 4). A disk that is full
+//! or fails for a while is the files' own business.
 
 mod reading;
 
@@ -206,10 +207,24 @@ impl Partition {
         self.state.lock().newest
     }
 
-    /// What the disk said when the files failed; nothing more is to be submitted then.
+    /// What the disk says when nothing more is to be submitted: the files are out of use, or cannot be written for the
+    /// moment and too much waits for that.
     #[must_use]
     pub fn failure(&self) -> Option<String> {
-        self.state.lock().tail.as_ref().map(|tail| tail.error.clone())
+        let out_of_use = self.state.lock().tail.as_ref().map(|tail| tail.error.clone());
+        out_of_use.or_else(|| self.files.refusal())
+    }
+
+    /// Whether the files are out of use until a restart.
+    #[must_use]
+    pub fn is_out_of_use(&self) -> bool {
+        self.state.lock().tail.is_some()
+    }
+
+    /// Forgets who appended what, as no partition should: the proofs must find that out.
+    #[cfg(test)]
+    pub(in crate::broker) fn forget_producers(&self) {
+        self.state.lock().producers = Producers::default();
     }
 
     /// Appends a batch, for the applier alone. `now_ms` is the record's time.
@@ -339,7 +354,7 @@ impl Partition {
         producers.extend_from_slice(&offset.to_le_bytes());
         state.producers.encode(&mut producers);
         Some(PartitionRow {
-            segments: self.files.segments().iter().map(|s| (s.base_offset, s.bytes)).collect(),
+            segments: self.files.freeze_lengths(),
             next_offset: state.next_offset,
             log_start: state.log_start,
             leader_epoch: state.leader_epoch,
@@ -350,17 +365,22 @@ impl Partition {
     /// Makes durable what was appended before the call. For the checkpoint's thread.
     ///
     /// # Errors
-    /// If the files fail; the checkpoint then keeps the partition's former row.
+    /// If the files fail; the checkpoint then keeps the partition's former row, and tries again. Files that are out of
+    /// use stay so until a restart.
     pub fn sync(&self) -> io::Result<()> {
-        self.files.sync().inspect_err(|error| {
+        self.files.sync().inspect_err(|_| {
+            let Some(error) = self.files.failure() else { return };
             let mut state = self.state.lock();
             let first_offset = state.next_offset;
-            state.tail.get_or_insert_with(|| Tail {
-                first_offset,
-                error: error.to_string(),
-                batches: Vec::new(),
-            });
+            state.tail.get_or_insert_with(|| Tail { first_offset, error, batches: Vec::new() });
         })
+    }
+
+    /// `row`, the last one that [`Self::freeze`] gave, with the files that hold it after [`Self::sync`].
+    #[must_use]
+    pub fn current(&self, row: &PartitionRow) -> PartitionRow {
+        let segments = self.files.lengths_now(&row.segments);
+        PartitionRow { segments, ..row.clone() }
     }
 
     /// Wakes whoever waits for what was counted since the last call.

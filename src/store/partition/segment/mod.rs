@@ -2,11 +2,13 @@
 //!
 //! One thread appends, another syncs, any number reads. A reader takes the length under the lock and then reads
 //! the file without it: bytes below the length never change. The newest bytes are in memory (`behind`); one
-//! thread at a time writes them.
+//! thread at a time writes them. A write that fails is made again later, with the same bytes; after a sync that
+//! failed the file counts as far as it was synced before, and `mend` puts the rest elsewhere.
 
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::{Mutex, RwLock};
 
@@ -16,8 +18,12 @@ use crate::store::partition::PartitionOptions;
 use crate::store::partition::behind::{self, Behind};
 use crate::store::partition::index::Index;
 
+mod absent;
+mod mended;
 mod read;
 
+use self::absent::Absent;
+pub(super) use self::mended::Mended;
 use self::read::{Ends, Scan};
 
 /// Suffix of a segment; the format version is part of it.
@@ -36,6 +42,8 @@ pub(super) struct Segment {
     writer: Mutex<()>,
     /// Where the latest reads ended.
     ends: Mutex<Ends>,
+    /// Set when a file is made: its folder is to be synced.
+    created: Arc<AtomicBool>,
 }
 
 #[derive(Debug)]
@@ -43,13 +51,39 @@ struct State {
     index: Index,
     /// Kept while the segment is appended to or holds unsynced bytes; a quiet segment is opened to read.
     file: Option<Arc<dyn DiskFile>>,
+    /// The file is there: it is made with the first write, which may be long after the first append.
+    made: bool,
     /// The file was written to since its last sync.
     unsynced: bool,
     behind: Behind,
+    /// Bytes that were synced, or that the checkpoint says were.
+    synced: u64,
+    /// A sync failed: the file is never written nor synced again.
+    broken: bool,
+    /// How much waited when the latest write failed.
+    waited: Option<usize>,
     /// Bytes that the index file covers.
     index_saved: u64,
     /// Latest timestamp of its first batch, once somebody asked.
     began: Option<i64>,
+}
+
+impl State {
+    /// A file whose bytes are synced.
+    fn new(index: Index, bytes: u64) -> Self {
+        Self {
+            index,
+            file: None,
+            made: true,
+            unsynced: false,
+            behind: Behind::new(bytes),
+            synced: bytes,
+            broken: false,
+            waited: None,
+            index_saved: 0,
+            began: None,
+        }
+    }
 }
 
 /// A segment as retention sees it.
@@ -65,27 +99,28 @@ pub struct SegmentInfo {
     pub max_timestamp: i64,
 }
 
-pub(super) fn log_name(base_offset: i64) -> String {
+/// Name of the segment that begins with this offset.
+#[must_use]
+pub fn log_name(base_offset: i64) -> String {
     format!("{base_offset:020}{LOG_SUFFIX}")
 }
 
-pub(super) fn index_name(base_offset: i64) -> String {
+/// Name of its index.
+#[must_use]
+pub fn index_name(base_offset: i64) -> String {
     format!("{base_offset:020}{INDEX_SUFFIX}")
 }
 
 impl Segment {
-    /// Creates an empty segment.
-    pub(super) fn create(disk: Arc<dyn Disk>, base_offset: i64) -> io::Result<Self> {
-        let file = Some(disk.create(&log_name(base_offset))?);
-        let index = Index::new(base_offset);
-        let behind = Behind::new(0);
-        let state = State { index, file, unsynced: true, behind, index_saved: 0, began: None };
-        Ok(Self::with(disk, base_offset, state))
+    /// An empty segment; its file is made when there is something to write, and `created` is set.
+    pub(super) fn create(disk: Arc<dyn Disk>, base_offset: i64, created: Arc<AtomicBool>) -> Self {
+        let state = State { made: false, ..State::new(Index::new(base_offset), 0) };
+        Self::with(disk, base_offset, created, state)
     }
 
-    fn with(disk: Arc<dyn Disk>, base_offset: i64, state: State) -> Self {
+    fn with(disk: Arc<dyn Disk>, base_offset: i64, created: Arc<AtomicBool>, state: State) -> Self {
         let (state, writer, ends) = (RwLock::new(state), Mutex::new(()), Mutex::default());
-        Self { disk, base_offset, state, writer, ends }
+        Self { disk, base_offset, state, writer, ends, created }
     }
 
     /// Takes over a file of at least `valid_len` bytes, of which so many count. Changes nothing on disk.
@@ -94,14 +129,14 @@ impl Segment {
         base_offset: i64,
         valid_len: u64,
         interval: u64,
+        created: Arc<AtomicBool>,
     ) -> Result<Self, StoreError> {
         let mut index = load_index(disk.as_ref(), base_offset).unwrap_or(Index::new(base_offset));
         let stale = index.covered > valid_len;
         index.cut(base_offset, valid_len);
         let index_saved = if stale { 0 } else { index.covered };
-        let behind = Behind::new(valid_len);
-        let state = State { index, file: None, unsynced: false, behind, index_saved, began: None };
-        let segment = Self::with(disk, base_offset, state);
+        let state = State { index_saved, ..State::new(index, valid_len) };
+        let segment = Self::with(disk, base_offset, created, state);
         segment.catch_up(valid_len, interval)?;
         Ok(segment)
     }
@@ -176,8 +211,8 @@ impl Segment {
     }
 
     /// Appends whole batches; readers see them when this returns, the file has them after [`Self::write_out`] or
-    /// once `write_bytes` came together. After an error the file beyond its old length is unknown, and nothing
-    /// must be appended any more; what was appended before can still be read.
+    /// once `write_bytes` came together. An error says that the file could not be written: what is appended is taken
+    /// all the same, and waits in memory for the next attempt.
     pub(super) fn append(
         &self,
         options: &PartitionOptions,
@@ -189,18 +224,30 @@ impl Segment {
         let length: usize = parts.iter().map(|part| part.len()).sum();
         let limit = options.write_bytes;
         let directly = length >= limit || behind::is_full();
-        let waiting = self.state.read().behind.len();
-        if waiting > 0 && (directly || waiting + length > limit) {
-            self.write_out(!behind::is_full())?;
+        let (waiting, waited) = {
+            let state = self.state.read();
+            (state.behind.len(), state.waited)
+        };
+        // A disk that fails is not asked with every append.
+        let may_try = waited.is_none_or(|waited| waiting + length > waited + limit);
+        let mut outcome = Ok(());
+        if waiting > 0 && may_try && (directly || waiting + length > limit) {
+            outcome = self.write_out(!behind::is_full());
         }
-        let file = if directly { Some(self.write(parts)?) } else { None };
+        let mut written = None;
+        if directly && may_try && outcome.is_ok() {
+            match self.write(parts) {
+                Ok(file) => written = Some(file),
+                Err(error) => outcome = Err(error),
+            }
+        }
         let mut state = self.state.write();
         if state.index.covered == 0 && max_timestamp >= 0 {
             state.began = Some(max_timestamp);
         }
         let interval = options.index_interval_bytes;
         state.index.extend(interval, base_offset, last_offset, max_timestamp, length as u64);
-        match file {
+        match written {
             Some(file) => {
                 state.behind.wrote_directly(length as u64);
                 state.unsynced = true;
@@ -208,12 +255,16 @@ impl Segment {
             }
             None => state.behind.push(parts),
         }
-        Ok(())
+        if outcome.is_err() {
+            state.waited = Some(state.behind.len());
+        }
+        outcome
     }
 
     /// Writes `parts` behind the written bytes, while nothing waits.
     fn write(&self, parts: [&[u8]; 2]) -> Result<Arc<dyn DiskFile>, StoreError> {
-        let file = self.file()?;
+        let _alone = self.writer.lock();
+        let file = self.file_to_write()?;
         let mut position = self.state.read().behind.written();
         for part in parts {
             file.write_at(position, part).map_err(StoreError::io(&self.path(), "append to"))?;
@@ -225,38 +276,42 @@ impl Segment {
     /// Writes what was collected. `goes_on`: more will be appended soon.
     fn write_out(&self, goes_on: bool) -> Result<(), StoreError> {
         let _alone = self.writer.lock();
-        let (position, bytes) = {
+        loop {
+            let Some((position, bytes)) = self.state.write().behind.begin(goes_on) else {
+                return Ok(());
+            };
+            let file = self.file_to_write()?;
+            file.write_at(position, &bytes).map_err(StoreError::io(&self.path(), "append to"))?;
+            drop(bytes);
             let mut state = self.state.write();
-            if state.behind.is_writing() {
-                // Another thread's write failed, and nobody may believe that the file has it.
-                let reason = "an earlier write failed".to_owned();
-                return Err(StoreError::Failed { file: self.path(), reason });
+            state.behind.done();
+            state.unsynced = true;
+            state.file = Some(file);
+            // What came together while the disk failed is behind the write that failed first.
+            if state.waited.take().is_none() {
+                return Ok(());
             }
-            let Some(begun) = state.behind.begin(goes_on) else { return Ok(()) };
-            begun
-        };
-        let file = self.file()?;
-        file.write_at(position, &bytes).map_err(StoreError::io(&self.path(), "append to"))?;
-        drop(bytes);
-        let mut state = self.state.write();
-        state.behind.done();
-        state.unsynced = true;
-        state.file = Some(file);
-        Ok(())
+        }
     }
 
-    /// Makes what was appended durable, then saves the index. `sealed`: nothing will be appended any more.
+    /// Makes what was appended durable, then saves the index. `sealed`: nothing will be appended any more. After an
+    /// error see [`Self::is_broken`].
     pub(super) fn sync(&self, sealed: bool) -> Result<(), StoreError> {
+        if self.is_broken() {
+            let reason = "an earlier sync failed".to_owned();
+            return Err(StoreError::Failed { file: self.path(), reason });
+        }
         self.write_out(false)?;
-        let (file, index, index_saved) = {
+        let (file, index, index_saved, written) = {
             let mut state = self.state.write();
             let unsynced = std::mem::take(&mut state.unsynced);
             match state.file.clone().filter(|_| unsynced) {
                 Some(file) => {
                     // Of what came since, the file may never have a byte.
+                    let written = state.behind.written();
                     let mut index = state.index.clone();
-                    index.cut(self.base_offset, state.behind.written());
-                    (file, index, state.index_saved)
+                    index.cut(self.base_offset, written);
+                    (file, index, state.index_saved, written)
                 }
                 None => {
                     if sealed {
@@ -266,7 +321,10 @@ impl Segment {
                 }
             }
         };
-        file.sync_data().map_err(StoreError::io(&self.path(), "sync"))?;
+        if let Err(source) = file.sync_data() {
+            self.state.write().broken = true;
+            return Err(StoreError::io(&self.path(), "sync")(source));
+        }
         if index.covered > index_saved {
             match self.save_index(&index) {
                 Ok(()) => self.state.write().index_saved = index.covered,
@@ -277,32 +335,73 @@ impl Segment {
             }
         }
         let mut state = self.state.write();
+        state.synced = written;
         if sealed && !state.unsynced {
             state.file = None;
         }
         Ok(())
     }
 
+    /// Whether a sync failed, so that of the file only what was synced before counts.
+    pub(super) fn is_broken(&self) -> bool {
+        self.state.read().broken
+    }
+
     fn save_index(&self, index: &Index) -> io::Result<()> {
         let name = index_name(self.base_offset);
         let unfinished = format!("{name}{UNFINISHED}");
-        let file = match self.disk.create(&unfinished) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                self.disk.remove(&unfinished)?;
-                self.disk.create(&unfinished)?
-            }
-            other => other?,
-        };
+        let file = create_anew(self.disk.as_ref(), &unfinished)?;
         file.write_at(0, &index.encode())?;
         self.disk.rename(&unfinished, &name)
     }
 
+    /// The file to read from; one without a byte while there is none.
     fn file(&self) -> Result<Arc<dyn DiskFile>, StoreError> {
-        if let Some(file) = &self.state.read().file {
-            return Ok(file.clone());
+        let made = {
+            let state = self.state.read();
+            if let Some(file) = &state.file {
+                return Ok(file.clone());
+            }
+            state.made
+        };
+        if !made {
+            return Ok(Arc::new(Absent));
         }
         let name = log_name(self.base_offset);
         self.disk.open(&name).map_err(StoreError::io(&self.path(), "open"))
+    }
+
+    /// The file to write to, made if there is none. For whoever alone may write.
+    fn file_to_write(&self) -> Result<Arc<dyn DiskFile>, StoreError> {
+        {
+            let state = self.state.read();
+            if state.broken {
+                let reason = "an earlier sync failed".to_owned();
+                return Err(StoreError::Failed { file: self.path(), reason });
+            }
+            if state.made {
+                drop(state);
+                return self.file();
+            }
+        }
+        let file = create_anew(self.disk.as_ref(), &log_name(self.base_offset))
+            .map_err(StoreError::io(&self.path(), "create"))?;
+        self.created.store(true, Ordering::Release);
+        let mut state = self.state.write();
+        state.made = true;
+        state.file = Some(Arc::clone(&file));
+        Ok(file)
+    }
+}
+
+/// Creates a file in the place of one that came to nothing.
+fn create_anew(disk: &dyn Disk, name: &str) -> io::Result<Arc<dyn DiskFile>> {
+    match disk.create(name) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            disk.remove(name)?;
+            disk.create(name)
+        }
+        other => other,
     }
 }
 

@@ -1,4 +1,8 @@
-//! Partition files against a model, crashes and failures. Part of `store::partition`.
+//! Partition files against a model and crashes. Part of `store::partition`.
+//!
+//! - [`failing`] disks that fail for a while
+
+mod failing;
 
 use std::collections::BTreeSet;
 
@@ -12,7 +16,7 @@ use crate::store::partition::PartitionOptions;
 use crate::store::partition::files::PartitionFiles;
 use crate::store::partition::folders::LogFolders;
 use crate::store::partition::header::BatchInfo;
-use crate::store::partition::segment::{Segment, log_name};
+use crate::store::partition::segment::log_name;
 
 const OPTIONS: PartitionOptions = PartitionOptions {
     segment_bytes: 2000,
@@ -29,6 +33,8 @@ fn batch(base_offset: i64, records: i32, max_timestamp: i64, body: usize) -> Vec
     bytes[16] = 2;
     bytes[23..27].copy_from_slice(&(records - 1).to_be_bytes());
     bytes[35..43].copy_from_slice(&max_timestamp.to_be_bytes());
+    let crc = crc32c::crc32c(&bytes[21..]);
+    bytes[17..21].copy_from_slice(&crc.to_be_bytes());
     bytes
 }
 
@@ -112,86 +118,11 @@ fn offsets_that_do_not_follow_are_refused() {
 }
 
 #[test]
-fn a_failed_sync_takes_the_partition_out_of_use() {
-    let disk = SimulatedDisk::default();
-    let files = open(&disk, &[]);
-    fill(&files, 0, 3);
-    let valid = files.valid_lengths();
-    files.sync().unwrap();
-    fill(&files, 6, 3);
-    disk.inject(|faults| faults.syncs = 1);
-    assert!(matches!(files.sync(), Err(StoreError::Io { .. })));
-    assert!(matches!(files.sync(), Err(StoreError::Failed { .. })));
-    let result = files.append(12, 12, 0, [&batch(12, 1, 0, 0), &[]]);
-    assert!(matches!(result, Err(StoreError::Failed { .. })));
-    // What was visible can still be read; after a restart the checkpoint counts.
-    assert_eq!(offsets(&files.read(10, 1, 12).unwrap()), [10]);
-    let files = open(&disk.crash(&mut |_, _| 0), &valid);
-    assert_eq!(files.next_offset(), Some(6));
-}
-
-#[test]
-fn after_a_failure_the_rest_goes_into_a_new_file() {
-    let disk = SimulatedDisk::default();
-    let files = open(&disk, &[]);
-    fill(&files, 0, 3);
-    let valid = files.valid_lengths();
-    files.sync().unwrap();
-    fill(&files, 6, 3);
-    disk.inject(|faults| faults.syncs = 1);
-    assert!(files.sync().is_err());
-    drop(files);
-    let files = open(&disk, &valid);
-    files.seal();
-    fill(&files, 6, 4);
-    let bases: Vec<_> = files.segments().iter().map(|info| info.base_offset).collect();
-    assert_eq!(bases, [0, 6]);
-    let valid = files.valid_lengths();
-    files.sync().unwrap();
-    let files = open(&disk.crash(&mut |_, _| 0), &valid);
-    assert_eq!(offsets(&files.read(6, 9999, 14).unwrap()), [6, 8, 10, 12]);
-    assert_eq!(offsets(&files.read(0, 9999, 14).unwrap()), [0, 2, 4]);
-}
-
-#[test]
-fn a_failed_write_is_not_visible() {
-    let disk = SimulatedDisk::default();
-    let files = open(&disk, &[]);
-    fill(&files, 0, 2);
-    disk.inject(|faults| faults.writes = 1);
-    // Too large for memory: written at once, after what waits there.
-    assert!(files.append(4, 5, 0, [&batch(4, 2, 0, 500), &[]]).is_err());
-    assert_eq!(files.next_offset(), Some(4));
-    assert_eq!(offsets(&files.read(0, 9999, 100).unwrap()), [0, 2]);
-    assert!(files.failure().is_some());
-}
-
-#[test]
-fn what_a_failed_write_left_in_memory_can_be_read_and_is_not_checkpointed() {
-    let disk = SimulatedDisk::default();
-    let files = open(&disk, &[]);
-    fill(&files, 0, 2);
-    let valid = files.valid_lengths();
-    files.sync().unwrap();
-    fill(&files, 4, 2);
-    disk.inject(|faults| faults.writes = 1);
-    assert!(files.sync().is_err());
-    assert!(matches!(
-        files.append(8, 8, 0, [&batch(8, 1, 0, 0), &[]]),
-        Err(StoreError::Failed { .. })
-    ));
-    assert_eq!(offsets(&files.read(0, 9999, 100).unwrap()), [0, 2, 4, 6]);
-    assert_eq!(files.lookup_timestamp(60, 0).unwrap().map(|batch| batch.base_offset), Some(6));
-    let files = open(&disk.crash(&mut |_, _| 0), &valid);
-    assert_eq!(files.next_offset(), Some(4));
-}
-
-#[test]
 fn small_appends_reach_the_file_together() {
     let disk = SimulatedDisk::default();
     let files = open(&disk, &[]);
     fill(&files, 0, 2);
-    assert!(disk.contents(&log_name(0)).is_empty());
+    assert!(disk.everything().is_empty());
     fill(&files, 4, 2);
     let written = disk.contents(&log_name(0)).len();
     assert_eq!(offsets(&disk.contents(&log_name(0))), [0, 2, 4], "{written} bytes");
@@ -255,22 +186,6 @@ fn what_a_checkpoint_names_is_durable_though_it_is_given_up_meanwhile() {
     assert_eq!(offsets(&restarted.read(78, 9999, 80).unwrap()), [78]);
     // The next one does without them.
     assert_eq!(files.take_removed().len(), 2 * valid.len());
-}
-
-/// Two threads write: what one of them failed to write, the other's sync must not vouch for.
-#[test]
-fn a_sync_fails_when_an_append_could_not_write() {
-    let disk = SimulatedDisk::default();
-    let segment = Segment::create(disk.shared(), 0).unwrap();
-    let bytes = batch(0, 1, 0, 300);
-    segment.append(&OPTIONS, 0, 0, 0, [&bytes, &[]]).unwrap();
-    disk.inject(|faults| faults.writes = 1);
-    let next = batch(1, 1, 0, 300);
-    assert!(segment.append(&OPTIONS, 1, 1, 0, [&next, &[]]).is_err());
-    assert!(matches!(segment.sync(false), Err(StoreError::Failed { .. })));
-    let large = batch(1, 1, 0, 900);
-    assert!(segment.append(&OPTIONS, 1, 1, 0, [&large, &[]]).is_err());
-    assert_eq!(segment.read(0, 9999, 9).unwrap(), bytes);
 }
 
 #[test]
