@@ -55,9 +55,10 @@ def session(port, name):
 def fill(broker, first=0, count=40):
     """A session `s`, a queue `q` bound twice, retained messages, a log `own` with a group `g`: `count` more of each."""
     numbers = range(first, first + count)
-    sub = session(broker.mqtt, "s")
-    sub.subscribe(("t/#", 2))
-    sub.disconnect()
+    if first == 0:
+        sub = session(broker.mqtt, "s")
+        sub.subscribe(("t/#", 2))
+        sub.disconnect()
     with Client(broker.mqtt, "p", version=5) as pub:
         pub.connect()
         for number in numbers:
@@ -68,7 +69,7 @@ def fill(broker, first=0, count=40):
     fill_queue(broker, numbers)
     kcat_write(broker.kafka, "own", [f"k{number}:v{number}" for number in numbers], "-K", ":", "-H", "h=x", "-z", "lz4")
     with Peer(broker.kafka) as peer:
-        done = peer.call("OffsetCommit", 5, groupId="g", generationId=-1, memberId="", topics=[{
+        done = peer.call("OffsetCommit", 5, groupId="g", generationIdOrMemberEpoch=-1, memberId="", topics=[{
             "name": "own", "partitions": [
                 {"partitionIndex": 0, "committedOffset": first + 7, "committedMetadata": "here"}]}])
         assert done["topics"][0]["partitions"][0]["errorCode"] == 0, done
@@ -78,7 +79,7 @@ def fill_queue(broker, numbers):
     connection = Connection(broker.amqp).open()
     channel = connection.channel()
     channel.call("exchange.declare", exchange="x", type="topic", durable=True)
-    channel.call("queue.declare", queue="q", durable=True, arguments={"x-max-priority": 3})
+    channel.call("queue.declare", queue="q", durable=True, arguments={"x-max-length": 100_000})
     channel.call("queue.bind", queue="q", exchange="x", routing_key="a.*")
     channel.call("queue.bind", queue="q", exchange="amq.fanout", routing_key="")
     channel.select()

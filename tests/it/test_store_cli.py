@@ -158,7 +158,7 @@ def test_an_export_says_what_was_put_in(filled):
     assert to_queue[3]["properties"] == {"delivery_mode": 2, "headers": {"n": 3}}
     assert len(messages) == 160
     [queue] = of(lines, "queue")
-    assert (queue["name"], queue["arguments"]) == ("q", {"x-max-priority": 3})
+    assert (queue["name"], queue["arguments"]) == ("q", {"x-max-length": 100_000})
     assert [line["name"] for line in of(lines, "exchange")] == ["x"]
     assert {(line["source"], line["destination"], line["key"]) for line in of(lines, "binding")} == {
         ("x", "q", "a.*"), ("amq.fanout", "q", "")}
