@@ -12,6 +12,7 @@ use crate::admin::readiness::{Condition, Readiness};
 use crate::broker::Broker;
 use crate::broker::Parts;
 use crate::broker::apply::Applier;
+use crate::broker::backlog::BacklogLimits;
 use crate::broker::checkpoint::Checkpointer;
 use crate::broker::checkpoint::pins::Pins;
 use crate::broker::consumer::Waiter;
@@ -24,6 +25,7 @@ use crate::broker::logs::settings::LogSettings;
 use crate::broker::restore;
 use crate::config::Config;
 use crate::config::live::Bundle;
+use crate::config::queues::Overflow;
 use crate::config::sections::Durability as Configured;
 use crate::metrics::Metrics;
 use crate::model::ids::Lsn;
@@ -114,6 +116,7 @@ fn log_defaults(config: &Config) -> LogSettings {
         segment_bytes: config.logs.segment_bytes,
         segment_ms: config.logs.segment_ms,
         batch_bytes_max: config.kafka.batch_bytes_max,
+        unpacked_bytes_max: config.logs.unpacked_bytes_max,
         ..LogSettings::default()
     }
 }
@@ -135,7 +138,16 @@ fn limits(config: &Config) -> Limits {
         default_partitions: config.logs.default_partitions,
         retention_check_ms: config.logs.retention_check_ms,
         transient_bytes_max: config.amqp.memory_bytes_max,
+        backlog: backlog_limits(config),
         groups: group_limits(config),
+    }
+}
+
+fn backlog_limits(config: &Config) -> BacklogLimits {
+    BacklogLimits {
+        bytes_max: config.queues.bytes_max,
+        queue_bytes_max: config.amqp.queue_bytes_max,
+        drops_newest: config.queues.overflow == Overflow::DropNewest,
     }
 }
 
@@ -147,6 +159,7 @@ fn group_limits(config: &Config) -> GroupLimits {
         session_timeout_ms_max: groups.session_timeout_ms_max,
         members_max: groups.members_max,
         groups_max: groups.groups_max,
+        bytes_max: groups.bytes_max,
         offset_metadata_bytes_max: groups.offset_metadata_bytes_max,
         offsets_retention_ms: groups.offsets_retention_ms,
         offsets_check_ms: groups.offsets_check_ms,

@@ -92,8 +92,8 @@ impl Audit {
     /// # Errors
     /// As [`Self::session`].
     pub fn page(&self, key: &PageKey, bytes: &[u8]) -> Result<Vec<BodyRef>, Fault> {
-        let entries = decode_page(key.queue, key.page, bytes)
-            .map_err(undecodable::<QueuePages>(key))?;
+        let entries =
+            decode_page(key.queue, key.page, bytes).map_err(undecodable::<QueuePages>(key))?;
         let Some(tail) = self.queues.get(&key.queue) else {
             return Err(wrong::<QueuePages>(key, "a queue that it belongs to", "none"));
         };

@@ -27,7 +27,7 @@ const BATCHES_MAX: usize = 16;
 
 /// Records of the largest batch that the journal's writer applies itself, and bytes of it.
 const AT_ONCE_RECORDS: u32 = 64;
-const AT_ONCE_BYTES: usize = 64 * 1024;
+const AT_ONCE_BYTES: usize = 128 * 1024;
 
 /// Tells the time, ms since the epoch.
 pub type NowMs = Arc<dyn Fn() -> u64 + Send + Sync>;

@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use parking_lot::RwLock;
 use redb::{
-    Builder, Database, DatabaseError, Durability, Error, ReadableDatabase,
-    ReadableTable, TableDefinition, TableError, TableHandle, WriteTransaction,
+    Builder, Database, DatabaseError, Durability, Error, ReadableDatabase, ReadableTable,
+    TableDefinition, TableError, TableHandle, WriteTransaction,
 };
 
 use crate::model::ids::ShardId;
@@ -339,7 +339,10 @@ fn change<T: Table>(transaction: &WriteTransaction, changes: &Changes<T>) -> Res
     Ok(())
 }
 
-pub(super) fn failure<E: Into<Error>>(path: &Path, doing: &'static str) -> impl FnOnce(E) -> StoreError {
+pub(super) fn failure<E: Into<Error>>(
+    path: &Path,
+    doing: &'static str,
+) -> impl FnOnce(E) -> StoreError {
     move |error| StoreError::Table { file: path.to_owned(), doing, source: Box::new(error.into()) }
 }
 
