@@ -52,6 +52,8 @@ pub mod sets;
 pub mod settle;
 pub mod subscribe;
 #[cfg(test)]
+mod simulation;
+#[cfg(test)]
 pub(crate) mod testbed;
 pub mod via;
 pub mod wills;

@@ -6,13 +6,13 @@
 use super::NOW_MS;
 use super::found::number;
 use super::work::Awaited;
-use super::Violation;
 use crate::auth::principal::Principal;
 use crate::broker::Broker;
 use crate::broker::logs::batch::build::{BatchBuilder, NewRecord};
 use crate::broker::logs::batch::records::{batches, records};
 use crate::broker::record::{Committed, GroupRecord, LogChange, Record};
 use crate::broker::testbed::client::waiter;
+use crate::broker::testbed::{Violation, ensure};
 use crate::model::ids::LogId;
 
 pub(super) const PRODUCED: &str = "produced";
