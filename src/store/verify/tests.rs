@@ -9,7 +9,6 @@ use crate::store::backup::Target;
 use crate::store::backup::plan::Planned;
 use crate::store::bodies::check::check as check_bodies;
 use crate::store::bodies::{BodyOptions, BodyRef, BodyStore};
-use crate::store::disk::Disk;
 use crate::store::disk::folder::Folder;
 use crate::store::disk::overlay::Overlay;
 use crate::store::disk::simulated::SimulatedDisk;
@@ -19,7 +18,7 @@ use crate::store::journal::{JournalOptions, Position};
 use crate::store::partition::PartitionOptions;
 use crate::store::partition::check::check as check_partition;
 use crate::store::partition::files::PartitionFiles;
-use crate::store::tables::bodies::BodyRow;
+use crate::store::tables::bodies::{BodyRow, Live};
 use crate::store::tables::partitions::PartitionRow;
 use crate::store::verify::journal;
 use crate::store::verify::references::References;
@@ -85,7 +84,7 @@ fn references_are_compared_with_bodies_and_counts() {
     let (segment, valid_len) = lengths[0];
     let read = |live_refs| {
         let mut references = References::default();
-        let row = BodyRow { valid_len, live_refs };
+        let row = BodyRow { valid_len, live_refs, live: Live::Uncounted };
         references.read(&*disk.shared(), segment, row, &mut Found::default());
         references
     };
@@ -130,7 +129,13 @@ fn partition(disk: &SimulatedDisk) -> PartitionRow {
     files.sync().unwrap();
     let segments = files.valid_lengths();
     assert!(segments.len() > 1);
-    PartitionRow { segments, next_offset: 14, log_start: 3, leader_epoch: 0, producers: Bytes::new() }
+    PartitionRow {
+        segments,
+        next_offset: 14,
+        log_start: 3,
+        leader_epoch: 0,
+        producers: Bytes::new(),
+    }
 }
 
 #[test]
