@@ -160,8 +160,8 @@ class Mortal:
 class Books:
     """All accounts. `findings` collects whatever was found wrong, up to FEW of a name and place."""
 
-    WORDS = ("sent", "again", "acked", "got", "opened", "died", "gave_back", "settled", "barrier", "row", "told", "asked",
-             "answered", "found", "armed", "lives", "doubted", "cut", "disarmed", "will", "lapsed", "wrong")
+    WORDS = ("sent", "again", "acked", "got", "opened", "died", "gave_back", "settled", "barrier", "row", "told",
+             "asked", "answered", "found", "armed", "lives", "doubted", "cut", "disarmed", "will", "lapsed", "wrong")
 
     def __init__(self, sources=(), places=(), logs=(), pairs=()):
         """`pairs` of places that must hold the same of the sources they share, once both are read to their ends."""
@@ -176,6 +176,7 @@ class Books:
 
     def enter(self, subject, word, *values):
         """One event. Events of one subject come in the order in which they happened."""
+        assert word in self.WORDS, word
         getattr(self, "_" + word)(subject, *values)
 
     def wrong(self, name, place, text):

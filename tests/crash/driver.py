@@ -1,5 +1,5 @@
-"""The cycles: all clients at work, the broker killed at a moment of the seed's choosing, started, killed again before it
-is ready now and then, looked at."""
+"""The cycles: all clients at work, the broker killed at a moment of the seed's choosing, started, killed again now and
+then before it is ready, looked at."""
 
 import random
 import signal
