@@ -176,6 +176,11 @@ fn topology_limits(config: &Config) -> TopologyLimits {
     }
 }
 
+fn body_options(config: &Config) -> BodyOptions {
+    let segment_bytes = u32::try_from(config.checkpoint.body_segment_bytes).unwrap_or(u32::MAX);
+    BodyOptions { segment_bytes, ..BodyOptions::default() }
+}
+
 fn scratch_options(config: &Config) -> ScratchOptions {
     ScratchOptions { bytes_max: config.amqp.scratch_bytes_max, ..ScratchOptions::default() }
 }
@@ -198,7 +203,8 @@ impl Storage {
         let applied = applier.limits();
         let broker_uuid = checkpoint.map_or_else(new_uuid, |row| Ok(row.broker_uuid))?;
         let checkpointer =
-            Checkpointer::new(Arc::clone(&broker), Arc::clone(&db), broker_uuid, segments);
+            Checkpointer::new(Arc::clone(&broker), Arc::clone(&db), broker_uuid, segments)
+                .compacting(config.checkpoint.compaction_bytes_max);
         let pins = checkpointer.pins();
         let engine = Engine::start(
             Arc::clone(&broker),
@@ -285,7 +291,7 @@ impl Restored {
         )?;
         let segments = restore::segments(&db)?;
         let lengths: Vec<_> = segments.iter().map(|(id, row)| (*id, row.valid_len)).collect();
-        let bodies = BodyStore::open(folder(&root, "bodies")?, BodyOptions::default(), lengths)?;
+        let bodies = BodyStore::open(folder(&root, "bodies")?, body_options(config), lengths)?;
         let parts = Parts {
             journal: opened.journal.clone(),
             bodies,

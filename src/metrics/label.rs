@@ -98,6 +98,8 @@ label! {
         QueuesFull = "queues_full",
         /// The oldest of a queue that holds as many as it was declared to.
         Overflow = "overflow",
+        /// What the disk gives back is not what was written.
+        Corrupt = "corrupt",
     }
 }
 
