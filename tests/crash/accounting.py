@@ -88,7 +88,7 @@ class Place:
     # Repeats, and those that do not say that they are.
     copies: Counter = field(default_factory=Counter)
     unflagged: Counter = field(default_factory=Counter)
-    # On all connections of the broker's life, and of the life before that; whether a kill came in between.
+    # On all connections of the broker's life; in its last instants, since when it may come anew; whether a kill came.
     life: set = field(default_factory=set)
     excused: set = field(default_factory=set)
     died: bool = False
@@ -205,7 +205,8 @@ class Books:
         place = self.places[name]
         place.life.update(place.here)
         if place.died:
-            place.life, place.excused, place.died = set(), place.life, False
+            place.excused |= place.life
+            place.life, place.died = set(), False
         place.here.clear()
         place.settled.clear()
         if place.order == "connection":

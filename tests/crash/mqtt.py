@@ -193,7 +193,8 @@ class Receiver(MqttParty):
 
     def connect(self, port):
         # What was sent in the instant of a kill may come without DUP; its identifier says what it is.
-        self.excused = set(self.open_ids) if self.history.books.places[self.name].died else set()
+        if self.history.books.places[self.name].died:
+            self.excused |= set(self.open_ids)
         present = self.open(port)
         self.asked = None
         if not present:
@@ -208,6 +209,7 @@ class Receiver(MqttParty):
             self.publish(packet)
         elif packet.kind == PUBREL:
             self.open_ids[packet.mid] = "PUBREL came"
+            self.excused.discard(packet.mid)
             self.answer(PUBCOMP, packet.mid)
         elif packet.kind == SUBACK:
             self.history.check(packet.mid == self.asked, self.name, f"unexpected {packet}")
