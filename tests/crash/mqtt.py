@@ -72,6 +72,9 @@ class MqttParty(Party):
 class Publisher(MqttParty):
     """A window of unacknowledged messages; knows after each cut what was acknowledged."""
 
+    # The packet from which on a QoS 2 message is the broker's; a broker may wait for PUBREL [MQTT-4.3.3, figure 4.3].
+    accepted_by = PUBREC
+
     def __init__(self, history, name, qos, version, window):
         super().__init__(history, name, version)
         self.qos, self.window, self.sent, self.mid = qos, window, 0, 0
@@ -130,14 +133,13 @@ class Publisher(MqttParty):
         if packet.kind == PUBREC:
             number, released = self.flight[packet.mid]
             self.flight[packet.mid] = (number, True)
-            if not released:
-                # From here on the message is the broker's; PUBCOMP gives the identifier free.
+            if not released and self.accepted_by == PUBREC:
                 self.note_acked(number)
             self.answer(PUBREL, packet.mid)
         elif packet.mid in self.flight:
             number, _ = self.flight.pop(packet.mid)
             self.resumed.discard(packet.mid)
-            if packet.kind == PUBACK:
+            if packet.kind == PUBACK or self.accepted_by == PUBCOMP:
                 self.note_acked(number)
             return True
         return False
@@ -191,7 +193,8 @@ class Receiver(MqttParty):
 
     def connect(self, port):
         # What was sent in the instant of a kill may come without DUP; its identifier says what it is.
-        self.excused = set(self.open_ids) if self.history.books.places[self.name].died else set()
+        if self.history.books.places[self.name].died:
+            self.excused |= set(self.open_ids)
         present = self.open(port)
         self.asked = None
         if not present:
@@ -206,6 +209,7 @@ class Receiver(MqttParty):
             self.publish(packet)
         elif packet.kind == PUBREL:
             self.open_ids[packet.mid] = "PUBREL came"
+            self.excused.discard(packet.mid)
             self.answer(PUBCOMP, packet.mid)
         elif packet.kind == SUBACK:
             self.history.check(packet.mid == self.asked, self.name, f"unexpected {packet}")
