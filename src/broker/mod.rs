@@ -50,9 +50,9 @@ pub mod router;
 pub mod sessions;
 pub mod sets;
 pub mod settle;
-pub mod subscribe;
 #[cfg(test)]
 mod simulation;
+pub mod subscribe;
 #[cfg(test)]
 pub(crate) mod testbed;
 pub mod via;

@@ -150,7 +150,11 @@ fn is_caught(mutation: Mutation) {
     let plays = vec(step(), 40..80);
     let found = (0..20).find_map(|_| {
         let steps = plays.new_tree(&mut runner).unwrap().current();
-        assert_eq!(play(&steps, Mutation::None), Ok(()), "without a fault there is nothing to find");
+        assert_eq!(
+            play(&steps, Mutation::None),
+            Ok(()),
+            "without a fault there is nothing to find"
+        );
         play(&steps, mutation).err()
     });
     assert!(found.is_some(), "{mutation:?} goes unnoticed");

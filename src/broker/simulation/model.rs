@@ -80,7 +80,8 @@ pub(super) struct Model {
 
 /// MQTT-4.7.1: level by level.
 fn matches(filter: &str, topic: &str) -> bool {
-    let (filter, topic): (Vec<_>, Vec<_>) = (filter.split('/').collect(), topic.split('/').collect());
+    let (filter, topic): (Vec<_>, Vec<_>) =
+        (filter.split('/').collect(), topic.split('/').collect());
     for (at, level) in filter.iter().enumerate() {
         match *level {
             "#" => return true,
@@ -97,7 +98,8 @@ impl Model {
     pub(super) fn deliver(&mut self, message: Message) {
         let topic = TOPICS[message.topic];
         for session in self.sessions.values_mut() {
-            let granted = session.subscriptions.iter().filter(|(at, _)| matches(FILTERS[**at], topic));
+            let granted =
+                session.subscriptions.iter().filter(|(at, _)| matches(FILTERS[**at], topic));
             let Some(granted) = granted.map(|(_, qos)| *qos).max() else { continue };
             if granted.min(message.qos) > 0 {
                 session.queue.push((message.number, granted.min(message.qos), State::Waiting));
@@ -133,7 +135,13 @@ impl Model {
     }
 
     /// A client connects (MQTT-3.1.2.4, MQTT5-3.1.2.5); whoever was connected under its name is gone (MQTT-3.1.4-3).
-    pub(super) fn open(&mut self, who: usize, clean: bool, expiry_s: u32, will: Option<(u32, u64)>) {
+    pub(super) fn open(
+        &mut self,
+        who: usize,
+        clean: bool,
+        expiry_s: u32,
+        will: Option<(u32, u64)>,
+    ) {
         if let Some(before) = self.sessions.get_mut(&who) {
             let left = before.will.take();
             let pending = before.will_due_ms.take().is_some() || before.connected;
@@ -302,7 +310,12 @@ impl Model {
     }
 
     /// KIP-98: a batch of a producer is in the log once, and in sequence.
-    pub(super) fn append(&mut self, log: usize, producer: Option<(i64, i32)>, number: u64) -> Answer {
+    pub(super) fn append(
+        &mut self,
+        log: usize,
+        producer: Option<(i64, i32)>,
+        number: u64,
+    ) -> Answer {
         let Some(log) = self.logs.get_mut(&log) else { return Answer::Refused };
         if let Some((id, sequence)) = producer {
             match log.producers.get(&id) {

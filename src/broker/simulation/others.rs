@@ -218,8 +218,13 @@ impl World {
             }
             Step::Commit { log, offset } => {
                 let Some(known) = broker.logs.table.by_name("/", LOGS[log]) else { return Ok(()) };
-                let committed =
-                    Committed { log: known.id, partition: 0, offset, leader_epoch: 0, metadata: "" };
+                let committed = Committed {
+                    log: known.id,
+                    partition: 0,
+                    offset,
+                    leader_epoch: 0,
+                    metadata: "",
+                };
                 let (vhost, group, offsets) = ("/", GROUP, vec![committed]);
                 let record = GroupRecord::Commit { vhost, group, time_ms: now_ms, offsets };
                 broker.submit(None, &Record::Group(record)).unwrap();

@@ -118,9 +118,8 @@ fn expected_log(log: &Log) -> (usize, Vec<u64>) {
 }
 
 fn of_model(model: &Model) -> View {
-    let sessions = (0..CLIENTS).filter_map(|who| {
-        Some((format!("c{who}"), expected_session(model.sessions.get(&who)?)))
-    });
+    let sessions = (0..CLIENTS)
+        .filter_map(|who| Some((format!("c{who}"), expected_session(model.sessions.get(&who)?))));
     let queues = model.queues.iter().map(|(at, messages)| {
         (QUEUES[*at].to_owned(), messages.iter().map(|one| one.number).collect())
     });
@@ -129,7 +128,11 @@ fn of_model(model: &Model) -> View {
         sessions: sessions.collect(),
         queues: queues.collect(),
         retained: retained.map(|(at, one)| (TOPICS[*at].to_owned(), one.number)).collect(),
-        logs: model.logs.iter().map(|(at, one)| (LOGS[*at].to_owned(), expected_log(one))).collect(),
+        logs: model
+            .logs
+            .iter()
+            .map(|(at, one)| (LOGS[*at].to_owned(), expected_log(one)))
+            .collect(),
     }
 }
 

@@ -64,7 +64,11 @@ fn open(disk: &SimulatedDisk, checkpoint: &Checkpoint) -> Result<Opened, Violati
 }
 
 /// Writes a checkpoint that follows `before`.
-fn advance(opened: &Opened, before: &Checkpoint, dice: &mut Dice) -> Result<Checkpoint, StoreError> {
+fn advance(
+    opened: &Opened,
+    before: &Checkpoint,
+    dice: &mut Dice,
+) -> Result<Checkpoint, StoreError> {
     let mut after = before.clone();
     let mut writer = opened.bodies.writer();
     for _ in 0..dice.below(12) {
