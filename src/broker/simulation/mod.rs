@@ -129,7 +129,7 @@ fn config() -> ProptestConfig {
     match (std::env::var_os("PROPTEST_CASES"), std::env::var_os("RIALTO_LONG")) {
         (Some(_), _) => default,
         (None, Some(_)) => ProptestConfig { cases: 2_000, ..default },
-        (None, None) => ProptestConfig { cases: 40, max_shrink_iters: 200, ..default },
+        (None, None) => ProptestConfig { cases: 32, max_shrink_iters: 200, ..default },
     }
 }
 
@@ -147,8 +147,8 @@ proptest! {
 /// The very check of the test above finds a broker with a fault out, within a few plays.
 fn is_caught(mutation: Mutation) {
     let mut runner = TestRunner::deterministic();
-    let plays = vec(step(), 60..120);
-    let found = (0..40).find_map(|_| {
+    let plays = vec(step(), 40..80);
+    let found = (0..20).find_map(|_| {
         let steps = plays.new_tree(&mut runner).unwrap().current();
         assert_eq!(
             play(&steps, Mutation::None),
