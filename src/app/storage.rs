@@ -13,6 +13,7 @@ use crate::broker::Broker;
 use crate::broker::Parts;
 use crate::broker::apply::Applier;
 use crate::broker::checkpoint::Checkpointer;
+use crate::broker::checkpoint::pins::Pins;
 use crate::broker::consumer::Waiter;
 use crate::broker::engine::{Due, Engine, NowMs, Observer};
 use crate::broker::exchanges::TopologyLimits;
@@ -60,6 +61,9 @@ pub(super) struct Storage {
     pub(super) broker: Arc<Broker>,
     pub(super) engine: Arc<Engine>,
     pub(super) cluster_id: String,
+    pub(super) db: Arc<Db>,
+    /// What backups keep files by.
+    pub(super) pins: Arc<Pins>,
     journal: Arc<EmbeddedJournal<Waiter>>,
     _lock: DirLock,
 }
@@ -180,7 +184,9 @@ impl Storage {
         around.timers.serve(&broker);
         let applied = applier.limits();
         let broker_uuid = checkpoint.map_or_else(new_uuid, |row| Ok(row.broker_uuid))?;
-        let checkpointer = Checkpointer::new(Arc::clone(&broker), db, broker_uuid, segments);
+        let checkpointer =
+            Checkpointer::new(Arc::clone(&broker), Arc::clone(&db), broker_uuid, segments);
+        let pins = checkpointer.pins();
         let engine = Engine::start(
             Arc::clone(&broker),
             applier,
@@ -201,7 +207,7 @@ impl Storage {
             engine.request_checkpoint();
         }
         let cluster_id = broker_uuid.iter().map(|byte| format!("{byte:02x}")).collect();
-        Ok(Self { broker, engine: Arc::new(engine), cluster_id, journal, _lock: lock })
+        Ok(Self { broker, engine: Arc::new(engine), cluster_id, db, pins, journal, _lock: lock })
     }
 
     /// Writes what waits, takes a last checkpoint, ends the threads.
