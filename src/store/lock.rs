@@ -59,7 +59,8 @@ pub fn lock_to_look(dir: &Path) -> Result<DirLock, StoreError> {
             }
         };
     }
-    let expected = "a data directory, which has a `rialto.lock` or at least a `meta.redb`".to_owned();
+    let expected =
+        "a data directory, which has a `rialto.lock` or at least a `meta.redb`".to_owned();
     Err(StoreError::Missing { file: dir.to_owned(), expected })
 }
 

@@ -20,9 +20,9 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use socket2::{Domain, SockAddr, Socket, Type};
 
+use crate::broker::Broker;
 use crate::broker::checkpoint::pins::Pins;
 use crate::broker::engine::Engine;
-use crate::broker::Broker;
 use crate::store::error::StoreError;
 use crate::store::tables::db::Db;
 

@@ -4,9 +4,9 @@
 //! under way: each must be in the log once, in order, at the offset that is its sequence.
 
 use super::NOW_MS;
+use super::Violation;
 use super::found::number;
 use super::work::Awaited;
-use super::Violation;
 use crate::auth::principal::Principal;
 use crate::broker::Broker;
 use crate::broker::logs::batch::build::{BatchBuilder, NewRecord};

@@ -51,7 +51,9 @@ impl Mutation {
                 }
                 Self::ForgetProducers => {
                     let logs = broker.logs.table.all();
-                    logs.iter().flat_map(|log| &log.partitions).for_each(|one| one.forget_producers());
+                    logs.iter()
+                        .flat_map(|log| &log.partitions)
+                        .for_each(|one| one.forget_producers());
                     sink(batch);
                 }
             }

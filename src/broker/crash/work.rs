@@ -132,11 +132,7 @@ struct Work<'a> {
 
 impl<'a> Work<'a> {
     /// `None` when the power goes before everybody is connected.
-    fn begin(
-        broker: &'a Broker,
-        disk: &'a SimulatedDisk,
-        promised: &mut Promised,
-    ) -> Option<Self> {
+    fn begin(broker: &'a Broker, disk: &'a SimulatedDisk, promised: &mut Promised) -> Option<Self> {
         let publisher = |client_id: &str| {
             let counters = LocalCounters::new(Protocol::Mqtt);
             Publisher::new(broker, Principal::anonymous(), client_id.into(), NOBODY, counters)

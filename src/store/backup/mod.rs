@@ -97,8 +97,8 @@ impl Target {
         while offset < planned.bytes {
             let wanted = buffer.len().min((planned.bytes - offset) as usize);
             let part = buffer.get_mut(..wanted).unwrap_or_default();
-            let count = read_full(file.as_ref(), offset, part)
-                .map_err(StoreError::io(&source, "read"))?;
+            let count =
+                read_full(file.as_ref(), offset, part).map_err(StoreError::io(&source, "read"))?;
             if count < wanted {
                 let expected = format!("{} bytes", planned.bytes);
                 return Err(StoreError::Missing { file: source, expected });
@@ -132,7 +132,9 @@ impl Target {
             Some(parent) if !parent.as_os_str().is_empty() => parent,
             _ => Path::new("."),
         };
-        File::open(parent).and_then(|folder| folder.sync_all()).map_err(StoreError::io(parent, "sync"))
+        File::open(parent)
+            .and_then(|folder| folder.sync_all())
+            .map_err(StoreError::io(parent, "sync"))
     }
 }
 

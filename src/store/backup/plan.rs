@@ -43,7 +43,12 @@ pub fn plan(root: &Arc<dyn Disk>, db: &Db, last: Lsn) -> Result<Vec<Planned>, St
     let position = db.checkpoint()?.map_or(Position::START, |row| row.position());
     for extent in extents(folder("journal")?.as_ref(), position, last)? {
         let (bytes, file_bytes) = (extent.bytes, extent.file_bytes);
-        files.push(Planned { folder: vec!["journal".into()], name: extent.name, bytes, file_bytes });
+        files.push(Planned {
+            folder: vec!["journal".into()],
+            name: extent.name,
+            bytes,
+            file_bytes,
+        });
     }
     db.for_each::<Bodies>(|key, row| {
         let (name, bytes) = (name(key.segment), row.valid_len);

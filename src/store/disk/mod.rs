@@ -2,9 +2,9 @@
 //! `store`.
 //!
 //! A `Disk` is one folder. It exists so that faults (failed syncs, torn writes, power cuts) can be put
-//! beneath the real code; [`folder`] is the operating system (`direct` without its cache), [`faulty`] the same failing
-//! on demand, `simulated` one in memory for tests, [`watched`] tells of every sync, [`overlay`] keeps writes in memory
-//! over a folder that is only read.
+//! beneath the real code; [`folder`] is the operating system (`direct` without its cache), [`faulty`] the same failing on
+//! demand, `simulated` one in memory for tests, [`watched`] tells of every sync, [`overlay`] keeps writes in memory over a
+//! folder that is only read.
 
 mod direct;
 pub mod faulty;

@@ -42,8 +42,7 @@ fn walk(
     inspector: &mut dyn Inspector,
     each: &mut dyn FnMut(Lsn, &[u8]) -> Result<(), String>,
 ) -> Result<(), StoreError> {
-    let Opened { replay, .. } =
-        EmbeddedJournal::<()>::open(disk, JournalOptions::default(), from)?;
+    let Opened { replay, .. } = EmbeddedJournal::<()>::open(disk, JournalOptions::default(), from)?;
     for batch in replay {
         let batch = batch?;
         count.batches += 1;

@@ -7,6 +7,8 @@
 pub mod journal;
 pub mod references;
 pub mod tables;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 
@@ -43,13 +45,7 @@ impl Fault {
     /// A fault of something as a whole.
     #[must_use]
     pub fn of(file: String, expected: impl Into<String>, found: impl Into<String>) -> Self {
-        Self {
-            file,
-            offset: None,
-            expected: expected.into(),
-            found: found.into(),
-            is_newer: false,
-        }
+        Self { file, offset: None, expected: expected.into(), found: found.into(), is_newer: false }
     }
 
     /// A row that does not decode.

@@ -156,7 +156,9 @@ impl Inode {
             change.apply(&mut data);
             let touched = match change {
                 Change::Bytes(_, bytes) if bytes.is_empty() => continue,
-                Change::Bytes(offset, bytes) => offset / PAGE..(offset + bytes.len()).div_ceil(PAGE),
+                Change::Bytes(offset, bytes) => {
+                    offset / PAGE..(offset + bytes.len()).div_ceil(PAGE)
+                }
                 // The end of the last page is filled with zeros.
                 Change::Length(to) => to / PAGE..to.div_ceil(PAGE),
             };
