@@ -118,7 +118,7 @@ impl Families {
         self.exchanges.set(number(broker.exchanges.count()));
         let bytes = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
         self.queued_bytes.set(bytes(broker.backlog.bytes()));
-        self.queued_bytes_max.set(bytes(broker.backlog.limits.bytes_max));
+        self.queued_bytes_max.set(bytes(broker.backlog.limits().bytes_max));
     }
 
     fn fill_groups(&self, broker: &Broker) {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::broker::carry::{Beginning, OutRoute, Outgoing, Outlet};
 use crate::broker::exchanges::hits::ExchangeRoute;
+use crate::broker::logs::released::marks;
 use crate::broker::router::{PartitionChoice, Route as Subscriber, RouteInput, RouteTarget};
 use crate::metrics::label::RouteFailure;
 
@@ -65,16 +66,34 @@ fn context<'a>(message: &RouteInput<'a>) -> RouteContext<'a> {
     }
 }
 
-/// From the topic tree into logs.
-pub struct LogSubscriber(pub Identity, pub IntoLog);
+/// Marks of the routes out of logs of one vhost, and the log that each leads out of.
+pub type Origins = Arc<[(Box<str>, Box<str>)]>;
+
+/// From the topic tree into logs; what came out of the log it would go into is left alone.
+pub struct LogSubscriber(pub Identity, pub IntoLog, pub Origins);
 
 impl Subscriber for LogSubscriber {
     fn name(&self) -> &str {
         &self.0.name
     }
 
+    fn comes_back(&self, message: &RouteInput<'_>) -> bool {
+        let Self(identity, way, origins) = self;
+        let mut came_out_of = marks(message.properties).filter_map(|mark| {
+            origins.iter().find(|(known, _)| **known == *mark).map(|(_, log)| &**log)
+        });
+        let comes_back = TARGET.with_borrow_mut(|target| {
+            let goes_into = way.aim(&context(message), target).ok().map(|()| target.log());
+            goes_into.is_some_and(|log| came_out_of.any(|from| from == log))
+        });
+        if comes_back {
+            identity.failed(RouteFailure::Circle);
+        }
+        comes_back
+    }
+
     fn target(&self, message: &RouteInput<'_>) -> Result<RouteTarget, String> {
-        let Self(identity, way) = self;
+        let Self(identity, way, _) = self;
         TARGET.with_borrow_mut(|target| {
             if let Err(error) = way.aim(&context(message), target) {
                 identity.failed(error.failure());
@@ -188,19 +207,43 @@ mod tests {
     use crate::bridge::file::parse;
     use crate::bridge::partitioner::key_hash;
     use crate::bridge::route::Way;
+    use crate::broker::logs::released::MARK;
     use crate::broker::router::{PartitionChoice, Route, RouteInput, RouteTarget};
     use crate::config::source::Source;
     use crate::metrics::Metrics;
+    use crate::model::property::Property;
+    use crate::model::property::tests::block;
 
-    fn target(to: &str, topic: &str) -> Result<RouteTarget, String> {
+    /// A route from `f/+`, where the route `out` leads out of the log `l`.
+    fn route(to: &str) -> LogSubscriber {
         let from = "[[route]]\nname = \"r\"\nfrom = { mqtt = \"f/+\" }\n";
         let routes = parse(Source::named("r.toml", format!("{from}to = {{ {to} }}\n"))).unwrap();
         let metrics = RouteMetrics::new(&routes, &Metrics::new(0.0).unwrap()).unwrap();
         let Way::IntoLog(way) = routes[0].way.clone() else { panic!("not into a log") };
         let identity = Identity::new(Arc::clone(&routes[0].name), Arc::new(metrics), 0);
-        let route = LogSubscriber(identity, way);
-        let (client_id, username) = ("c", "");
-        route.target(&RouteInput { topic, payload: b"{}", properties: &[], client_id, username })
+        LogSubscriber(identity, way, [("here/out".into(), "l".into())].into())
+    }
+
+    fn input<'a>(topic: &'a str, properties: &'a [u8]) -> RouteInput<'a> {
+        RouteInput { topic, payload: b"{}", properties, client_id: "c", username: "" }
+    }
+
+    fn target(to: &str, topic: &str) -> Result<RouteTarget, String> {
+        route(to).target(&input(topic, &[]))
+    }
+
+    #[test]
+    fn what_came_out_of_a_log_does_not_go_back_into_it() {
+        let out = block(&[Property::User(MARK, "there/x"), Property::User(MARK, "here/out")]);
+        let foreign = block(&[Property::User(MARK, "there/out"), Property::User("x", "here/out")]);
+        let same = route("log = \"l\"");
+        assert!(same.comes_back(&input("f/a", &out)));
+        assert!(!same.comes_back(&input("f/a", &foreign)) && !same.comes_back(&input("f/a", &[])));
+        assert!(!route("log = \"other\"").comes_back(&input("f/a", &out)));
+        // The name may depend on the topic.
+        let by_topic = route("log = \"{1}\"");
+        assert!(by_topic.comes_back(&input("f/l", &out)));
+        assert!(!by_topic.comes_back(&input("f/m", &out)));
     }
 
     #[test]

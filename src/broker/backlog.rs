@@ -49,8 +49,9 @@ impl Crowding {
 /// Messages and bytes in durable queues.
 #[derive(Debug)]
 pub struct Backlog {
-    /// The bounds.
-    pub limits: BacklogLimits,
+    bytes_max: AtomicU64,
+    queue_bytes_max: AtomicU64,
+    drops_newest: AtomicBool,
     metrics: Arc<Metrics>,
     bytes: AtomicU64,
     /// Nine tenths were reached and it was not less than eight since.
@@ -61,8 +62,32 @@ impl Backlog {
     /// An empty one.
     #[must_use]
     pub fn new(limits: BacklogLimits, metrics: Arc<Metrics>) -> Self {
-        let (bytes, is_slow) = (AtomicU64::new(0), AtomicBool::new(false));
-        Self { limits, metrics, bytes, is_slow }
+        Self {
+            bytes_max: AtomicU64::new(limits.bytes_max),
+            queue_bytes_max: AtomicU64::new(limits.queue_bytes_max),
+            drops_newest: AtomicBool::new(limits.drops_newest),
+            metrics,
+            bytes: AtomicU64::new(0),
+            is_slow: AtomicBool::new(false),
+        }
+    }
+
+    /// The bounds.
+    #[must_use]
+    pub fn limits(&self) -> BacklogLimits {
+        BacklogLimits {
+            bytes_max: self.bytes_max.load(Ordering::Relaxed),
+            queue_bytes_max: self.queue_bytes_max.load(Ordering::Relaxed),
+            drops_newest: self.drops_newest.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Puts other bounds in force; what waits is held against them when the next message comes or goes.
+    #[cfg(test)]
+    pub(super) fn set_limits(&self, limits: BacklogLimits) {
+        self.bytes_max.store(limits.bytes_max, Ordering::Relaxed);
+        self.queue_bytes_max.store(limits.queue_bytes_max, Ordering::Relaxed);
+        self.drops_newest.store(limits.drops_newest, Ordering::Relaxed);
     }
 
     /// Bytes that wait.
@@ -75,10 +100,9 @@ impl Backlog {
     pub(super) fn enter(&self, bytes: u64) {
         self.metrics.state.queued.inc();
         let sum = self.bytes.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes);
-        if Crowding::of(sum, self.limits.bytes_max) > Crowding::Free
-            && !self.is_slow.swap(true, Ordering::Relaxed)
+        let bound = self.bytes_max.load(Ordering::Relaxed);
+        if Crowding::of(sum, bound) > Crowding::Free && !self.is_slow.swap(true, Ordering::Relaxed)
         {
-            let bound = self.limits.bytes_max;
             tracing::warn!(bytes = sum, bound, "queues are nearly full: publishers are slowed");
         }
     }
@@ -88,7 +112,7 @@ impl Backlog {
         self.metrics.state.queued.sub(i64::try_from(count).unwrap_or(i64::MAX));
         let before = self.bytes.fetch_sub(bytes, Ordering::Relaxed);
         if self.is_slow.load(Ordering::Relaxed)
-            && before.saturating_sub(bytes) < self.limits.bytes_max / 5 * 4
+            && before.saturating_sub(bytes) < self.bytes_max.load(Ordering::Relaxed) / 5 * 4
             && self.is_slow.swap(false, Ordering::Relaxed)
         {
             tracing::info!(bytes = self.bytes(), "queues have room again");
@@ -101,7 +125,8 @@ impl Backlog {
         if !self.is_slow.load(Ordering::Relaxed) {
             return Crowding::Free;
         }
-        Crowding::of(self.bytes(), self.limits.bytes_max).max(Crowding::Slow)
+        let bound = self.bytes_max.load(Ordering::Relaxed);
+        Crowding::of(self.bytes(), bound).max(Crowding::Slow)
     }
 }
 

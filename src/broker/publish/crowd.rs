@@ -58,7 +58,7 @@ impl Brake {
             return None;
         }
         let crowding = broker.crowding(publisher);
-        let is_settled = publisher.can_be_told || broker.backlog.limits.drops_newest;
+        let is_settled = publisher.can_be_told || broker.backlog.limits().drops_newest;
         let waits_for_room = crowding == Crowding::Full && !is_settled;
         let since_ms = *self.since_ms.get_or_insert(now_ms);
         if waits_for_room && !(now_ms >= since_ms + TRICKLE_MS && acknowledges()) {
@@ -84,7 +84,7 @@ impl Broker {
     }
 
     fn crowding_of(&self, queue: &DeclaredQueue) -> Crowding {
-        let max = self.backlog.limits.queue_bytes_max;
+        let max = self.backlog.limits().queue_bytes_max;
         let says_itself = queue.settings.arguments.length_bytes_max.is_some();
         if max == 0 || says_itself || !queue.durable || queue.is_gone() {
             return Crowding::Free;
@@ -101,7 +101,7 @@ impl Broker {
         publisher: &mut Publisher,
         route: &CachedRoute,
     ) -> Result<bool, BrokerError> {
-        let limits = &self.backlog.limits;
+        let limits = self.backlog.limits();
         publisher.crowd.burdens = true;
         let mut crowding = self.backlog.crowding();
         if limits.queue_bytes_max > 0 {

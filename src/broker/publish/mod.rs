@@ -129,6 +129,11 @@ impl Publisher {
         }
     }
 
+    /// Whether it is a route of the configuration.
+    pub(crate) fn is_route(&self) -> bool {
+        self.is_route
+    }
+
     fn resolver<'a>(&'a self, headers: Option<FieldTable<'a>>) -> Resolver<'a> {
         let (client_id, username) = (&self.client_id, self.principal.login());
         Resolver::new(&self.router, &self.exchanges, self.session, client_id, username, headers)

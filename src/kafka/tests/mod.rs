@@ -2,6 +2,7 @@
 
 mod admin;
 mod administered;
+mod budgets;
 mod by_id;
 mod double;
 mod groups;
