@@ -15,7 +15,7 @@ use tokio_rustls::TlsAcceptor;
 use crate::amqp::service::{Service as AmqpService, Shared as AmqpShared};
 use crate::broker::append::LogFront;
 use crate::config::address::ListenAddress;
-use crate::kafka::service::{Ends, serve};
+use crate::kafka::service::{Ends, ServeError, serve};
 use crate::kafka::shared::{KafkaConfig, Shared as KafkaShared, Timer};
 use crate::metrics::{CloseReason, Metrics, Protocol};
 use crate::mqtt::service::{Service as MqttService, Shared as MqttShared};
@@ -261,8 +261,9 @@ impl Connections {
         counters.closed.of(Protocol::Kafka, reason).inc();
     }
 
-    fn count_kafka(&self, error: &crate::kafka::service::ServeError) -> CloseReason {
+    fn count_kafka(&self, error: &ServeError) -> CloseReason {
         match error.violation() {
+            None if matches!(error, ServeError::Stalled) => CloseReason::SlowConsumer,
             None => CloseReason::Lost,
             Some(kind) => {
                 self.metrics.connections.protocol_errors.of(Protocol::Kafka, kind).inc();

@@ -1,8 +1,8 @@
 //! Routes that could feed each other. Part of `bridge`; pure.
 //!
 //! No message goes round for ever, whatever the routes: one publish takes each route once, and what came out of a
-//! log bears the mark of the route that brought it. But whoever writes two such routes gets messages twice, and
-//! seldom means it.
+//! log bears the mark of the route that brought it and does not go back there. But whoever writes two such routes
+//! seldom means that.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -36,7 +36,7 @@ pub fn overlaps(routes: &[Arc<Route>]) -> Vec<String> {
             if other.vhost == route.vhost && may_match(&way.filter, topic.texts()) {
                 found.push(format!(
                     "route `{}` brings what is in the log `{log}` under topics that route `{}` may carry \
-                     into it again: each such record will be there twice",
+                     into it again: those are left alone and counted as `circle`",
                     route.name, other.name
                 ));
             }

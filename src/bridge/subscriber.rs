@@ -207,19 +207,43 @@ mod tests {
     use crate::bridge::file::parse;
     use crate::bridge::partitioner::key_hash;
     use crate::bridge::route::Way;
+    use crate::broker::logs::released::MARK;
     use crate::broker::router::{PartitionChoice, Route, RouteInput, RouteTarget};
     use crate::config::source::Source;
     use crate::metrics::Metrics;
+    use crate::model::property::Property;
+    use crate::model::property::tests::block;
 
-    fn target(to: &str, topic: &str) -> Result<RouteTarget, String> {
+    /// A route from `f/+`, where the route `out` leads out of the log `l`.
+    fn route(to: &str) -> LogSubscriber {
         let from = "[[route]]\nname = \"r\"\nfrom = { mqtt = \"f/+\" }\n";
         let routes = parse(Source::named("r.toml", format!("{from}to = {{ {to} }}\n"))).unwrap();
         let metrics = RouteMetrics::new(&routes, &Metrics::new(0.0).unwrap()).unwrap();
         let Way::IntoLog(way) = routes[0].way.clone() else { panic!("not into a log") };
         let identity = Identity::new(Arc::clone(&routes[0].name), Arc::new(metrics), 0);
-        let route = LogSubscriber(identity, way, Arc::default());
-        let (client_id, username) = ("c", "");
-        route.target(&RouteInput { topic, payload: b"{}", properties: &[], client_id, username })
+        LogSubscriber(identity, way, [("here/out".into(), "l".into())].into())
+    }
+
+    fn input<'a>(topic: &'a str, properties: &'a [u8]) -> RouteInput<'a> {
+        RouteInput { topic, payload: b"{}", properties, client_id: "c", username: "" }
+    }
+
+    fn target(to: &str, topic: &str) -> Result<RouteTarget, String> {
+        route(to).target(&input(topic, &[]))
+    }
+
+    #[test]
+    fn what_came_out_of_a_log_does_not_go_back_into_it() {
+        let out = block(&[Property::User(MARK, "there/x"), Property::User(MARK, "here/out")]);
+        let foreign = block(&[Property::User(MARK, "there/out"), Property::User("x", "here/out")]);
+        let same = route("log = \"l\"");
+        assert!(same.comes_back(&input("f/a", &out)));
+        assert!(!same.comes_back(&input("f/a", &foreign)) && !same.comes_back(&input("f/a", &[])));
+        assert!(!route("log = \"other\"").comes_back(&input("f/a", &out)));
+        // The name may depend on the topic.
+        let by_topic = route("log = \"{1}\"");
+        assert!(by_topic.comes_back(&input("f/l", &out)));
+        assert!(!by_topic.comes_back(&input("f/m", &out)));
     }
 
     #[test]

@@ -53,6 +53,8 @@ pub mod router;
 pub mod sessions;
 pub mod sets;
 pub mod settle;
+#[cfg(test)]
+mod simulation;
 pub mod subscribe;
 #[cfg(test)]
 pub(crate) mod testbed;

@@ -44,7 +44,7 @@ const LARGE_BYTES: usize = 32 * 1024;
 /// As long as this much waits to be sent, no further answer is made.
 const UNSENT_BYTES_MAX: usize = 256 * 1024;
 /// How often a connection that holds memory others may want is looked at.
-const WATCH_EVERY: Duration = Duration::from_secs(10);
+const WATCH_EVERY: Duration = Duration::from_secs(5);
 /// What must move meanwhile on one that others wait for.
 const MOVED_BYTES_MIN: usize = 64 * 1024;
 

@@ -213,7 +213,7 @@ to   = { mqtt = "ring/{key}" }
     pub.publish("ring/a", "once", qos=1)
     assert [message.payload for message in sub.messages(2)] == [b"once"] * 2, "the publish, and the route's"
     wait_until(lambda: broker.metric("rialto_route_failures_total", reason="circle") == 1, "the circle ends")
-    assert [row["value"] for row in kcat_read(broker.kafka, "ring")] == ["once"] * 2
+    assert [row["value"] for row in kcat_read(broker.kafka, "ring")] == ["once"]
     sub.nothing_comes()
 
 

@@ -2,15 +2,15 @@
 //! a disk that forgets what was not synced, checkpoints one step at a time. Part of `broker`.
 
 pub(in crate::broker) mod client;
+pub(in crate::broker) mod snapshot;
 pub(in crate::broker) mod stored;
+pub(in crate::broker) mod tampered;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use tempfile::TempDir;
 
 use super::apply::Applier;
 use super::backlog::BacklogLimits;
@@ -36,7 +36,21 @@ use crate::store::scratch::{ScratchOptions, ScratchStore};
 use crate::store::tables::bodies::Live;
 use crate::store::tables::body_pages::BodyPages;
 use crate::store::tables::db::Db;
+use crate::store::tables::on_disk;
 use crate::store::tables::queue_pages::QueuePages;
+
+/// What was promised and is not so.
+pub(in crate::broker) type Violation = String;
+
+/// Says what was promised and is not so.
+macro_rules! ensure {
+    ($holds:expr, $($what:tt)+) => {
+        if !$holds {
+            return Err(format!($($what)+));
+        }
+    };
+}
+pub(in crate::broker) use ensure;
 
 /// When the journal says no.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -108,6 +122,15 @@ impl Tape {
     pub(in crate::broker) fn copy(&self) -> Arc<Self> {
         let written = self.0.lock().written.clone();
         Arc::new(Self(Mutex::new(Reel { written, ..Reel::default() })))
+    }
+
+    /// Loses a batch that was synced, as no journal may.
+    pub(in crate::broker) fn lose_last(&self) {
+        let mut reel = self.0.lock();
+        // One that a checkpoint covers is not missed.
+        if reel.written.len() as u64 >= reel.trimmed.max(1) {
+            reel.written.pop();
+        }
     }
 
     fn lose_unsynced(&self) {
@@ -237,7 +260,8 @@ pub(crate) struct Bed {
     db: Arc<Db>,
     phase: Phase,
     pub(super) disk: SimulatedDisk,
-    home: TempDir,
+    /// Where the database is: it does not fail when the rest does.
+    meta: SimulatedDisk,
 }
 
 impl Bed {
@@ -259,12 +283,11 @@ impl Bed {
 
     /// A broker that replays all of `tape`.
     pub(in crate::broker) fn over(tape: Arc<Tape>) -> Self {
-        Self::open(tempfile::tempdir().unwrap(), SimulatedDisk::default(), tape)
+        Self::open(SimulatedDisk::default(), SimulatedDisk::default(), tape)
     }
 
-    fn open(home: TempDir, disk: SimulatedDisk, tape: Arc<Tape>) -> Self {
-        let path: PathBuf = home.path().join("meta.redb");
-        let db = Arc::new(Db::open(&path, 1 << 20).unwrap());
+    fn open(meta: SimulatedDisk, disk: SimulatedDisk, tape: Arc<Tape>) -> Self {
+        let db = Arc::new(on_disk::open(&meta.shared()).unwrap());
         let checkpoint = db.checkpoint().unwrap();
         let segments = restore::segments(&db).unwrap();
         check_references(&db);
@@ -296,7 +319,7 @@ impl Bed {
         let checkpointer =
             Checkpointer::new(Arc::clone(&broker), Arc::clone(&db), [7; 16], segments);
         let phase = Phase::Idle;
-        Self { broker, applier, tape, timers, checkpointer, db, phase, disk, home }
+        Self { broker, applier, tape, timers, checkpointer, db, phase, disk, meta }
     }
 
     /// The same, copying at most about `bytes_max` bytes out of sparse body segments with each checkpoint.
@@ -323,8 +346,16 @@ impl Bed {
 
     /// Everything submitted is synced and applied.
     pub(crate) fn sync(&mut self) {
+        self.sync_tampered(|batch| batch);
+    }
+
+    /// The same of a broker that does something to batches before it applies them.
+    pub(in crate::broker) fn sync_tampered(
+        &mut self,
+        tamper: impl FnOnce(Batch<Waiter>) -> Batch<Waiter>,
+    ) {
         if let Some(batch) = self.tape.cut() {
-            self.applier.apply_batch(batch).unwrap();
+            self.applier.apply_batch(tamper(batch)).unwrap();
         }
     }
 
@@ -391,10 +422,18 @@ impl Bed {
     /// Power goes. Of each file's unsynced bytes `keep` says how many reached the disk; records that were not
     /// synced are lost.
     pub(in crate::broker) fn restart(self, keep: &mut dyn FnMut(&str, usize) -> usize) -> Self {
-        let Self { broker, applier, tape, checkpointer, db, disk, home, phase, timers } = self;
+        let Self { broker, applier, tape, checkpointer, db, disk, meta, phase, timers } = self;
         drop((broker, applier, checkpointer, phase, timers, db));
         tape.lose_unsynced();
-        Self::open(home, disk.crash(keep), tape)
+        Self::open(meta.crash(&mut |_, _| 0), disk.crash(keep), tape)
+    }
+
+    /// The same, by page and name, as `seed` decides.
+    pub(in crate::broker) fn cut(self, seed: u64) -> Self {
+        let Self { broker, applier, tape, checkpointer, db, disk, meta, phase, timers } = self;
+        drop((broker, applier, checkpointer, phase, timers, db));
+        tape.lose_unsynced();
+        Self::open(meta.cut(seed), disk.cut(seed), tape)
     }
 
     /// What an [`super::engine::Engine`] is made of; the files are in memory.

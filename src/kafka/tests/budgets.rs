@@ -23,7 +23,7 @@ struct Hasty;
 
 impl Timer for Hasty {
     fn sleep(&self, duration: Duration) -> Pin<Box<dyn Future<Output = ()> + Send>> {
-        RealTimer.sleep(duration / 100)
+        RealTimer.sleep(duration / 50)
     }
 }
 

@@ -4,7 +4,6 @@ mod files;
 mod groups;
 mod logs;
 mod queues;
-mod snapshot;
 mod world;
 
 use std::collections::BTreeMap;
@@ -14,12 +13,12 @@ use bytes::Bytes;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use self::snapshot::{check_live, snapshot};
 use self::world::{Step, World, step};
 use crate::broker::queues::entry::Body;
 use crate::broker::record::Record;
 use crate::broker::record::tests::record;
 use crate::broker::restore;
+use crate::broker::testbed::snapshot::{check_live, snapshot};
 use crate::broker::testbed::{Bed, Tape};
 use crate::model::ids::Lsn;
 use crate::store::journal::Journal;
