@@ -50,6 +50,7 @@ pub mod router;
 pub mod sessions;
 pub mod sets;
 pub mod settle;
+pub mod standing;
 pub mod subscribe;
 #[cfg(test)]
 pub(crate) mod testbed;
@@ -85,6 +86,7 @@ use self::router::Router;
 use self::sessions::registry::Sessions;
 use self::sessions::session::Session;
 use self::sets::Sets;
+use self::standing::Standing;
 
 /// Something the broker must do at a point in time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -160,6 +162,7 @@ pub struct Broker {
     timers: Arc<dyn Timers>,
     applied: AtomicU64,
     room: Mutex<Vec<Waiting>>,
+    standing: Standing,
     /// Sessions where a message waits for this LSN to be applied.
     behind: Mutex<Vec<(Lsn, Arc<Session>)>>,
 }
@@ -215,6 +218,7 @@ impl Broker {
             timers: parts.timers,
             applied: AtomicU64::new(0),
             room: Mutex::default(),
+            standing: Standing::default(),
             behind: Mutex::default(),
         }
     }

@@ -111,6 +111,8 @@ pub struct Client {
     paused_ms: Option<u64>,
     /// It was told so.
     told_blocked: bool,
+    /// It is woken when the disk takes messages again.
+    awaits_disk: bool,
     /// Bytes left since its heart last looked.
     sent: bool,
     ended_by: Option<CloseReason>,
@@ -144,6 +146,7 @@ impl Client {
             publishing: false,
             paused_ms: None,
             told_blocked: false,
+            awaits_disk: false,
             sent: false,
             ended_by: None,
             received_bytes: 0,

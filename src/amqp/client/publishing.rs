@@ -17,6 +17,7 @@ use crate::broker::Broker;
 use crate::broker::consumer::{Completer, Waiter};
 use crate::broker::publish::Published;
 use crate::broker::publish::exchange::{ExchangePublication, PublishError};
+use crate::metrics::DropReason;
 
 use super::working::not_implemented;
 use super::{Client, Serving};
@@ -81,7 +82,10 @@ impl Client {
         let outcome = match broker.publish_to_exchange(publisher, &publication, waiter, now_ms) {
             Ok(outcome) => outcome,
             // Never handed to the journal: the publisher is told, and may try again.
-            Err(PublishError::Journal(error)) if confirmed => refused(broker, &error, now_ms),
+            Err(PublishError::Journal(error)) if confirmed => {
+                publisher.counters.drop_messages(DropReason::Journal, 1);
+                refused(broker, &error, now_ms)
+            }
             Err(error) => {
                 let vhost = &publisher.principal.vhost;
                 let fault = refusal::publishing(&error, head.exchange, vhost, &self.login);

@@ -46,7 +46,7 @@ impl Client {
             }
         }
         if self.paused_ms.is_some_and(|since| now_ms >= since + BLOCKED_AFTER_MS) {
-            self.tell_blocked();
+            self.tell_blocked("the journal is full");
         }
         let outbound = &self.link.outbound;
         let left = std::mem::take(&mut self.sent) || outbound.pending_bytes() > 0;
@@ -69,10 +69,10 @@ impl Client {
         }
     }
 
-    fn tell_blocked(&mut self) {
+    fn tell_blocked(&mut self, reason: &str) {
         if self.traits.blocked && !self.told_blocked && self.stage == Stage::Running {
             self.told_blocked = true;
-            self.send(0, Reply::Blocked { reason: "the journal is full" });
+            self.send(0, Reply::Blocked { reason });
         }
     }
 
@@ -81,12 +81,48 @@ impl Client {
         self.serving.as_ref().is_some_and(|serving| serving.answer.is_some() || serving.catching_up)
     }
 
+    /// Not read from now on, if it was.
+    fn rest(&mut self, now_ms: u64) -> Verdict {
+        if self.paused_ms.is_none() {
+            self.paused_ms = Some(now_ms);
+            self.schedule(now_ms + BLOCKED_AFTER_MS);
+        }
+        Verdict::Pause
+    }
+
+    /// Whether the disk takes nothing from publishers, and this is one: it is told, and woken when that is over.
+    fn is_refused(&mut self) -> bool {
+        if !self.publishing && !self.told_blocked {
+            return false;
+        }
+        let Some(why) = self.shared.broker.refusal() else {
+            self.awaits_disk = false;
+            return false;
+        };
+        self.tell_blocked(&why);
+        if !std::mem::replace(&mut self.awaits_disk, true) {
+            let link: Arc<dyn Completer> = self.link.clone();
+            self.shared.broker.wake_when_well(link);
+        }
+        true
+    }
+
+    /// Whether it hears of each publish that is refused.
+    fn confirms(&self) -> bool {
+        let channels = self.serving.as_ref().map(|serving| serving.channels.values());
+        channels.is_some_and(|mut all| all.any(|channel| channel.confirms.is_some()))
+    }
+
     /// Not read while a declaration is on its way, while too many confirms are or too many answers wait for its
-    /// socket, and, if it publishes, while the journal is full. A client that only acknowledges is always read.
+    /// socket, and, if it publishes, while the journal is full, or, without confirms, while the disk takes nothing. A
+    /// client that only acknowledges is always read.
     pub fn pause_or_continue(&mut self, now_ms: u64) -> Verdict {
         let owed = self.serving.as_ref().map_or(0, |serving| serving.owing.len());
         if self.stands_still() || owed >= OWED_MAX || self.link.outbound.is_overrun() {
             return Verdict::Pause;
+        }
+        if self.is_refused() {
+            return if self.confirms() { Verdict::Continue } else { self.rest(now_ms) };
         }
         let broker = &self.shared.broker;
         let mut full = self.publishing && broker.is_full();
@@ -97,11 +133,7 @@ impl Client {
             full = broker.is_full();
         }
         if full {
-            if self.paused_ms.is_none() {
-                self.paused_ms = Some(now_ms);
-                self.schedule(now_ms + BLOCKED_AFTER_MS);
-            }
-            return Verdict::Pause;
+            return self.rest(now_ms);
         }
         self.publishing = false;
         self.paused_ms = None;
