@@ -5,12 +5,16 @@
 //! - [`listeners`] what is listened on, and what each speaks
 //! - [`routes`] the routes of `bridge-config/`
 //! - [`timers`] the broker's deadlines on the server's wheel
+//! - [`control`] tools of the same host: backups
+//! - [`offline`] a data directory that nobody serves, only looked at
 //! - [`logging`] the broker's own log lines
 
+pub mod control;
 mod disk_watch;
 mod gauges;
 mod listeners;
 mod logging;
+pub mod offline;
 mod routes;
 mod storage;
 mod timers;
@@ -36,7 +40,7 @@ use crate::config::live::Bundle;
 use crate::config::sections::{ClientCertificate, TlsSection};
 use crate::config::source::ConfigError;
 use crate::config::{Config, Options};
-use crate::kafka::service::Shared as KafkaShared;
+use crate::kafka::shared::Shared as KafkaShared;
 use crate::metrics::{Metrics, MetricsError, Protocol};
 use crate::mqtt::service::Shared as MqttShared;
 use crate::net::dev_certs::{Provision, provide};
@@ -48,6 +52,7 @@ use crate::server::timer::Wheel;
 use crate::server::workers::Workers;
 use crate::store::error::StoreError;
 
+use self::control::Control;
 use self::listeners::{Bound, Connections, Roll, Sleeper, bind_one, kafka_config};
 use self::storage::{Storage, Surroundings};
 use self::timers::BrokerTimers;
@@ -165,6 +170,7 @@ async fn serve(bundle: Arc<Bundle>, begun: Instant) -> Result<(), AppError> {
     };
     let storage = Arc::new(Storage::open(&config.data_dir, &around)?);
     metrics.register(gauges::Gauges::new(&storage.broker)?)?;
+    let control = Control::open(&config.data_dir, &storage);
     let readers = routes::install(&storage, &routes, &metrics, clock.now_ms())?;
     let workers = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let workers = Arc::new(Workers::start(workers)?);
@@ -208,6 +214,9 @@ async fn serve(bundle: Arc<Bundle>, begun: Instant) -> Result<(), AppError> {
     background.iter().for_each(tokio::task::JoinHandle::abort);
     workers.stop();
     touched::flush();
+    if let Some(control) = control {
+        control.close();
+    }
     storage.close();
     tracing::info!("stopped");
     Ok(())
@@ -215,11 +224,9 @@ async fn serve(bundle: Arc<Bundle>, begun: Instant) -> Result<(), AppError> {
 
 /// What Kafka connections share.
 fn share_kafka(storage: &Storage, config: &Config, now_ms: NowMs) -> KafkaShared<LogFront> {
-    KafkaShared {
-        broker: Arc::new(LogFront { broker: Arc::clone(&storage.broker), now_ms }),
-        config: kafka_config(config, storage.cluster_id.clone()),
-        timer: Arc::new(Sleeper),
-    }
+    let broker = Arc::new(LogFront { broker: Arc::clone(&storage.broker), now_ms });
+    let kafka = kafka_config(config, storage.cluster_id.clone());
+    KafkaShared::new(broker, kafka, Arc::new(Sleeper))
 }
 
 /// Says goodbye to every connection in its protocol's words and waits until it is read, or long enough.

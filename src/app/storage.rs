@@ -12,7 +12,9 @@ use crate::admin::readiness::{Condition, Readiness};
 use crate::broker::Broker;
 use crate::broker::Parts;
 use crate::broker::apply::Applier;
+use crate::broker::backlog::BacklogLimits;
 use crate::broker::checkpoint::Checkpointer;
+use crate::broker::checkpoint::pins::Pins;
 use crate::broker::consumer::Waiter;
 use crate::broker::engine::{Due, Engine, NowMs, Observer};
 use crate::broker::exchanges::TopologyLimits;
@@ -23,6 +25,7 @@ use crate::broker::logs::settings::LogSettings;
 use crate::broker::restore;
 use crate::config::Config;
 use crate::config::live::Bundle;
+use crate::config::queues::Overflow;
 use crate::config::sections::Durability as Configured;
 use crate::metrics::Metrics;
 use crate::model::ids::Lsn;
@@ -61,6 +64,9 @@ pub(super) struct Storage {
     pub(super) broker: Arc<Broker>,
     pub(super) engine: Arc<Engine>,
     pub(super) cluster_id: String,
+    pub(super) db: Arc<Db>,
+    /// What backups keep files by.
+    pub(super) pins: Arc<Pins>,
     journal: Arc<EmbeddedJournal<Waiter>>,
     root: Arc<dyn Disk>,
     _lock: DirLock,
@@ -112,6 +118,7 @@ fn log_defaults(config: &Config) -> LogSettings {
         segment_bytes: config.logs.segment_bytes,
         segment_ms: config.logs.segment_ms,
         batch_bytes_max: config.kafka.batch_bytes_max,
+        unpacked_bytes_max: config.logs.unpacked_bytes_max,
         ..LogSettings::default()
     }
 }
@@ -133,7 +140,16 @@ fn limits(config: &Config) -> Limits {
         default_partitions: config.logs.default_partitions,
         retention_check_ms: config.logs.retention_check_ms,
         transient_bytes_max: config.amqp.memory_bytes_max,
+        backlog: backlog_limits(config),
         groups: group_limits(config),
+    }
+}
+
+fn backlog_limits(config: &Config) -> BacklogLimits {
+    BacklogLimits {
+        bytes_max: config.queues.bytes_max,
+        queue_bytes_max: config.amqp.queue_bytes_max,
+        drops_newest: config.queues.overflow == Overflow::DropNewest,
     }
 }
 
@@ -145,6 +161,7 @@ fn group_limits(config: &Config) -> GroupLimits {
         session_timeout_ms_max: groups.session_timeout_ms_max,
         members_max: groups.members_max,
         groups_max: groups.groups_max,
+        bytes_max: groups.bytes_max,
         offset_metadata_bytes_max: groups.offset_metadata_bytes_max,
         offsets_retention_ms: groups.offsets_retention_ms,
         offsets_check_ms: groups.offsets_check_ms,
@@ -182,7 +199,9 @@ impl Storage {
         around.timers.serve(&broker);
         let applied = applier.limits();
         let broker_uuid = checkpoint.map_or_else(new_uuid, |row| Ok(row.broker_uuid))?;
-        let checkpointer = Checkpointer::new(Arc::clone(&broker), db, broker_uuid, segments);
+        let checkpointer =
+            Checkpointer::new(Arc::clone(&broker), Arc::clone(&db), broker_uuid, segments);
+        let pins = checkpointer.pins();
         let engine = Engine::start(
             Arc::clone(&broker),
             applier,
@@ -203,7 +222,8 @@ impl Storage {
             engine.request_checkpoint();
         }
         let cluster_id = broker_uuid.iter().map(|byte| format!("{byte:02x}")).collect();
-        Ok(Self { broker, engine: Arc::new(engine), cluster_id, journal, root, _lock: lock })
+        let engine = Arc::new(engine);
+        Ok(Self { broker, engine, cluster_id, db, pins, journal, root, _lock: lock })
     }
 
     /// Writes what waits, takes a last checkpoint, ends the threads.

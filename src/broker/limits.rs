@@ -1,5 +1,6 @@
 //! What delivery and apply are bounded by. Part of `broker`.
 
+use super::backlog::BacklogLimits;
 use super::fanout::QueueLimits;
 use super::groups::limits::GroupLimits;
 
@@ -26,6 +27,8 @@ pub struct Limits {
     pub retention_check_ms: u64,
     /// Memory for bodies of transient messages in declared queues, bytes; beyond it they go to the scratch folder.
     pub transient_bytes_max: usize,
+    /// What waits in durable queues.
+    pub backlog: BacklogLimits,
     /// Groups and their offsets.
     pub groups: GroupLimits,
 }

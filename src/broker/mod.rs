@@ -16,11 +16,14 @@
 //! - [`publish`], [`routed`], [`connect`], [`wills`], [`subscribe`], [`replay`], [`settle`], [`append`] the verbs
 //! - [`carry`] what a log holds, published again: routes out of logs
 //! - [`apply`], [`checkpoint`], [`restore`] records to state, state to disk, disk to state
+//! - [`audit`] whether rows of a checkpoint are what they must be
 //! - [`engine`] the threads that apply and checkpoint
-//! - [`limits`] what apply and delivery are bounded by
+//! - [`limits`] what apply and delivery are bounded by; [`backlog`] what waits in all queues
 
 pub mod append;
 pub mod apply;
+pub mod audit;
+pub mod backlog;
 pub mod carry;
 pub mod checkpoint;
 pub mod connect;
@@ -71,6 +74,7 @@ use crate::store::bodies::BodyStore;
 use crate::store::journal::{Journal, SubmitError};
 use crate::store::scratch::ScratchStore;
 
+use self::backlog::Backlog;
 use self::consumer::{Completer, Waiter};
 use self::declared::keeping::Keeping;
 use self::declared::registry::DeclaredQueues;
@@ -154,6 +158,8 @@ pub struct Broker {
     pub bodies: Arc<BodyStore>,
     /// Counters.
     pub metrics: Arc<Metrics>,
+    /// What waits in durable queues.
+    pub backlog: Backlog,
     /// Memory that durable messages take until a checkpoint writes them.
     pub(crate) memory: Arc<Meter>,
     sets: Arc<Sets>,
@@ -199,6 +205,7 @@ impl Broker {
             Arc::clone(&parts.timers),
             Arc::clone(&parts.metrics),
         );
+        let backlog = Backlog::new(parts.limits.backlog, Arc::clone(&parts.metrics));
         Self {
             journal: parts.journal,
             router: Router::default(),
@@ -211,6 +218,7 @@ impl Broker {
             replies: Replies::default(),
             bodies: parts.bodies,
             metrics: parts.metrics,
+            backlog,
             memory: Meter::new(usize::MAX),
             sets: Arc::new(Sets::default()),
             acl: ArcSwap::from_pointee(parts.acl),

@@ -159,6 +159,7 @@ pub fn broker(
     }
     let mut applier = Applier::new(Arc::clone(&broker), position(checkpoint), sets, limits);
     applier.count_refusing(&broker.declared.all());
+    broker.count_backlog();
     Ok((broker, applier))
 }
 

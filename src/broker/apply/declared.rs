@@ -72,7 +72,7 @@ impl Applier {
         for (_, entry) in entries.iter() {
             self.released(&entry.body);
         }
-        self.broker.metrics.state.queued.sub(i64::try_from(entries.live()).unwrap_or(0));
+        self.broker.backlog.leave(entries.live(), entries.bytes());
         self.delta.ended_declared.push((id, pages));
         self.broker.declared.forget(id);
         for consumer in ended.consumers {
@@ -93,7 +93,7 @@ impl Applier {
             while let Some(position) = next.filter(|position| *position < end) {
                 if let Some(entry) = inner.ledger.remove(position) {
                     self.released(&entry.body);
-                    self.broker.metrics.state.queued.dec();
+                    self.broker.backlog.leave(1, entry.body.len());
                 }
                 next = inner.ledger.queue.next_live(position.saturating_add(1));
             }
@@ -121,6 +121,7 @@ impl Applier {
         // What a publisher sent before this record and after the one it waits for.
         inner.place_held(lsn.0.saturating_sub(1));
         let body = Body::Memory(Arc::clone(stored));
+        self.broker.backlog.enter(body.len());
         let mut entry = Entry::new(lsn.0, body, message.qos, false);
         entry.via = via.map(Arc::clone);
         entry.expires_ms = queue.expires_ms(message);
@@ -138,7 +139,6 @@ impl Applier {
             self.to_tidy.push((at_ms, id));
         }
         drop(inner);
-        self.broker.metrics.state.queued.inc();
         if self.woken.insert(id) {
             self.to_call.push((queue, None));
         }

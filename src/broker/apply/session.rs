@@ -88,8 +88,7 @@ impl Applier {
         for (_, entry) in queue.iter() {
             self.released(&entry.body);
         }
-        let gone = i64::try_from(queue.live()).unwrap_or(0);
-        self.broker.metrics.state.queued.sub(gone);
+        self.broker.backlog.leave(queue.live(), queue.bytes());
         self.delta.ended.push((id, pages));
         self.broker.sessions.forget(id);
         Outcome::Done
@@ -104,7 +103,7 @@ impl Applier {
         for position in positions {
             if let Some(entry) = inner.queue.remove(*position) {
                 self.released(&entry.body);
-                self.broker.metrics.state.queued.dec();
+                self.broker.backlog.leave(1, entry.body.len());
             }
         }
         self.mark(&session, &mut inner);

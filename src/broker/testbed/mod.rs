@@ -13,6 +13,7 @@ use parking_lot::Mutex;
 use tempfile::TempDir;
 
 use super::apply::Applier;
+use super::backlog::BacklogLimits;
 use super::checkpoint::{Checkpointer, Frozen, Written};
 use super::consumer::Waiter;
 use super::fanout::QueueLimits;
@@ -208,12 +209,14 @@ pub(in crate::broker) fn limits() -> Limits {
         default_partitions: 2,
         retention_check_ms: 60_000,
         transient_bytes_max: 2_000,
+        backlog: BacklogLimits::default(),
         groups: GroupLimits {
             initial_rebalance_delay_ms: 100,
             session_timeout_ms_min: 1_000,
             session_timeout_ms_max: 60_000,
             members_max: 5,
             groups_max: 6,
+            bytes_max: 1 << 20,
             offset_metadata_bytes_max: 16,
             offsets_retention_ms: 10_000,
             offsets_check_ms: 1_000,

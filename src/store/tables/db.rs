@@ -29,12 +29,13 @@ use crate::store::tables::queue_pages::QueuePages;
 use crate::store::tables::retained::{self, Retained};
 use crate::store::tables::sessions::Sessions;
 use crate::store::tables::sets::Sets;
+use crate::store::tables::snapshot::Snapshot;
 use crate::store::tables::{Changes, CheckpointWrite, Row, Table};
 
-const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new(NAME);
+pub(super) const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new(NAME);
 
 /// Every table but [`META`].
-const TABLES: [&str; 12] = [
+pub(super) const TABLES: [&str; 12] = [
     Sessions::NAME,
     Declared::NAME,
     QueuePages::NAME,
@@ -274,6 +275,15 @@ impl Db {
         })
     }
 
+    /// What is current now, whatever is committed later.
+    ///
+    /// # Errors
+    /// [`StoreError::Table`].
+    pub fn snapshot(&self) -> Result<Snapshot, StoreError> {
+        let transaction = self.with("begin a read", |database| Ok(database.begin_read()?))?;
+        Ok(Snapshot::new(transaction, self.path.clone()))
+    }
+
     /// Makes a checkpoint current: all of it, on disk, or none.
     ///
     /// # Errors
@@ -329,7 +339,10 @@ fn change<T: Table>(transaction: &WriteTransaction, changes: &Changes<T>) -> Res
     Ok(())
 }
 
-fn failure<E: Into<Error>>(path: &Path, doing: &'static str) -> impl FnOnce(E) -> StoreError {
+pub(super) fn failure<E: Into<Error>>(
+    path: &Path,
+    doing: &'static str,
+) -> impl FnOnce(E) -> StoreError {
     move |error| StoreError::Table { file: path.to_owned(), doing, source: Box::new(error.into()) }
 }
 
