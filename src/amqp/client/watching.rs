@@ -98,7 +98,7 @@ impl Client {
 
     /// Whether the disk takes nothing from publishers, and this is one: it is told, and woken when that is over.
     fn is_refused(&mut self) -> bool {
-        if !self.publishing && !self.told_blocked {
+        if !self.publishing && !self.told_blocked && !self.trusts {
             return false;
         }
         let Some(why) = self.shared.broker.refusal() else {
@@ -113,10 +113,13 @@ impl Client {
         true
     }
 
-    /// Whether it hears of each publish that is refused.
-    fn confirms(&self) -> bool {
-        let channels = self.serving.as_ref().map(|serving| serving.channels.values());
-        channels.is_some_and(|mut all| all.any(|channel| channel.confirms.is_some()))
+    /// Whether it is not even read on, because what it publishes could be refused in no way that it hears of: as long
+    /// as the disk takes nothing.
+    pub fn must_wait(&mut self, now_ms: u64) -> bool {
+        if !self.trusts || !self.is_refused() {
+            return false;
+        }
+        self.rest(now_ms) == Verdict::Pause
     }
 
     /// When to look again at a client that publishes into queues without room; it is told at once.
@@ -159,7 +162,7 @@ impl Client {
             return Verdict::Pause;
         }
         if self.is_refused() {
-            return if self.confirms() { Verdict::Continue } else { self.rest(now_ms) };
+            return if self.trusts { self.rest(now_ms) } else { Verdict::Continue };
         }
         let broker = &self.shared.broker;
         let mut full = self.publishing && broker.is_full();
