@@ -9,7 +9,6 @@ use crate::store::backup::Target;
 use crate::store::backup::plan::Planned;
 use crate::store::bodies::check::check as check_bodies;
 use crate::store::bodies::{BodyOptions, BodyRef, BodyStore};
-use crate::store::disk::Disk;
 use crate::store::disk::folder::Folder;
 use crate::store::disk::overlay::Overlay;
 use crate::store::disk::simulated::SimulatedDisk;
@@ -130,7 +129,13 @@ fn partition(disk: &SimulatedDisk) -> PartitionRow {
     files.sync().unwrap();
     let segments = files.valid_lengths();
     assert!(segments.len() > 1);
-    PartitionRow { segments, next_offset: 14, log_start: 3, leader_epoch: 0, producers: Bytes::new() }
+    PartitionRow {
+        segments,
+        next_offset: 14,
+        log_start: 3,
+        leader_epoch: 0,
+        producers: Bytes::new(),
+    }
 }
 
 #[test]
