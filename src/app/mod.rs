@@ -214,9 +214,7 @@ async fn serve(bundle: Arc<Bundle>, begun: Instant) -> Result<(), AppError> {
     background.iter().for_each(tokio::task::JoinHandle::abort);
     workers.stop();
     touched::flush();
-    if let Some(control) = control {
-        control.close();
-    }
+    control.close();
     storage.close();
     tracing::info!("stopped");
     Ok(())
