@@ -46,6 +46,7 @@ use crate::store::tables::on_disk;
 use crate::store::{DirLock, lock_dir};
 
 use super::AppError;
+use super::disk_watch::DiskWatch;
 use super::timers::{BrokerTimers, Handle};
 
 /// Memory for pages of the metadata database.
@@ -67,6 +68,7 @@ pub(super) struct Storage {
     /// What backups keep files by.
     pub(super) pins: Arc<Pins>,
     journal: Arc<EmbeddedJournal<Waiter>>,
+    root: Arc<dyn Disk>,
     _lock: DirLock,
 }
 
@@ -197,7 +199,7 @@ impl Storage {
         })?;
         let (root, db) = open_disk(data_dir, root)?;
         let Restored { broker, applier, db, checkpoint, segments, journal, is_behind } =
-            Restored::read(root, db, around)?;
+            Restored::read(Arc::clone(&root), db, around)?;
         restore::revive(&broker, &applier);
         around.timers.serve(&broker);
         let applied = applier.limits();
@@ -226,7 +228,8 @@ impl Storage {
             engine.request_checkpoint();
         }
         let cluster_id = broker_uuid.iter().map(|byte| format!("{byte:02x}")).collect();
-        Ok(Self { broker, engine: Arc::new(engine), cluster_id, db, pins, journal, _lock: lock })
+        let engine = Arc::new(engine);
+        Ok(Self { broker, engine, cluster_id, db, pins, journal, root, _lock: lock })
     }
 
     /// Writes what waits, takes a last checkpoint, ends the threads.
@@ -238,18 +241,9 @@ impl Storage {
         self.engine.stop();
     }
 
-    /// Keeps the readiness and the metric of the journal true.
-    pub(super) fn watch_journal(&self, metrics: &Metrics, readiness: &Readiness) {
-        match self.journal.state() {
-            crate::store::journal::JournalState::Ok => {
-                metrics.journal.failing.set(0);
-                readiness.clear(Condition::Journal);
-            }
-            crate::store::journal::JournalState::Failing { reason, .. } => {
-                metrics.journal.failing.set(1);
-                readiness.set(Condition::Journal, &*reason);
-            }
-        }
+    /// A watch over the disk, for the time that this is open.
+    pub(super) fn watch(&self, free_bytes_min: u64) -> DiskWatch {
+        DiskWatch::new(Arc::clone(&self.root), free_bytes_min)
     }
 }
 

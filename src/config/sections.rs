@@ -296,6 +296,22 @@ impl Default for CheckpointSection {
     }
 }
 
+/// `[store]`: the data directory's file system.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct StoreSection {
+    /// With less room than this, publishers are refused as if the disk were full, so that what frees room still can;
+    /// 0 never does. Default 256 MiB.
+    #[serde(deserialize_with = "byte_size::deserialize")]
+    pub free_bytes_min: u64,
+}
+
+impl Default for StoreSection {
+    fn default() -> Self {
+        Self { free_bytes_min: 256 << 20 }
+    }
+}
+
 /// `[log]`: the broker's own messages, on standard error.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]

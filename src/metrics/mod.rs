@@ -47,6 +47,8 @@ pub struct Metrics {
     pub checkpoint: CheckpointMetrics,
     /// Body segments.
     pub bodies: BodyMetrics,
+    /// See [`DiskMetrics`].
+    pub disk: DiskMetrics,
     /// Partitioned logs and routes.
     pub logs: LogMetrics,
     /// 1 while the broker serves, 0 while it starts, stops or cannot write.
@@ -115,6 +117,15 @@ pub struct JournalMetrics {
     pub failing: IntGauge,
 }
 
+/// The file system beneath it all.
+#[derive(Debug)]
+pub struct DiskMetrics {
+    /// Bytes that may still be written.
+    pub free_bytes: IntGauge,
+    /// 1 while publishers are refused for want of room.
+    pub short: IntGauge,
+}
+
 /// Checkpoints.
 #[derive(Debug)]
 pub struct CheckpointMetrics {
@@ -165,6 +176,7 @@ impl Metrics {
             journal: JournalMetrics::new(&make)?,
             checkpoint: CheckpointMetrics::new(&make)?,
             bodies: BodyMetrics::new(&make)?,
+            disk: DiskMetrics::new(&make)?,
             logs: LogMetrics::new(&make)?,
             ready: make.gauge("rialto_ready", "Whether the broker serves: 1 yes, 0 no.")?,
             registry: registry.clone(),
@@ -276,6 +288,21 @@ impl JournalMetrics {
             failing: make.gauge(
                 "rialto_journal_failing",
                 "Whether the disk refuses the journal, so that nothing is acknowledged: 1 yes, 0 no.",
+            )?,
+        })
+    }
+}
+
+impl DiskMetrics {
+    fn new(make: &Maker<'_>) -> Result<Self, MetricsError> {
+        Ok(Self {
+            free_bytes: make.gauge(
+                "rialto_disk_free_bytes",
+                "Room on the file system of the data directory; 0 where that cannot be told.",
+            )?,
+            short: make.gauge(
+                "rialto_disk_short",
+                "Whether publishers are refused for want of room on disk: 1 yes, 0 no.",
             )?,
         })
     }

@@ -15,6 +15,7 @@ use redb::{
 
 use crate::model::ids::ShardId;
 use crate::store::codec::CodecError;
+use crate::store::disk::folder::Folder;
 use crate::store::error::StoreError;
 use crate::store::tables::bindings::Bindings;
 use crate::store::tables::bodies::Bodies;
@@ -27,6 +28,7 @@ use crate::store::tables::meta::{CHECKPOINT_KEY, CheckpointRow, FORMAT, FORMAT_K
 use crate::store::tables::offsets::Offsets;
 use crate::store::tables::partitions::Partitions;
 use crate::store::tables::queue_pages::QueuePages;
+use crate::store::tables::renewed::DatabaseFile;
 use crate::store::tables::retained::{self, Retained};
 use crate::store::tables::sessions::Sessions;
 use crate::store::tables::sets::Sets;
@@ -94,7 +96,12 @@ impl Db {
                     .map_err(StoreError::io(folder, "sync"))?;
             }
         }
-        Self::open_with(path, opener(path.to_owned()))
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        let folder = folder.unwrap_or_else(|| Path::new("."));
+        let disk = Folder::open(folder).map_err(StoreError::io(folder, "open"))?;
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let file = DatabaseFile::new(disk, &name);
+        Self::open_with(path, Box::new(move || file.open(cache_bytes)))
     }
 
     pub(crate) fn open_with(path: &Path, opener: Opener) -> Result<Self, StoreError> {

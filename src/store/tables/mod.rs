@@ -5,6 +5,7 @@
 //! the broker (sessions, pages, sets, retained) are opaque here and carry a version of their own.
 //!
 //! - [`db`] the database: start-up reads, one value by key, and the one commit that makes a checkpoint current
+//! - [`renewed`] its file, and another one after a sync that failed
 //! - [`snapshot`] all of it at one moment, for backups
 //! - [`meta`] format and checkpoint position
 //! - [`sessions`], [`queue_pages`], [`sets`], [`retained`] the broker's own rows
@@ -27,6 +28,7 @@ pub mod offsets;
 pub mod on_disk;
 pub mod partitions;
 pub mod queue_pages;
+mod renewed;
 pub mod retained;
 pub mod sessions;
 pub mod sets;
