@@ -54,12 +54,13 @@ from = { log = "crash.kafka", from = "earliest" }
 to   = { exchange = "crash.records", routing_key = "{key}" }
 """
 # Small segments, budgets and eager checkpoints, so that kills fall into rolls, trims, checkpoints and whatever is
-# paged; and a group's first member does not wait for others longer than a cycle lasts.
+# paged. Records are kept, though they say that they are from 1970. A group's first member does not wait for others for
+# longer than a cycle lasts.
 SETTINGS = {
     "journal": {"segment_bytes": "1MiB", "batch_bytes_max": "64KiB"},
     "checkpoint": {"interval_s": 1, "journal_bytes": "1MiB", "memory_bytes": "1MiB", "body_segment_bytes": "1MiB"},
     "memory": {"queue_index_bytes_max": "1MiB"},
-    "logs": {"segment_bytes": "1MiB"},
+    "logs": {"segment_bytes": "1MiB", "retention_ms": -1},
     "groups": {"initial_rebalance_delay_ms": 0},
 }
 PARTS = frozenset(("mqtt", "log", "amqp", "kafka", "routes", "strict"))
