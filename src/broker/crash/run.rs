@@ -1,5 +1,6 @@
 //! A broker as `app` runs it, on a disk that forgets. Part of the crash tests of `broker`.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,6 +35,8 @@ use crate::store::journal::embedded::EmbeddedJournal;
 use crate::store::journal::{Durability, JournalOptions};
 use crate::store::partition::folders::LogFolders;
 use crate::store::scratch::{ScratchOptions, ScratchStore};
+use crate::store::tables::bodies::BodyRow;
+use crate::store::tables::db::Db;
 use crate::store::tables::on_disk;
 
 pub(super) const CONNECTION: ConnectionId = ConnectionId(1);
@@ -68,6 +71,36 @@ pub(super) struct Running {
     pub(super) broker: Arc<Broker>,
     engine: Engine,
     journal: Arc<EmbeddedJournal<Waiter>>,
+}
+
+/// What a broker stands on.
+fn parts(
+    disk: &SimulatedDisk,
+    db: &Arc<Db>,
+    journal: Arc<EmbeddedJournal<Waiter>>,
+    segments: &BTreeMap<u32, BodyRow>,
+) -> Result<Parts, String> {
+    let said = |error: &dyn std::fmt::Display| error.to_string();
+    let folder = |name: &str| disk.folder(name).map_err(|error| said(&error));
+    let lengths: Vec<_> = segments.iter().map(|(id, row)| (*id, row.valid_len)).collect();
+    let bodies = BodyOptions { segment_bytes: 2048, handles_max: 2 };
+    let logs = LogFolders::new(folder("logs")?);
+    let settings = LogSettings { segment_bytes: 4096, ..LogSettings::default() };
+    let mut limits = limits();
+    limits.queue.messages_max = 100_000;
+    Ok(Parts {
+        journal,
+        bodies: BodyStore::open(folder("bodies")?, bodies, lengths)
+            .map_err(|error| said(&error))?,
+        scratch: ScratchStore::open(folder("scratch")?, ScratchOptions::default())
+            .map_err(|error| said(&error))?,
+        metrics: Arc::new(Metrics::new(0.0).unwrap()),
+        retained: restore::retained(db).map_err(|error| said(&error))?,
+        logs: restore::logs(db, logs, settings).map_err(|error| said(&error))?,
+        acl: Acl::default(),
+        limits,
+        timers: Arc::<Deadlines>::default(),
+    })
 }
 
 impl Running {
@@ -118,25 +151,7 @@ impl Running {
         )
         .map_err(|error| said(&error))?;
         let segments = restore::segments(&db).map_err(|error| said(&error))?;
-        let lengths: Vec<_> = segments.iter().map(|(id, row)| (*id, row.valid_len)).collect();
-        let bodies = BodyOptions { segment_bytes: 2048, handles_max: 2 };
-        let logs = LogFolders::new(folder("logs")?);
-        let settings = LogSettings { segment_bytes: 4096, ..LogSettings::default() };
-        let mut limits = limits();
-        limits.queue.messages_max = 100_000;
-        let parts = Parts {
-            journal: opened.journal.clone(),
-            bodies: BodyStore::open(folder("bodies")?, bodies, lengths)
-                .map_err(|error| said(&error))?,
-            scratch: ScratchStore::open(folder("scratch")?, ScratchOptions::default())
-                .map_err(|error| said(&error))?,
-            metrics: Arc::new(Metrics::new(0.0).unwrap()),
-            retained: restore::retained(&db).map_err(|error| said(&error))?,
-            logs: restore::logs(&db, logs, settings).map_err(|error| said(&error))?,
-            acl: Acl::default(),
-            limits,
-            timers: Arc::<Deadlines>::default(),
-        };
+        let parts = parts(disk, &db, opened.journal.clone(), &segments)?;
         let (broker, mut applier): (Arc<Broker>, Applier) =
             restore::broker(parts, &db, checkpoint.as_ref()).map_err(|error| said(&error))?;
         for batch in opened.replay {
@@ -146,7 +161,8 @@ impl Running {
         restore::revive(&broker, &applier);
         check(&broker).map_err(Failed::Violation)?;
         let applied = applier.limits();
-        let checkpointer = Checkpointer::new(Arc::clone(&broker), db, [7; 16], segments);
+        let checkpointer =
+            Checkpointer::new(Arc::clone(&broker), db, [7; 16], segments).compacting(1 << 20);
         let engine = Engine::start(
             Arc::clone(&broker),
             applier,

@@ -129,7 +129,7 @@ fn config() -> ProptestConfig {
     match (std::env::var_os("PROPTEST_CASES"), std::env::var_os("RIALTO_LONG")) {
         (Some(_), _) => default,
         (None, Some(_)) => ProptestConfig { cases: 2_000, ..default },
-        (None, None) => ProptestConfig { cases: 32, max_shrink_iters: 200, ..default },
+        (None, None) => ProptestConfig { cases: 16, max_shrink_iters: 200, ..default },
     }
 }
 
