@@ -13,6 +13,8 @@ pub enum Condition {
     Journal,
     /// Checkpoints fail, so the journal grows.
     Checkpoint,
+    /// The disk is nearly full.
+    Room,
     /// It is stopping.
     Stop,
 }
@@ -23,6 +25,7 @@ impl Condition {
             Self::Start => "start",
             Self::Journal => "journal",
             Self::Checkpoint => "checkpoint",
+            Self::Room => "room",
             Self::Stop => "stop",
         }
     }

@@ -85,6 +85,9 @@ impl Service {
 
 impl Protocol for Service {
     fn receive(&mut self, input: &[u8], now_ms: u64) -> (usize, Verdict) {
+        if self.client.must_wait(now_ms) {
+            return (0, Verdict::Pause);
+        }
         self.client.begin_batch(input.len(), now_ms);
         let mut used = 0;
         loop {

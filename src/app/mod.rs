@@ -10,6 +10,7 @@
 //! - [`logging`] the broker's own log lines
 
 pub mod control;
+mod disk_watch;
 mod gauges;
 mod listeners;
 mod logging;
@@ -213,9 +214,7 @@ async fn serve(bundle: Arc<Bundle>, begun: Instant) -> Result<(), AppError> {
     background.iter().for_each(tokio::task::JoinHandle::abort);
     workers.stop();
     touched::flush();
-    if let Some(control) = control {
-        control.close();
-    }
+    control.close();
     storage.close();
     tracing::info!("stopped");
     Ok(())
@@ -298,10 +297,12 @@ fn start_background(
     });
     let (storage, metrics) = (Arc::clone(storage), Arc::clone(metrics));
     let readiness = Arc::clone(readiness);
+    let mut disk = storage.watch(config.store.free_bytes_min);
+    disk.look(&storage.broker, &metrics, &readiness);
     let watch = tokio::spawn(async move {
         loop {
             tokio::time::sleep(WATCH_STEP).await;
-            storage.watch_journal(&metrics, &readiness);
+            disk.look(&storage.broker, &metrics, &readiness);
         }
     });
     vec![tokio::spawn(wheel.run(clock)), checkpoints, watch]

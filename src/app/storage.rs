@@ -46,6 +46,7 @@ use crate::store::tables::on_disk;
 use crate::store::{DirLock, lock_dir};
 
 use super::AppError;
+use super::disk_watch::DiskWatch;
 use super::timers::{BrokerTimers, Handle};
 
 /// Memory for pages of the metadata database.
@@ -67,6 +68,7 @@ pub(super) struct Storage {
     /// What backups keep files by.
     pub(super) pins: Arc<Pins>,
     journal: Arc<EmbeddedJournal<Waiter>>,
+    root: Arc<dyn Disk>,
     _lock: DirLock,
 }
 
@@ -177,6 +179,11 @@ fn topology_limits(config: &Config) -> TopologyLimits {
     }
 }
 
+fn body_options(config: &Config) -> BodyOptions {
+    let segment_bytes = u32::try_from(config.checkpoint.body_segment_bytes).unwrap_or(u32::MAX);
+    BodyOptions { segment_bytes, ..BodyOptions::default() }
+}
+
 fn scratch_options(config: &Config) -> ScratchOptions {
     ScratchOptions { bytes_max: config.amqp.scratch_bytes_max, ..ScratchOptions::default() }
 }
@@ -193,13 +200,14 @@ impl Storage {
         })?;
         let (root, db) = open_disk(data_dir, root)?;
         let Restored { broker, applier, db, checkpoint, segments, journal, is_behind } =
-            Restored::read(root, db, around)?;
+            Restored::read(Arc::clone(&root), db, around)?;
         restore::revive(&broker, &applier);
         around.timers.serve(&broker);
         let applied = applier.limits();
         let broker_uuid = checkpoint.map_or_else(new_uuid, |row| Ok(row.broker_uuid))?;
         let checkpointer =
-            Checkpointer::new(Arc::clone(&broker), Arc::clone(&db), broker_uuid, segments);
+            Checkpointer::new(Arc::clone(&broker), Arc::clone(&db), broker_uuid, segments)
+                .compacting(config.checkpoint.compaction_bytes_max);
         let pins = checkpointer.pins();
         let engine = Engine::start(
             Arc::clone(&broker),
@@ -221,7 +229,8 @@ impl Storage {
             engine.request_checkpoint();
         }
         let cluster_id = broker_uuid.iter().map(|byte| format!("{byte:02x}")).collect();
-        Ok(Self { broker, engine: Arc::new(engine), cluster_id, db, pins, journal, _lock: lock })
+        let engine = Arc::new(engine);
+        Ok(Self { broker, engine, cluster_id, db, pins, journal, root, _lock: lock })
     }
 
     /// Writes what waits, takes a last checkpoint, ends the threads.
@@ -233,18 +242,9 @@ impl Storage {
         self.engine.stop();
     }
 
-    /// Keeps the readiness and the metric of the journal true.
-    pub(super) fn watch_journal(&self, metrics: &Metrics, readiness: &Readiness) {
-        match self.journal.state() {
-            crate::store::journal::JournalState::Ok => {
-                metrics.journal.failing.set(0);
-                readiness.clear(Condition::Journal);
-            }
-            crate::store::journal::JournalState::Failing { reason, .. } => {
-                metrics.journal.failing.set(1);
-                readiness.set(Condition::Journal, &*reason);
-            }
-        }
+    /// A watch over the disk, for the time that this is open.
+    pub(super) fn watch(&self, free_bytes_min: u64) -> DiskWatch {
+        DiskWatch::new(Arc::clone(&self.root), free_bytes_min)
     }
 }
 
@@ -286,7 +286,7 @@ impl Restored {
         )?;
         let segments = restore::segments(&db)?;
         let lengths: Vec<_> = segments.iter().map(|(id, row)| (*id, row.valid_len)).collect();
-        let bodies = BodyStore::open(folder(&root, "bodies")?, BodyOptions::default(), lengths)?;
+        let bodies = BodyStore::open(folder(&root, "bodies")?, body_options(config), lengths)?;
         let parts = Parts {
             journal: opened.journal.clone(),
             bodies,

@@ -40,7 +40,12 @@ impl Future for AppendAck {
 
 impl From<SubmitError> for LogError {
     fn from(error: SubmitError) -> Self {
-        Self::Unavailable(error.to_string())
+        match error {
+            SubmitError::Unavailable { .. } => Self::Storage(error.to_string()),
+            SubmitError::TooLarge { .. } | SubmitError::Closed => {
+                Self::Unavailable(error.to_string())
+            }
+        }
     }
 }
 
@@ -223,6 +228,7 @@ impl Broker {
         let batch = log.check_batch(batch, now_ms)?.bytes;
         let (sender, done) = oneshot::channel();
         let record = Record::Append { log: log.id, partition, time_ms: now_ms, batch: &batch };
+        self.admit()?;
         self.submit(Some(Waiter::Call(sender)), &record)?;
         Ok(AppendAck(done))
     }

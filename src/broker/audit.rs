@@ -207,3 +207,81 @@ impl Audit {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Audit;
+    use crate::broker::declared::row::DeclaredRow;
+    use crate::broker::groups::group::Group;
+    use crate::broker::sessions::row::SessionRow;
+    use crate::broker::sessions::session::{Durable, SessionKey as Key};
+    use crate::model::ids::{LogId, QueueId, SHARD};
+    use crate::store::tables::declared::DeclaredKey;
+    use crate::store::tables::groups::{GroupKey, GroupRow};
+    use crate::store::tables::offsets::OffsetKey;
+    use crate::store::tables::queue_pages::PageKey;
+    use crate::store::tables::retained::RetainedKey;
+    use crate::store::tables::sessions::SessionKey;
+
+    fn session() -> Vec<u8> {
+        let key = Key { vhost: "/".into(), client_id: "c".into() };
+        SessionRow::encode(&key, &Durable::default(), 256)
+    }
+
+    fn queue() -> Vec<u8> {
+        let (vhost, name, table) = ("/".into(), "q".into(), [].into());
+        DeclaredRow { vhost, name, auto_delete: false, table, tail: 3 }.encode()
+    }
+
+    fn page() -> Vec<u8> {
+        // Version, one entry: slot 2, order 1, body, flags, no identifiers.
+        let mut bytes = vec![1, 1, 2, 1];
+        bytes.extend_from_slice(&[0; 12]);
+        bytes.extend_from_slice(&[1, 0]);
+        bytes
+    }
+
+    #[test]
+    fn rows_of_a_newer_build_are_told_apart_from_damage() {
+        let newer = |mut bytes: Vec<u8>| {
+            bytes[0] += 1;
+            bytes
+        };
+        let mut audit = Audit::default();
+        let key = SessionKey { shard: SHARD, queue: QueueId(1) };
+        assert!(audit.session(&key, &session()).is_ok());
+        assert!(audit.session(&key, &newer(session())).unwrap_err().is_newer);
+        assert!(!audit.session(&key, &session()[..9]).unwrap_err().is_newer);
+        let key = DeclaredKey { shard: SHARD, queue: QueueId(2) };
+        assert!(audit.declared(&key, &newer(queue())).unwrap_err().is_newer);
+        let key = PageKey { shard: SHARD, queue: QueueId(1), page: 0 };
+        assert_eq!(audit.page(&key, &page()).unwrap().len(), 1);
+        let mut bytes = page();
+        // Far beyond any version of the future's builds that this one may learn to read.
+        bytes[0] = 0xf0;
+        assert!(audit.page(&key, &bytes).unwrap_err().is_newer);
+        let key = RetainedKey { shard: SHARD, vhost: "/".into(), topic: "t".into() };
+        assert!(audit.retained(&key, &[2, 0, 0, 0, 0, 0, 0, 0, 0]).unwrap_err().is_newer);
+        let key = GroupKey { shard: SHARD, vhost: "/".into(), group: "g".into() };
+        let snapshot = |bytes: Vec<u8>| GroupRow { put_ms: 1, snapshot: bytes.into() };
+        let bytes = Group::new("g").snapshot(None);
+        assert!(audit.group(&key, &snapshot(bytes.clone())).is_ok());
+        assert!(audit.group(&key, &snapshot(newer(bytes))).unwrap_err().is_newer);
+    }
+
+    #[test]
+    fn what_refers_to_nothing_is_found() {
+        let mut audit = Audit::default();
+        let key = |queue| PageKey { shard: SHARD, queue: QueueId(queue), page: 0 };
+        let declared = DeclaredKey { shard: SHARD, queue: QueueId(5) };
+        audit.declared(&declared, &queue()).unwrap();
+        assert!(audit.page(&key(5), &page()).is_ok());
+        assert!(audit.page(&key(6), &page()).is_err());
+        assert!(audit.page(&PageKey { page: 1, ..key(5) }, &page()).is_err(), "beyond its end");
+        let other = DeclaredKey { queue: QueueId(7), ..declared };
+        assert!(audit.declared(&other, &queue()).is_err(), "its name is taken");
+        let (vhost, group) = (String::from("/"), String::from("g"));
+        let offset = OffsetKey { shard: SHARD, vhost, group, log: LogId(1), partition: 0 };
+        assert!(audit.offset(&offset).is_err());
+    }
+}

@@ -53,6 +53,9 @@ pub mod router;
 pub mod sessions;
 pub mod sets;
 pub mod settle;
+#[cfg(test)]
+mod simulation;
+pub mod standing;
 pub mod subscribe;
 #[cfg(test)]
 pub(crate) mod testbed;
@@ -89,6 +92,7 @@ use self::router::Router;
 use self::sessions::registry::Sessions;
 use self::sessions::session::Session;
 use self::sets::Sets;
+use self::standing::Standing;
 
 /// Something the broker must do at a point in time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -168,6 +172,7 @@ pub struct Broker {
     timers: Arc<dyn Timers>,
     applied: AtomicU64,
     room: Mutex<Vec<Waiting>>,
+    standing: Standing,
     /// Sessions where a message waits for this LSN to be applied.
     behind: Mutex<Vec<(Lsn, Arc<Session>)>>,
 }
@@ -227,6 +232,7 @@ impl Broker {
             timers: parts.timers,
             applied: AtomicU64::new(0),
             room: Mutex::default(),
+            standing: Standing::default(),
             behind: Mutex::default(),
         }
     }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::metrics::DropReason;
 use crate::model::ids::LogId;
+use crate::store::journal::SubmitError;
 
 use super::Broker;
 use super::crossing::TopicView;
@@ -28,12 +29,16 @@ pub struct Append {
 
 impl Broker {
     /// The appends that routes make of `message`; what a route cannot place is counted and logged.
+    ///
+    /// # Errors
+    /// A log takes nothing, because its files cannot be written: then the message goes nowhere, for it goes everywhere
+    /// or nowhere.
     pub(crate) fn routed_appends(
         &self,
         publisher: &mut Publisher,
         targets: &[LogTarget],
         message: &Message<'_>,
-    ) -> Vec<Append> {
+    ) -> Result<Vec<Append>, SubmitError> {
         let mut appends = Vec::with_capacity(targets.len());
         for LogTarget { route, via } in targets {
             let mut view = TopicView::default();
@@ -56,7 +61,13 @@ impl Broker {
             });
             match append {
                 Ok(None) => {}
-                Ok(Some(append)) => appends.push(Append { via: via.clone(), ..append }),
+                Ok(Some(append)) => {
+                    if let Some(reason) = self.log_refuses(&append) {
+                        publisher.counters.drop_messages(DropReason::LogFailed, 1);
+                        return Err(SubmitError::Unavailable { reason: reason.into() });
+                    }
+                    appends.push(Append { via: via.clone(), ..append });
+                }
                 Err(why) => {
                     publisher.counters.drop_messages(DropReason::RouteFailed, 1);
                     if self.logs.may_complain(message.time_ms) {
@@ -66,7 +77,13 @@ impl Broker {
                 }
             }
         }
-        appends
+        Ok(appends)
+    }
+
+    /// Why the files of the partition take nothing more, if so. A log whose creation is on its way takes anything.
+    fn log_refuses(&self, append: &Append) -> Option<String> {
+        let log = self.logs.table.by_id(append.log)?;
+        log.partition(append.partition)?.failure()
     }
 
     fn routed_append(

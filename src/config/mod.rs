@@ -35,7 +35,7 @@ use crate::config::queues::QueuesSection;
 use crate::config::rules::AclRule;
 use crate::config::sections::{
     AuthSection, CheckpointSection, JournalSection, ListenersSection, LogSection, LogsSection,
-    MqttSection, RetainedSection, TlsSection,
+    MqttSection, RetainedSection, StoreSection, TlsSection,
 };
 use crate::config::source::{ConfigError, Source};
 
@@ -75,6 +75,8 @@ pub struct Config {
     pub journal: JournalSection,
     /// When live state is written out and the journal trimmed.
     pub checkpoint: CheckpointSection,
+    /// Room on disk.
+    pub store: StoreSection,
     /// What the broker says about itself.
     pub log: LogSection,
 }
@@ -98,6 +100,7 @@ impl Default for Config {
             groups: GroupsSection::default(),
             journal: JournalSection::default(),
             checkpoint: CheckpointSection::default(),
+            store: StoreSection::default(),
             log: LogSection::default(),
         }
     }

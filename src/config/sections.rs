@@ -281,11 +281,39 @@ pub struct CheckpointSection {
     /// Bytes of queued messages in memory that are on no disk but the journal's. Default 16 MiB.
     #[serde(deserialize_with = "byte_size::deserialize")]
     pub memory_bytes: u64,
+    /// Bytes that a checkpoint copies at most out of mostly dead files of message bodies. Default 16 MiB; 0: none.
+    #[serde(deserialize_with = "byte_size::deserialize")]
+    pub compaction_bytes_max: u64,
+    /// Length of a file of message bodies. Default 64 MiB.
+    #[serde(deserialize_with = "byte_size::deserialize")]
+    pub body_segment_bytes: u64,
 }
 
 impl Default for CheckpointSection {
     fn default() -> Self {
-        Self { interval_s: 30, journal_bytes: 256 << 20, memory_bytes: 16 << 20 }
+        Self {
+            interval_s: 30,
+            journal_bytes: 256 << 20,
+            memory_bytes: 16 << 20,
+            compaction_bytes_max: 16 << 20,
+            body_segment_bytes: 64 << 20,
+        }
+    }
+}
+
+/// `[store]`: the data directory's file system.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct StoreSection {
+    /// With less room than this, publishers are refused as if the disk were full, so that what frees room still can;
+    /// 0 never does. Default 256 MiB.
+    #[serde(deserialize_with = "byte_size::deserialize")]
+    pub free_bytes_min: u64,
+}
+
+impl Default for StoreSection {
+    fn default() -> Self {
+        Self { free_bytes_min: 256 << 20 }
     }
 }
 

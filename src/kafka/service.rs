@@ -234,10 +234,12 @@ where
             if busy {
                 return Ok(Taken::Busy);
             }
-            if self.context.shared.broker.is_full() {
-                return Ok(Taken::BrokerFull);
-            }
+            let is_full = self.context.shared.broker.is_full();
             let consumed = match self.connection.next(&self.input)? {
+                // Whoever reads goes on: what it reads may be what makes room.
+                Step::Request(request) if is_full && request.range.api.is_recorded() => {
+                    return Ok(Taken::BrokerFull);
+                }
                 Step::More { total } => {
                     self.shrink();
                     return Ok(Taken::AllBut { total });

@@ -84,8 +84,10 @@ label! {
         NoSubscriber = "no_subscriber",
         /// A route could not make its log name, key or partition.
         RouteFailed = "route_failed",
-        /// Refused by the journal, which cannot write.
+        /// Refused by the journal, which cannot write or has too little room.
         Journal = "journal",
+        /// A route's log takes nothing, because its files cannot be written.
+        LogFailed = "log_failed",
         /// One retained topic more than there may be.
         RetainedFull = "retained_full",
         /// Its topic or routing key has no counterpart on the other side of a route.
@@ -98,6 +100,8 @@ label! {
         QueuesFull = "queues_full",
         /// The oldest of a queue that holds as many as it was declared to.
         Overflow = "overflow",
+        /// What the disk gives back is not what was written.
+        Corrupt = "corrupt",
     }
 }
 

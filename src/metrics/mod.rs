@@ -45,6 +45,10 @@ pub struct Metrics {
     pub journal: JournalMetrics,
     /// Checkpoints.
     pub checkpoint: CheckpointMetrics,
+    /// Body segments.
+    pub bodies: BodyMetrics,
+    /// See [`DiskMetrics`].
+    pub disk: DiskMetrics,
     /// Partitioned logs and routes.
     pub logs: LogMetrics,
     /// 1 while the broker serves, 0 while it starts, stops or cannot write.
@@ -113,6 +117,15 @@ pub struct JournalMetrics {
     pub failing: IntGauge,
 }
 
+/// The file system beneath it all.
+#[derive(Debug)]
+pub struct DiskMetrics {
+    /// Bytes that may still be written.
+    pub free_bytes: IntGauge,
+    /// 1 while publishers are refused for want of room.
+    pub short: IntGauge,
+}
+
 /// Checkpoints.
 #[derive(Debug)]
 pub struct CheckpointMetrics {
@@ -124,6 +137,19 @@ pub struct CheckpointMetrics {
     pub lsn: IntGauge,
     /// 1 while the disk refuses them.
     pub failing: IntGauge,
+}
+
+/// Body segments, as of the last checkpoint.
+#[derive(Debug)]
+pub struct BodyMetrics {
+    /// Files.
+    pub segments: IntGauge,
+    /// Bytes of them that count.
+    pub bytes: IntGauge,
+    /// Bytes of bodies that a queue refers to.
+    pub live_bytes: IntGauge,
+    /// Bytes that were copied out of sparse ones.
+    pub compacted_bytes: IntCounter,
 }
 
 /// Logs.
@@ -149,6 +175,8 @@ impl Metrics {
             state: StateMetrics::new(&make)?,
             journal: JournalMetrics::new(&make)?,
             checkpoint: CheckpointMetrics::new(&make)?,
+            bodies: BodyMetrics::new(&make)?,
+            disk: DiskMetrics::new(&make)?,
             logs: LogMetrics::new(&make)?,
             ready: make.gauge("rialto_ready", "Whether the broker serves: 1 yes, 0 no.")?,
             registry: registry.clone(),
@@ -265,6 +293,21 @@ impl JournalMetrics {
     }
 }
 
+impl DiskMetrics {
+    fn new(make: &Maker<'_>) -> Result<Self, MetricsError> {
+        Ok(Self {
+            free_bytes: make.gauge(
+                "rialto_disk_free_bytes",
+                "Room on the file system of the data directory; 0 where that cannot be told.",
+            )?,
+            short: make.gauge(
+                "rialto_disk_short",
+                "Whether publishers are refused for want of room on disk: 1 yes, 0 no.",
+            )?,
+        })
+    }
+}
+
 impl CheckpointMetrics {
     fn new(make: &Maker<'_>) -> Result<Self, MetricsError> {
         Ok(Self {
@@ -279,6 +322,25 @@ impl CheckpointMetrics {
             failing: make.gauge(
                 "rialto_checkpoint_failing",
                 "Whether the disk refuses checkpoints, so that the journal grows: 1 yes, 0 no.",
+            )?,
+        })
+    }
+}
+
+impl BodyMetrics {
+    fn new(make: &Maker<'_>) -> Result<Self, MetricsError> {
+        Ok(Self {
+            segments: make
+                .gauge("rialto_body_segments", "Files of checkpointed message bodies.")?,
+            bytes: make
+                .gauge("rialto_body_bytes", "Bytes in files of checkpointed message bodies.")?,
+            live_bytes: make.gauge(
+                "rialto_body_live_bytes",
+                "Bytes of checkpointed message bodies that a queue still holds.",
+            )?,
+            compacted_bytes: make.counter(
+                "rialto_compacted_bytes_total",
+                "Bytes of message bodies copied out of mostly dead files.",
             )?,
         })
     }

@@ -57,6 +57,8 @@ pub enum Flow {
     Continue,
     /// Leave the rest of the bytes for later.
     Stop,
+    /// Leave this packet for later too: nothing came of it yet.
+    Hold,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -167,6 +169,7 @@ impl Connection {
                 Ok((0, _)) => break,
                 Ok((length, Flow::Continue)) => consumed += length,
                 Ok((length, Flow::Stop)) => return Ok(consumed + length),
+                Ok((_, Flow::Hold)) => return Ok(consumed),
                 Err(error) => {
                     self.state = State::Closed;
                     let kind = rest.first().and_then(|&header| PacketType::from_header(header));

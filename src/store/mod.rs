@@ -20,6 +20,8 @@ pub mod error;
 pub mod journal;
 pub mod lock;
 pub mod partition;
+#[cfg(test)]
+mod proof;
 pub mod scratch;
 pub mod tables;
 pub mod verify;

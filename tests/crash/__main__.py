@@ -10,11 +10,12 @@ import tempfile
 import time
 from pathlib import Path
 
-from crash import kafka, lossy
+from crash import kafka, lossy, mqtt
 from crash.accounting import Fault
 from crash.driver import Driver
 from crash.lossy import LossyDriver
 from crash.scene import PARTS, ROUTES, Scene, settings
+from rawmqtt import PUBCOMP
 
 
 def options():
@@ -30,7 +31,7 @@ def options():
     parser.add_argument("--without", action="append", default=[], choices=["log", "amqp", "kafka", "routes"],
                         help="leaves a part out; may be repeated")
     parser.add_argument("--against", choices=["rialto", "mosquitto", "rabbitmq", "kafka"], default="rialto",
-                        help="tries the accounting itself on another broker")
+                        help="tries the accounting itself on another broker; what it finds there is to be judged")
     parser.add_argument("--lose", action="store_true", help="on a disk that loses the journal: this must be found out")
     parser.add_argument("--folder", help="where to work; kept. Default: a temporary folder, kept after a failure")
     return parser.parse_args()
@@ -40,6 +41,7 @@ def make(given, folder):
     """The broker, not started, and the parts of the scene it can play."""
     if given.against == "mosquitto":
         from mosquitto import Mosquitto
+        mqtt.Publisher.accepted_by = PUBCOMP
         return Mosquitto(folder), {"mqtt"}
     if given.against == "rabbitmq":
         from rabbit import Rabbit

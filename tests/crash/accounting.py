@@ -88,7 +88,7 @@ class Place:
     # Repeats, and those that do not say that they are.
     copies: Counter = field(default_factory=Counter)
     unflagged: Counter = field(default_factory=Counter)
-    # On all connections of the broker's life, and of the life before that; whether a kill came in between.
+    # On all connections of the broker's life; in its last instants, since when it may come anew; whether a kill came.
     life: set = field(default_factory=set)
     excused: set = field(default_factory=set)
     died: bool = False
@@ -160,8 +160,8 @@ class Mortal:
 class Books:
     """All accounts. `findings` collects whatever was found wrong, up to FEW of a name and place."""
 
-    WORDS = ("sent", "again", "acked", "got", "opened", "died", "gave_back", "settled", "barrier", "row", "told", "asked",
-             "answered", "found", "armed", "lives", "doubted", "cut", "disarmed", "will", "lapsed", "wrong")
+    WORDS = ("sent", "again", "acked", "got", "opened", "died", "gave_back", "settled", "barrier", "row", "told",
+             "asked", "answered", "found", "armed", "lives", "doubted", "cut", "disarmed", "will", "lapsed", "wrong")
 
     def __init__(self, sources=(), places=(), logs=(), pairs=()):
         """`pairs` of places that must hold the same of the sources they share, once both are read to their ends."""
@@ -176,6 +176,7 @@ class Books:
 
     def enter(self, subject, word, *values):
         """One event. Events of one subject come in the order in which they happened."""
+        assert word in self.WORDS, word
         getattr(self, "_" + word)(subject, *values)
 
     def wrong(self, name, place, text):
@@ -204,7 +205,8 @@ class Books:
         place = self.places[name]
         place.life.update(place.here)
         if place.died:
-            place.life, place.excused, place.died = set(), place.life, False
+            place.excused |= place.life
+            place.life, place.died = set(), False
         place.here.clear()
         place.settled.clear()
         if place.order == "connection":

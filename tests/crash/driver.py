@@ -1,5 +1,5 @@
-"""The cycles: all clients at work, the broker killed at a moment of the seed's choosing, started, killed again before it
-is ready now and then, looked at."""
+"""The cycles: all clients at work, the broker killed at a moment of the seed's choosing, started, killed again now and
+then before it is ready, looked at."""
 
 import random
 import signal
@@ -19,7 +19,7 @@ WHOLE = 20
 class Driver:
     """One run over one broker. Every `drains` cycles, and at the end, what waits is taken."""
 
-    drains = 4
+    drains = 6
 
     def __init__(self, broker, seed, scene, signal_=signal.SIGKILL, say=lambda text: None):
         self.broker, self.seed, self.scene, self.signal, self.say = broker, seed, scene, signal_, say

@@ -244,7 +244,8 @@ def read_log(history, port, log, partitions, whole):
                 positions[part] = offset + 1
     for part, position in positions.items():
         if position < len(rows[part]):
-            history.note(log, "wrong", "lost", f"partition {part} ends at {position}, it was read up to {len(rows[part])}")
+            history.note(log, "wrong", "lost",
+                         f"partition {part} ends at {position}, it was read up to {len(rows[part])}")
 
 
 def exists(port, log):

@@ -18,7 +18,7 @@ class LossyDriver(Driver):
 
     drains = 1
 
-    def __init__(self, *arguments, faults, fault="write journal lose", since=1, **options):
+    def __init__(self, *arguments, faults, fault="write journal lose", since=0, **options):
         super().__init__(*arguments, **options)
         self.faults, self.fault, self.since = faults, fault, since
         self.mend()

@@ -12,6 +12,8 @@
                                    └─ queue crash.records, by another one
 """
 
+import tomllib
+
 from crash import retained
 from crash.accounting import Books, Place, Source
 from crash.amqp import PERSISTENT, AmqpConsumer, AmqpPublisher, connect, counts
@@ -22,6 +24,7 @@ from crash.mortals import Mortals, Watcher
 from crash.mqtt import Publisher, Receiver
 from crash.party import WAIT
 from crash.topics import Administrator
+from harness import ROOT
 from rawmqtt import Client
 
 ROUTES = """\
@@ -54,7 +57,8 @@ to   = { exchange = "crash.records", routing_key = "{key}" }
 # paged; and a group's first member does not wait for others longer than a cycle lasts.
 SETTINGS = {
     "journal": {"segment_bytes": "1MiB", "batch_bytes_max": "64KiB"},
-    "checkpoint": {"interval_s": 1, "journal_bytes": "1MiB", "memory_bytes": "1MiB"},
+    "checkpoint": {"interval_s": 1, "journal_bytes": "1MiB", "memory_bytes": "1MiB", "body_segment_bytes": "1MiB"},
+    "memory": {"queue_index_bytes_max": "1MiB"},
     "logs": {"segment_bytes": "1MiB"},
     "groups": {"initial_rebalance_delay_ms": 0},
 }
@@ -63,13 +67,17 @@ EXCHANGE, MIRROR, RECORDS = "crash.topic", "crash.mirror", "crash.records"
 
 
 def settings(**sections):
-    """The broker's configuration; `sections` override or add keys: journal={"durability": "os"}."""
-    merged = {name: {**SETTINGS.get(name, {}), **sections.get(name, {})} for name in {**SETTINGS, **sections}}
+    """The broker's configuration; `sections` override or add keys: journal={"durability": "os"}.
+
+    What this broker's own example file does not have is left out: an older one can be crashed too.
+    """
+    known = tomllib.loads((ROOT / "rialto.toml").read_text())
     lines = []
-    for section, values in merged.items():
+    for section in sorted({*SETTINGS, *sections} & set(known)):
         lines.append(f"[{section}]")
+        values = {**SETTINGS.get(section, {}), **sections.get(section, {})}
         lines += [f'{key} = "{value}"' if isinstance(value, str) else f"{key} = {str(value).lower()}"
-                  for key, value in values.items()]
+                  for key, value in values.items() if key in known[section]]
     return "\n".join(lines) + "\n"
 
 

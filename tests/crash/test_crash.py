@@ -13,6 +13,9 @@ from crash.scene import ROUTES, Scene, settings
 from harness import Broker
 
 pytestmark = pytest.mark.timeout(3600)
+# Where connections ended in each run, hundreds of times: kills and takeovers.
+STEPS = ("publisher, PUBLISH sent", "publisher, PUBREC came", "publisher, PUBREL sent", "subscriber, PUBLISH came",
+         "subscriber, PUBREC sent", "subscriber, PUBREL came", "subscriber, PUBCOMP sent")
 
 
 @pytest.fixture
@@ -42,7 +45,10 @@ def make_broker(tmp_path):
 def test_nothing_acknowledged_is_lost_by_kill_9(make_broker, seed, long, durability, short, many):
     """Lost, doubled, out of order, stale, split: tests/crash/accounting.py says what each means."""
     broker = make_broker(settings(journal={"durability": durability}))
-    print(Driver(broker, seed, Scene(), say=print).run(many if long else short))
+    scene = Scene()
+    print(Driver(broker, seed, scene, say=print).run(many if long else short))
+    missed = [step for step in STEPS if not scene.history.met[step]]
+    assert not missed, f"no connection ended at {missed}: the run shows less than it should"
 
 
 def test_a_disk_that_loses_the_journal_is_found_out(make_broker, tmp_path, seed):

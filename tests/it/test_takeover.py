@@ -51,7 +51,8 @@ def receive_through_takeovers(receiver, port, rng, left, stop):
 def make_books(publishers, receivers):
     """Every message of every publisher comes to both sessions, in order, those of QoS 2 once."""
     sources = [Source(name, exact=qos == 2) for name, qos, *_ in publishers]
-    return Books(sources, [Place(name, {source.name: 1 for source in sources}, repeats="flagged") for name in receivers])
+    every = {source.name: 1 for source in sources}
+    return Books(sources, [Place(name, every, repeats="flagged") for name in receivers])
 
 
 def test_takeovers_under_load_lose_and_repeat_nothing(broker, connect):

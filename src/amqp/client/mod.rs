@@ -118,6 +118,10 @@ pub struct Client {
     is_slowed: bool,
     /// It was told so.
     told_blocked: bool,
+    /// It publishes what is to be kept, and asks for no confirms.
+    trusts: bool,
+    /// It is woken when the disk takes messages again.
+    awaits_disk: bool,
     /// Bytes left since its heart last looked.
     sent: bool,
     ended_by: Option<CloseReason>,
@@ -152,6 +156,8 @@ impl Client {
             paused_ms: None,
             is_slowed: false,
             told_blocked: false,
+            trusts: false,
+            awaits_disk: false,
             sent: false,
             ended_by: None,
             received_bytes: 0,

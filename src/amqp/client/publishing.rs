@@ -17,6 +17,7 @@ use crate::broker::Broker;
 use crate::broker::consumer::{Completer, Waiter};
 use crate::broker::publish::Published;
 use crate::broker::publish::exchange::{ExchangePublication, PublishError};
+use crate::metrics::DropReason;
 
 use super::working::not_implemented;
 use super::{Client, Serving};
@@ -74,6 +75,7 @@ impl Client {
         let confirmed = channel.confirms.is_some();
         publisher.can_be_told = confirmed;
         publisher.counters.received[usize::from(confirmed)] += 1;
+        self.trusts |= prepared.persistent && !confirmed;
         let (link, token) = (&self.link, owing.next_token());
         let waiter = || {
             let completer: Arc<dyn Completer> = link.clone();
@@ -83,7 +85,10 @@ impl Client {
         let outcome = match broker.publish_to_exchange(publisher, &publication, waiter, now_ms) {
             Ok(outcome) => outcome,
             // Never handed to the journal: the publisher is told, and may try again.
-            Err(PublishError::Journal(error)) if confirmed => refused(broker, &error, now_ms),
+            Err(PublishError::Journal(error)) if confirmed => {
+                publisher.counters.drop_messages(DropReason::Journal, 1);
+                refused(broker, &error, now_ms)
+            }
             // Counted where it was refused.
             Err(PublishError::Limit(_)) if confirmed => Published::Refused,
             Err(error) => {

@@ -87,6 +87,41 @@ impl Client {
         self.serving.as_ref().is_some_and(|serving| serving.answer.is_some() || serving.catching_up)
     }
 
+    /// Not read from now on, if it was.
+    fn rest(&mut self, now_ms: u64) -> Verdict {
+        if self.paused_ms.is_none() {
+            self.paused_ms = Some(now_ms);
+            self.schedule(now_ms + BLOCKED_AFTER_MS);
+        }
+        Verdict::Pause
+    }
+
+    /// Whether the disk takes nothing from publishers, and this is one: it is told, and woken when that is over.
+    fn is_refused(&mut self) -> bool {
+        if !self.publishing && !self.told_blocked && !self.trusts {
+            return false;
+        }
+        let Some(why) = self.shared.broker.refusal() else {
+            self.awaits_disk = false;
+            return false;
+        };
+        self.tell_blocked(&why);
+        if !std::mem::replace(&mut self.awaits_disk, true) {
+            let link: Arc<dyn Completer> = self.link.clone();
+            self.shared.broker.wake_when_well(link);
+        }
+        true
+    }
+
+    /// Whether it is not even read on, because what it publishes could be refused in no way that it hears of: as long
+    /// as the disk takes nothing.
+    pub fn must_wait(&mut self, now_ms: u64) -> bool {
+        if !self.trusts || !self.is_refused() {
+            return false;
+        }
+        self.rest(now_ms) == Verdict::Pause
+    }
+
     /// When to look again at a client that publishes into queues without room; it is told at once.
     fn look_again_ms(&mut self, now_ms: u64) -> Option<u64> {
         let serving = self.serving.as_mut()?;
@@ -118,13 +153,16 @@ impl Client {
     }
 
     /// Not read while a declaration is on its way, while too many confirms are or too many answers wait for its
-    /// socket, and, if it publishes, while the journal is full, or queues are. A client that only acknowledges is always
-    /// read.
+    /// socket, and, if it publishes, while the journal is full, or queues are, or, without confirms, while the disk takes
+    /// nothing. A client that only acknowledges is always read.
     pub fn pause_or_continue(&mut self, now_ms: u64) -> Verdict {
         let owed = self.serving.as_ref().map_or(0, |serving| serving.owing.len());
         let owes_too_much = owed >= OWED_MAX || self.has_too_many_unconfirmed();
         if self.stands_still() || owes_too_much || self.link.outbound.is_overrun() {
             return Verdict::Pause;
+        }
+        if self.is_refused() {
+            return if self.trusts { self.rest(now_ms) } else { Verdict::Continue };
         }
         let broker = &self.shared.broker;
         let mut full = self.publishing && broker.is_full();
@@ -135,11 +173,7 @@ impl Client {
             full = broker.is_full();
         }
         if full {
-            if self.paused_ms.is_none() {
-                self.paused_ms = Some(now_ms);
-                self.schedule(now_ms + BLOCKED_AFTER_MS);
-            }
-            return Verdict::Pause;
+            return self.rest(now_ms);
         }
         self.publishing = false;
         if let Some(at_ms) = self.look_again_ms(now_ms) {

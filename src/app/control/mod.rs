@@ -39,11 +39,11 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const CHECKPOINT_STEPS: u32 = 300;
 const CHECKPOINT_STEP: Duration = Duration::from_millis(100);
 
-/// The socket being served.
+/// The socket being served; the broker serves without one too.
 pub(super) struct Control {
     path: PathBuf,
     shared: Arc<Shared>,
-    thread: JoinHandle<()>,
+    thread: Option<JoinHandle<()>>,
 }
 
 struct Shared {
@@ -56,8 +56,8 @@ struct Shared {
 }
 
 impl Control {
-    /// Opens the socket. The broker serves without it too: then `None`, and a warning.
-    pub(super) fn open(data_dir: &Path, storage: &Storage) -> Option<Self> {
+    /// Opens the socket; there is a warning when it cannot be.
+    pub(super) fn open(data_dir: &Path, storage: &Storage) -> Self {
         let path = data_dir.join(SOCKET);
         let shared = Arc::new(Shared {
             broker: Arc::clone(&storage.broker),
@@ -72,22 +72,20 @@ impl Control {
             let run = move || serving.accept(&listener);
             std::thread::Builder::new().name("control".into()).spawn(run)
         });
-        match opened {
-            Ok(thread) => Some(Self { path, shared, thread }),
-            Err(error) => {
-                let path = path.display();
-                tracing::warn!(%path, %error, "no control socket: backups need a stopped broker");
-                None
-            }
-        }
+        let thread = opened.inspect_err(|error| {
+            let path = path.display();
+            tracing::warn!(%path, %error, "no control socket: backups need a stopped broker");
+        });
+        Self { path, shared, thread: thread.ok() }
     }
 
     /// Ends every connection and removes the socket.
     pub(super) fn close(self) {
+        let Some(thread) = self.thread else { return };
         self.shared.stopping.store(true, Ordering::Release);
         // Wakes the accepting thread.
         drop(UnixStream::connect(&self.path));
-        if self.thread.join().is_err() {
+        if thread.join().is_err() {
             tracing::error!("the control thread panicked");
         }
         for (stream, thread) in self.shared.clients.lock().drain(..) {

@@ -26,7 +26,7 @@ pub const END: &str = "end";
 /// Says that everything was there until now.
 pub const ENDED: &str = "ended";
 /// Longest line.
-pub const LINE_BYTES_MAX: u64 = 4096;
+pub const LINE_BYTES_MAX: usize = 4096;
 /// Longest key or row.
 const FIELD_BYTES_MAX: u32 = 512 << 20;
 
@@ -110,13 +110,16 @@ fn field(input: &mut impl Read, length: u32) -> io::Result<Vec<u8>> {
 /// The peer's; a line that is longer than [`LINE_BYTES_MAX`] or has no end.
 pub fn read_line(input: &mut impl Read) -> io::Result<String> {
     let mut line = Vec::new();
-    for byte in input.take(LINE_BYTES_MAX).bytes() {
-        match byte? {
-            b'\n' => return String::from_utf8(line).map_err(io::Error::other),
-            other => line.push(other),
+    for _ in 0..LINE_BYTES_MAX {
+        // One at a time: what follows the line is somebody else's.
+        let mut byte = [0];
+        input.read_exact(&mut byte)?;
+        match byte {
+            [b'\n'] => return String::from_utf8(line).map_err(io::Error::other),
+            [other] => line.push(other),
         }
     }
-    Err(io::ErrorKind::UnexpectedEof.into())
+    Err(io::Error::other("a line without an end"))
 }
 
 #[cfg(test)]

@@ -4,7 +4,6 @@
 //! under way: each must be in the log once, in order, at the offset that is its sequence.
 
 use super::NOW_MS;
-use super::Violation;
 use super::found::number;
 use super::work::Awaited;
 use crate::auth::principal::Principal;
@@ -13,6 +12,7 @@ use crate::broker::logs::batch::build::{BatchBuilder, NewRecord};
 use crate::broker::logs::batch::records::{batches, records};
 use crate::broker::record::{Committed, GroupRecord, LogChange, Record};
 use crate::broker::testbed::client::waiter;
+use crate::broker::testbed::{Violation, ensure};
 use crate::model::ids::LogId;
 
 pub(super) const PRODUCED: &str = "produced";

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::consuming::{Consumed, Pledged, consumed};
 use super::exactly::{EXACT, Sender};
-use super::{EXTRAS, QUEUE, SESSIONS, Violation};
+use super::{EXTRAS, QUEUE, SESSIONS};
 use crate::broker::Broker;
 use crate::broker::declared::queue::DeclaredQueue;
 use crate::broker::exchanges::hits::Hits;
@@ -14,6 +14,7 @@ use crate::broker::message::Message;
 use crate::broker::queues::queue::Queue;
 use crate::broker::sessions::session::Session;
 use crate::broker::testbed::stored::waiting;
+use crate::broker::testbed::{Violation, ensure};
 use crate::model::topic::TopicFilter;
 
 /// What a restart finds, by the messages' numbers.

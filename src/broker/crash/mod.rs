@@ -11,15 +11,6 @@
 //! - [`logs`] the same for logs that are made, cut, changed and deleted
 //! - [`out_of_log`] a route out of a log, in lives of its own
 
-/// Says what was promised and is not so.
-macro_rules! ensure {
-    ($holds:expr, $($what:tt)+) => {
-        if !$holds {
-            return Err(format!($($what)+));
-        }
-    };
-}
-
 mod consuming;
 mod exactly;
 mod found;
@@ -65,9 +56,6 @@ const SESSIONS: [&str; 2] = ["keeps", "takes"];
 const QUEUE: &str = "orders";
 /// They come and go; to each goes one topic, the one of its number.
 const EXTRAS: [&str; 2] = ["extra 0", "extra 1"];
-
-/// What was promised and is not so.
-type Violation = String;
 
 struct IntoLog;
 

@@ -4,15 +4,12 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-
 use super::steps::{Scenario, cut_everywhere};
 use crate::broker::Broker;
 use crate::broker::consumer::Waiter;
-use crate::broker::record::Record;
+use crate::broker::testbed::tampered::{drop_publish, swap_publishes};
 use crate::store::disk::simulated::Lie;
 use crate::store::journal::Sink;
-use crate::store::journal::batch::Batch;
 
 /// A fault of the broker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,9 +37,9 @@ impl Mutation {
             batches += 1;
             match self {
                 Self::None => sink(batch),
-                Self::DropRecord if batches % 3 == 0 => sink(with(batch, drop_publish)),
+                Self::DropRecord if batches % 3 == 0 => sink(drop_publish(batch)),
                 Self::DropRecord => sink(batch),
-                Self::SwapRecords => sink(with(batch, swap_publishes)),
+                Self::SwapRecords => sink(swap_publishes(batch)),
                 Self::ForgetInbound => {
                     for session in broker.sessions.all() {
                         session.inner.lock().state.inbound.clear();
@@ -58,38 +55,6 @@ impl Mutation {
                 }
             }
         })
-    }
-}
-
-fn with(batch: Batch<Waiter>, change: fn(&mut Vec<Bytes>)) -> Batch<Waiter> {
-    let Batch { number, first_lsn, count, records, waiters } = batch;
-    let batch = Batch::<Waiter> { number, first_lsn, count, records, waiters: Vec::new() };
-    let mut all: Vec<Bytes> = batch.iter().map(|record| record.unwrap().1).collect();
-    change(&mut all);
-    let mut records = Vec::new();
-    for record in all {
-        records.extend(u32::try_from(record.len()).unwrap().to_le_bytes());
-        records.extend_from_slice(&record);
-    }
-    Batch { number, first_lsn, count, records: records.into(), waiters }
-}
-
-fn is_publish(record: &Bytes) -> bool {
-    matches!(Record::decode(record), Ok(Record::Publish { retained: false, .. }))
-}
-
-fn drop_publish(records: &mut Vec<Bytes>) {
-    if let Some(record) = records.iter_mut().find(|record| is_publish(record)) {
-        let mut bytes = Vec::new();
-        Record::Barrier.encode(&mut bytes);
-        *record = bytes.into();
-    }
-}
-
-fn swap_publishes(records: &mut Vec<Bytes>) {
-    let both = |at: &usize| records[*at - 1..=*at].iter().all(is_publish);
-    if let Some(at) = (1..records.len()).find(both) {
-        records.swap(at - 1, at);
     }
 }
 

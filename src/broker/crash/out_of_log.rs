@@ -9,7 +9,7 @@ use tokio::sync::oneshot::Receiver;
 
 use super::found::{Promised, found};
 use super::run::{Failed, Running};
-use super::{NOW_MS, Violation, cases};
+use super::{NOW_MS, cases};
 use crate::broker::Broker;
 use crate::broker::carry::reader::Reader;
 use crate::broker::carry::{Beginning, OutRoute, Outgoing, Outlet, group_of};
@@ -18,6 +18,7 @@ use crate::broker::logs::batch::build::{BatchBuilder, NewRecord};
 use crate::broker::logs::batch::records::{batches, records};
 use crate::broker::record::Record;
 use crate::broker::testbed::client::waiter;
+use crate::broker::testbed::{Violation, ensure};
 use crate::metrics::label::RouteFailure;
 use crate::model::qos::QoS;
 use crate::store::disk::simulated::SimulatedDisk;

@@ -7,7 +7,7 @@ use tokio::sync::oneshot::Receiver;
 
 use super::consuming::PRODUCED;
 use super::mutation::Mutation;
-use super::{CHECKPOINT_BYTES, IntoLog, NOW_MS, QUEUE, SESSIONS, Violation};
+use super::{CHECKPOINT_BYTES, IntoLog, NOW_MS, QUEUE, SESSIONS};
 use crate::auth::acl::Acl;
 use crate::auth::principal::Principal;
 use crate::broker::apply::Applier;
@@ -21,7 +21,7 @@ use crate::broker::logs::settings::LogSettings;
 use crate::broker::sessions::subscription::Subscription;
 use crate::broker::subscribe::{RetainedWanted, Wish};
 use crate::broker::testbed::client::waiter;
-use crate::broker::testbed::{Deadlines, check_references, limits};
+use crate::broker::testbed::{Deadlines, Violation, check_references, limits};
 use crate::broker::{Broker, Parts, restore};
 use crate::metrics::Metrics;
 use crate::model::ids::{ConnectionId, Lsn};

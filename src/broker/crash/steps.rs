@@ -11,7 +11,8 @@ use super::exactly::hear;
 use super::found::{Promised, found};
 use super::mutation::Mutation;
 use super::run::{Failed, Running};
-use super::{EXTRAS, Step, TOPICS, Violation};
+use super::{EXTRAS, Step, TOPICS};
+use crate::broker::testbed::Violation;
 use crate::store::disk::simulated::{Dice, EIO, ENOSPC, Faults, Lie, Outage, SimulatedDisk};
 
 /// What is played, and what goes wrong.

@@ -173,7 +173,7 @@ mod tests {
     fn a_journal_that_refuses_and_rules_that_deny_give_no_id() {
         let mut bed = Bed::new();
         bed.tape.refuse(Refusing::AtOnce);
-        assert!(matches!(next(&mut bed), Err(LogError::Unavailable(_))));
+        assert!(matches!(next(&mut bed), Err(LogError::Storage(_))));
         bed.tape.refuse(Refusing::Never);
         assert_eq!(next(&mut bed), Ok(0));
         let reads = RuleSpec {

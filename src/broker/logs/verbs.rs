@@ -106,7 +106,7 @@ pub enum LogError {
     /// The log's files failed.
     #[error("storage failed: {0}")]
     Storage(String),
-    /// Refused before it was journaled: the journal takes nothing, or the broker stops.
+    /// Refused before it was journaled: the broker stops, say.
     #[error("not available: {0}")]
     Unavailable(String),
     /// Journaled, but not known to be synced: there is no answer, the connection is closed (design §2, rule 1).

@@ -27,6 +27,7 @@ use crate::model::field_table::FieldTable;
 use crate::model::ids::{Lsn, QueueId};
 use crate::model::message::Publication;
 use crate::model::qos::QoS;
+use crate::store::journal::SubmitError;
 
 use super::consumer::{Encodings, Waiter};
 use super::exchanges::vhost::VhostExchanges;
@@ -66,6 +67,8 @@ pub struct Publisher {
     is_route: bool,
     /// What it publishes was published before and taken back: whoever does not wait for the record has it.
     repeats: bool,
+    /// It publishes what the broker kept for somebody, for which there is always room.
+    is_executor: bool,
     /// Its protocol, or whoever it is, can be told that a message was refused.
     pub can_be_told: bool,
     crowd: Crowd,
@@ -124,6 +127,7 @@ impl Publisher {
             last_lsn: Lsn(0),
             is_route: false,
             repeats: false,
+            is_executor: false,
             can_be_told: false,
             crowd: Crowd::default(),
         }
@@ -275,7 +279,11 @@ impl Broker {
         let behind = self.unapplied(publisher);
         let has_record = !recorded.is_empty() || condition != Condition::None;
         if has_record || !reach.logs.is_empty() {
-            let appends = self.routed_appends(publisher, &reach.logs, &message);
+            let appends = match self.routed_appends(publisher, &reach.logs, &message) {
+                // Without a promise, whoever can have it gets it.
+                Err(_) if !has_record && message.qos == QoS::AtMostOnce => Vec::new(),
+                appends => appends?,
+            };
             if has_record || !appends.is_empty() {
                 let record = Record::Publish {
                     vhost: &publisher.principal.vhost,
@@ -286,13 +294,26 @@ impl Broker {
                     appends: borrow(&appends),
                     message: &[],
                 };
-                let lsn = self.journal.submit_with(waiter(), &mut |_, out| {
-                    overtaken = self.is_overtaken(condition);
-                    record.encode(out);
-                    message.encode(out);
-                })?;
-                publisher.last_lsn = lsn;
-                published = Published::Waiting { matched, refused: false };
+                let submitted = self.admitted(publisher).and_then(|()| {
+                    self.journal.submit_with(waiter(), &mut |_, out| {
+                        overtaken = self.is_overtaken(condition);
+                        record.encode(out);
+                        message.encode(out);
+                    })
+                });
+                match submitted {
+                    Ok(lsn) => {
+                        publisher.last_lsn = lsn;
+                        published = Published::Waiting { matched, refused: false };
+                    }
+                    // Only logs wait for it, and nobody was promised anything.
+                    Err(SubmitError::Unavailable { .. })
+                        if !has_record && message.qos == QoS::AtMostOnce =>
+                    {
+                        publisher.counters.drop_messages(DropReason::Journal, 1);
+                    }
+                    Err(error) => return Err(error.into()),
+                }
             }
         }
         if overtaken || publisher.repeats {
@@ -305,6 +326,10 @@ impl Broker {
             _ if refused => Published::Refused,
             other => other,
         })
+    }
+
+    fn admitted(&self, publisher: &Publisher) -> Result<(), SubmitError> {
+        if publisher.is_executor { Ok(()) } else { self.admit() }
     }
 
     /// Whether something that it published is not where it belongs yet.
@@ -342,7 +367,8 @@ impl Broker {
             message.encode(&mut bytes);
             Stored::new(bytes.into())
         });
-        let appends = self.routed_appends(publisher, &route.reach.logs, &message);
+        self.admitted(publisher)?;
+        let appends = self.routed_appends(publisher, &route.reach.logs, &message)?;
         let mut recorded = route.recorded(self, message.qos)?;
         let admitted = recorded.is_empty() || self.admits(publisher, route)?;
         if !admitted {
@@ -422,6 +448,7 @@ impl Broker {
         message.expires_ms =
             message.expires_ms.map(|at| now_ms.saturating_add(at.saturating_sub(message.time_ms)));
         message.time_ms = now_ms;
+        publisher.is_executor = true;
         let route = publisher.route(self, message.topic);
         let route = publisher.route_of(self, &message, route);
         self.publish_message(publisher, &route, message, condition, || None, now_ms)

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU16;
 use std::sync::Arc;
 
-use super::entry::{Body, Entry};
+use super::entry::{Body, Entry, Move};
 use super::page::{PAGE_POSITIONS, Page};
 use crate::store::bodies::BodyRef;
 
@@ -227,6 +227,27 @@ impl Queue {
         }
         entry.body = Body::Disk(body);
         true
+    }
+
+    /// After a checkpoint wrote bodies of page `number` elsewhere: its row names the new places already, and entries
+    /// that are still there follow.
+    pub fn moved(&mut self, number: u64, moves: &[Move]) {
+        let Some(page) = self.pages.get_mut(&number) else { return };
+        let names_old = |page: &Page, moved: &Move| {
+            let body = page.get(moved.position).map(|entry| &entry.body);
+            matches!(body, Some(Body::Disk(body)) if *body == moved.old)
+        };
+        if !moves.iter().any(|moved| names_old(page, moved)) {
+            return;
+        }
+        let page = Arc::make_mut(page);
+        for moved in moves {
+            if names_old(page, moved)
+                && let Some(entry) = page.get_mut(moved.position)
+            {
+                entry.body = Body::Disk(moved.new);
+            }
+        }
     }
 
     /// Entries that a checkpoint wrote (restart): nothing of them is dirty.

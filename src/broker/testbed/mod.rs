@@ -2,15 +2,15 @@
 //! a disk that forgets what was not synced, checkpoints one step at a time. Part of `broker`.
 
 pub(in crate::broker) mod client;
+pub(in crate::broker) mod snapshot;
 pub(in crate::broker) mod stored;
+pub(in crate::broker) mod tampered;
 
-use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use tempfile::TempDir;
 
 use super::apply::Applier;
 use super::backlog::BacklogLimits;
@@ -25,7 +25,7 @@ use super::{Broker, Job, Parts, Timers, restore};
 use crate::auth::acl::Acl;
 use crate::metrics::Metrics;
 use crate::model::ids::Lsn;
-use crate::store::bodies::{BodyOptions, BodyStore};
+use crate::store::bodies::{BodyOptions, BodyStore, Lane, stored_bytes};
 use crate::store::disk::Disk;
 use crate::store::disk::simulated::SimulatedDisk;
 use crate::store::error::StoreError;
@@ -33,8 +33,24 @@ use crate::store::journal::batch::Batch;
 use crate::store::journal::{Journal, JournalState, OnRoom, Position, SubmitError};
 use crate::store::partition::folders::LogFolders;
 use crate::store::scratch::{ScratchOptions, ScratchStore};
+use crate::store::tables::bodies::Live;
+use crate::store::tables::body_pages::BodyPages;
 use crate::store::tables::db::Db;
+use crate::store::tables::on_disk;
 use crate::store::tables::queue_pages::QueuePages;
+
+/// What was promised and is not so.
+pub(in crate::broker) type Violation = String;
+
+/// Says what was promised and is not so.
+macro_rules! ensure {
+    ($holds:expr, $($what:tt)+) => {
+        if !$holds {
+            return Err(format!($($what)+));
+        }
+    };
+}
+pub(in crate::broker) use ensure;
 
 /// When the journal says no.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -106,6 +122,15 @@ impl Tape {
     pub(in crate::broker) fn copy(&self) -> Arc<Self> {
         let written = self.0.lock().written.clone();
         Arc::new(Self(Mutex::new(Reel { written, ..Reel::default() })))
+    }
+
+    /// Loses a batch that was synced, as no journal may.
+    pub(in crate::broker) fn lose_last(&self) {
+        let mut reel = self.0.lock();
+        // One that a checkpoint covers is not missed.
+        if reel.written.len() as u64 >= reel.trimmed.max(1) {
+            reel.written.pop();
+        }
     }
 
     fn lose_unsynced(&self) {
@@ -236,7 +261,8 @@ pub(crate) struct Bed {
     db: Arc<Db>,
     phase: Phase,
     pub(super) disk: SimulatedDisk,
-    home: TempDir,
+    /// Where the database is: it does not fail when the rest does.
+    meta: SimulatedDisk,
 }
 
 impl Bed {
@@ -258,12 +284,11 @@ impl Bed {
 
     /// A broker that replays all of `tape`.
     pub(in crate::broker) fn over(tape: Arc<Tape>) -> Self {
-        Self::open(tempfile::tempdir().unwrap(), SimulatedDisk::default(), tape)
+        Self::open(SimulatedDisk::default(), SimulatedDisk::default(), tape)
     }
 
-    fn open(home: TempDir, disk: SimulatedDisk, tape: Arc<Tape>) -> Self {
-        let path: PathBuf = home.path().join("meta.redb");
-        let db = Arc::new(Db::open(&path, 1 << 20).unwrap());
+    fn open(meta: SimulatedDisk, disk: SimulatedDisk, tape: Arc<Tape>) -> Self {
+        let db = Arc::new(on_disk::open(&meta.shared()).unwrap());
         let checkpoint = db.checkpoint().unwrap();
         let segments = restore::segments(&db).unwrap();
         check_references(&db);
@@ -295,7 +320,24 @@ impl Bed {
         let checkpointer =
             Checkpointer::new(Arc::clone(&broker), Arc::clone(&db), [7; 16], segments);
         let phase = Phase::Idle;
-        Self { broker, applier, tape, timers, checkpointer, db, phase, disk, home }
+        Self { broker, applier, tape, timers, checkpointer, db, phase, disk, meta }
+    }
+
+    /// The same, copying at most about `bytes_max` bytes out of sparse body segments with each checkpoint.
+    pub(in crate::broker) fn compacting(self, bytes_max: u64) -> Self {
+        Self { checkpointer: self.checkpointer.compacting(bytes_max), ..self }
+    }
+
+    /// Folder of the body segments.
+    pub(in crate::broker) fn body_folder(&self) -> Arc<dyn Disk> {
+        self.disk.folder("bodies").unwrap()
+    }
+
+    /// For who takes a checkpoint apart.
+    pub(in crate::broker) fn checkpointing(
+        &mut self,
+    ) -> (&Arc<Broker>, &mut Applier, &mut Checkpointer) {
+        (&self.broker, &mut self.applier, &mut self.checkpointer)
     }
 
     /// What a start does once the journal takes records.
@@ -305,8 +347,16 @@ impl Bed {
 
     /// Everything submitted is synced and applied.
     pub(crate) fn sync(&mut self) {
+        self.sync_tampered(|batch| batch);
+    }
+
+    /// The same of a broker that does something to batches before it applies them.
+    pub(in crate::broker) fn sync_tampered(
+        &mut self,
+        tamper: impl FnOnce(Batch<Waiter>) -> Batch<Waiter>,
+    ) {
         if let Some(batch) = self.tape.cut() {
-            self.applier.apply_batch(batch).unwrap();
+            self.applier.apply_batch(tamper(batch)).unwrap();
         }
     }
 
@@ -342,6 +392,29 @@ impl Bed {
         segments.into_iter().map(|(segment, row)| (segment, row.live_refs)).collect()
     }
 
+    /// The database.
+    pub(in crate::broker) fn db(&self) -> Arc<Db> {
+        Arc::clone(&self.db)
+    }
+
+    /// See [`check_references`].
+    pub(in crate::broker) fn check_references(&self) {
+        check_references(&self.db);
+    }
+
+    /// Every segment has references, or is written to, for the checkpoint before gave up the others.
+    pub(in crate::broker) fn check_bodies(&self) {
+        check_references(&self.db);
+        let kept = self.body_references();
+        let fresh = self.broker.bodies.current(Lane::Fresh);
+        let dead: Vec<u32> = kept
+            .iter()
+            .filter(|(segment, references)| **references == 0 && Some(**segment) != fresh)
+            .map(|(segment, _)| *segment)
+            .collect();
+        assert!(dead.is_empty(), "{dead:?} of {kept:?}");
+    }
+
     /// Has the disk fail, or be well again.
     pub(in crate::broker) fn fail_disk(&self, fails: bool) {
         self.disk.inject(|faults| faults.everything = fails);
@@ -350,10 +423,18 @@ impl Bed {
     /// Power goes. Of each file's unsynced bytes `keep` says how many reached the disk; records that were not
     /// synced are lost.
     pub(in crate::broker) fn restart(self, keep: &mut dyn FnMut(&str, usize) -> usize) -> Self {
-        let Self { broker, applier, tape, checkpointer, db, disk, home, phase, timers } = self;
+        let Self { broker, applier, tape, checkpointer, db, disk, meta, phase, timers } = self;
         drop((broker, applier, checkpointer, phase, timers, db));
         tape.lose_unsynced();
-        Self::open(home, disk.crash(keep), tape)
+        Self::open(meta.crash(&mut |_, _| 0), disk.crash(keep), tape)
+    }
+
+    /// The same, by page and name, as `seed` decides.
+    pub(in crate::broker) fn cut(self, seed: u64) -> Self {
+        let Self { broker, applier, tape, checkpointer, db, disk, meta, phase, timers } = self;
+        drop((broker, applier, checkpointer, phase, timers, db));
+        tape.lose_unsynced();
+        Self::open(meta.cut(seed), disk.cut(seed), tape)
     }
 
     /// What an [`super::engine::Engine`] is made of; the files are in memory.
@@ -375,21 +456,36 @@ impl Bed {
     }
 }
 
-/// A checkpoint counts as many references to each body segment as its pages hold.
+/// A checkpoint counts as many references to each body segment as its pages hold, and their bytes; whoever looks for
+/// the pages that refer to a segment finds them.
 pub(super) fn check_references(db: &Db) {
-    let mut counted = BTreeMap::<u32, u64>::new();
+    let mut counted = BTreeMap::<u32, (u64, u64)>::new();
+    let mut pages = BTreeSet::new();
     db.for_each::<QueuePages>(|key, bytes| {
         for entry in decode_page(key.queue, key.page, &bytes).unwrap() {
-            *counted.entry(entry.body.segment).or_default() += 1;
+            let (references, live) = counted.entry(entry.body.segment).or_default();
+            *references += 1;
+            *live += stored_bytes(entry.body.len);
+            pages.insert((entry.body.segment, key));
         }
         Ok(())
     })
     .unwrap();
     let rows = restore::segments(db).unwrap();
-    let stored: BTreeMap<u32, u64> = rows
+    let stored: BTreeMap<u32, (u64, u64)> = rows
         .iter()
-        .map(|(segment, row)| (*segment, row.live_refs))
-        .filter(|(_, references)| *references > 0)
+        .map(|(segment, row)| {
+            let Live::Bytes { bytes, .. } = row.live else { panic!("{row:?} of an earlier build") };
+            (*segment, (row.live_refs, bytes))
+        })
+        .filter(|(_, (references, _))| *references > 0)
         .collect();
     assert_eq!(stored, counted);
+    let mut found = BTreeSet::new();
+    db.for_each::<BodyPages>(|key, _| {
+        found.insert((key.segment, key.page));
+        Ok(())
+    })
+    .unwrap();
+    assert_eq!(found, pages);
 }

@@ -44,12 +44,14 @@ pub enum StoreCommand {
     /// Read everything in a stopped broker's data directory, or in a backup: every checksum, every reference.
     /// Nothing is changed. Exit code 0: whole; 1: damaged; 2: it could not be judged
     Verify {
+        /// Which one
         #[command(flatten)]
         place: Place,
     },
     /// Write everything durable in a stopped broker's data directory, or in a backup, to standard output: one JSON
     /// object a line
     Export {
+        /// Which one
         #[command(flatten)]
         place: Place,
         /// Only these kinds, separated by commas
@@ -59,6 +61,7 @@ pub enum StoreCommand {
     /// Copy a data directory, also while its broker runs: everything acknowledged before is in the copy, from which
     /// `rialto --data-dir` starts
     Backup {
+        /// Which one
         #[command(flatten)]
         place: Place,
         /// Folder of the copy; must be missing or empty
@@ -118,7 +121,9 @@ pub enum StoreCommandError {
         source: io::Error,
     },
     /// What was copied is not whole.
-    #[error("the copy is damaged, {0} faults: there is no backup; `rialto store verify` tells more of the original")]
+    #[error(
+        "the copy is damaged, {0} faults: there is no backup; `rialto store verify` tells more of the original"
+    )]
     Damaged(u64),
 }
 

@@ -75,6 +75,41 @@ pub struct ApiRange {
     pub flexible_from: i16,
 }
 
+impl Api {
+    /// Whether carrying it out may put something into the journal.
+    #[must_use]
+    pub const fn is_recorded(self) -> bool {
+        match self {
+            Self::Produce
+            | Self::OffsetCommit
+            | Self::JoinGroup
+            | Self::LeaveGroup
+            | Self::SyncGroup
+            | Self::CreateTopics
+            | Self::DeleteTopics
+            | Self::DeleteRecords
+            | Self::InitProducerId
+            | Self::AlterConfigs
+            | Self::IncrementalAlterConfigs
+            | Self::CreatePartitions
+            | Self::DeleteGroups
+            | Self::OffsetDelete => true,
+            Self::Fetch
+            | Self::ListOffsets
+            | Self::Metadata
+            | Self::OffsetFetch
+            | Self::FindCoordinator
+            | Self::Heartbeat
+            | Self::DescribeGroups
+            | Self::ListGroups
+            | Self::ApiVersions
+            | Self::OffsetForLeaderEpoch
+            | Self::DescribeConfigs
+            | Self::DescribeCluster => false,
+        }
+    }
+}
+
 /// "No version is flexible".
 const NEVER: i16 = i16::MAX;
 

@@ -101,8 +101,10 @@ pub struct Client {
     /// Milliseconds without a packet after which the client is gone; `None` is never [MQTT-3.1.2-22].
     patience_ms: Option<u64>,
     heard_ms: u64,
-    /// Not read because the journal or the queues are full, or too many answers are owed.
+    /// Not read because the journal or the queues are full, or too many answers are owed, or a message is held.
     paused: bool,
+    /// A message that the disk does not take now is tried again then.
+    held_until_ms: Option<u64>,
     deadline_ms: u64,
     ended_by: Option<CloseReason>,
     received_bytes: u64,
@@ -134,6 +136,7 @@ impl Client {
             patience_ms: None,
             heard_ms: 0,
             paused: false,
+            held_until_ms: None,
             deadline_ms,
             ended_by: None,
             received_bytes: 0,
@@ -199,7 +202,9 @@ impl Client {
     pub fn handle(&mut self, event: Event<'_>, now_ms: u64) -> Flow {
         match event {
             Event::Publish(publish) => {
-                self.publish(&publish, now_ms);
+                if self.publish(&publish, now_ms) == publishing::Taken::Later {
+                    return Flow::Hold;
+                }
                 touched::relieve();
                 if touched::is_congested() {
                     // The rest waits with this connection until its subscribers have room.
@@ -356,6 +361,9 @@ impl Client {
 
     /// Whether nothing came for too long; else the next look is scheduled.
     pub fn is_overdue(&mut self, now_ms: u64) -> bool {
+        if self.held_until_ms.is_some_and(|until_ms| until_ms <= now_ms) {
+            self.held_until_ms = None;
+        }
         let deadline_ms = match self.stage {
             Stage::Ended => return false,
             Stage::Idle => self.deadline_ms,
@@ -400,9 +408,13 @@ impl Client {
         serving.brake.holds(broker, &mut serving.publisher, acknowledges, now_ms)
     }
 
-    /// Not read while the journal is full, or while it has more answers to come than it should: the outcomes that
-    /// bring those wake it. With pauses, or not, while queues are.
+    /// Not read while the journal is full, while a message is held for a disk that refuses, or while it has more
+    /// answers to come than it should: the outcomes that bring those wake it. With pauses, or not, while queues are.
     pub fn pause_or_continue(&mut self, now_ms: u64) -> Verdict {
+        if self.held_until_ms.is_some() {
+            self.paused = true;
+            return Verdict::Pause;
+        }
         if self.replies.len() >= OWED_MAX {
             self.paused = true;
             return Verdict::Pause;

@@ -7,13 +7,14 @@ use crate::broker::BrokerError;
 use crate::broker::consumer::{Completer, Waiter};
 use crate::broker::publish::Published;
 use crate::broker::record::Condition;
-use crate::metrics::CloseReason;
+use crate::metrics::{CloseReason, DropReason};
 use crate::model::qos::QoS;
 use crate::mqtt::codec::Version;
 use crate::mqtt::codec::ack::Ack;
 use crate::mqtt::codec::publish::PublishIn;
 use crate::mqtt::reason::ReasonCode;
 use crate::mqtt::replies::Reply;
+use crate::store::journal::SubmitError;
 
 use super::{Client, Inbound};
 
@@ -21,9 +22,21 @@ fn reason_of(matched: bool) -> ReasonCode {
     if matched { ReasonCode::Success } else { ReasonCode::NoMatchingSubscribers }
 }
 
+/// Between two attempts at a message that the disk does not take, ms.
+const HOLD_MS: u64 = 1000;
+
+/// Whether a message was dealt with.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Taken {
+    /// It was, one way or another.
+    Now,
+    /// It is to be given again later, as if it had not come yet.
+    Later,
+}
+
 impl Client {
-    pub(super) fn publish(&mut self, publish: &PublishIn<'_>, now_ms: u64) {
-        let Some(serving) = &mut self.serving else { return };
+    pub(super) fn publish(&mut self, publish: &PublishIn<'_>, now_ms: u64) -> Taken {
+        let Some(serving) = &mut self.serving else { return Taken::Now };
         serving.publisher.counters.received[publish.qos as usize] += 1;
         let mut condition = Condition::None;
         if let (QoS::ExactlyOnce, Some(id)) = (publish.qos, publish.packet_id) {
@@ -34,7 +47,7 @@ impl Client {
                 if answered {
                     self.reply(Reply::PubRec(id, ReasonCode::Success));
                 }
-                return;
+                return Taken::Now;
             }
             if serving.handle.session.durable {
                 condition = Condition::Inbound {
@@ -62,9 +75,10 @@ impl Client {
         let Some(id) = publish.packet_id else {
             if let Err(BrokerError::Journal(error)) = outcome {
                 // QoS 0 has no answer to carry the refusal.
-                tracing::debug!(%error, "a QoS 0 message for a log was dropped");
+                serving.publisher.counters.drop_messages(DropReason::Journal, 1);
+                tracing::debug!(%error, "a retained QoS 0 message was dropped");
             }
-            return;
+            return Taken::Now;
         };
         match outcome {
             Ok(Published::Done { matched }) => {
@@ -79,8 +93,32 @@ impl Client {
                 let error = BrokerError::Limit("messages in a queue");
                 self.refuse_publish(publish.qos, id, &error);
             }
+            Err(BrokerError::Journal(SubmitError::Unavailable { .. }))
+                if self.version == Version::V311 =>
+            {
+                self.hold(publish.qos, id, now_ms);
+                return Taken::Later;
+            }
             Err(error) => self.refuse_publish(publish.qos, id, &error),
         }
+        Taken::Now
+    }
+
+    /// MQTT 3.1.1 has no word for "not now": an acknowledgement would be a lie, and whoever is sent away comes back at
+    /// once with the same message. So the message stays where it is, and the connection is not read until the disk
+    /// takes it.
+    fn hold(&mut self, qos: QoS, id: NonZeroU16, now_ms: u64) {
+        self.window.done();
+        if let Some(serving) = &mut self.serving {
+            if qos == QoS::ExactlyOnce {
+                serving.inbound.remove(&id.get());
+            }
+            if let Some(received) = serving.publisher.counters.received.get_mut(qos as usize) {
+                *received = received.saturating_sub(1);
+            }
+        }
+        self.held_until_ms = Some(now_ms + HOLD_MS);
+        self.schedule(now_ms + HOLD_MS);
     }
 
     /// MQTT 5 says why; MQTT 3.1.1 can only acknowledge what is not carried out, or close [MQTT-3.3.5-2].
@@ -93,6 +131,11 @@ impl Client {
                 return;
             }
         };
+        if matches!(error, BrokerError::Journal(_))
+            && let Some(serving) = &mut self.serving
+        {
+            serving.publisher.counters.drop_messages(DropReason::Journal, 1);
+        }
         if self.version == Version::V311 {
             if matches!(error, BrokerError::Journal(_)) {
                 // Not stored: an acknowledgement would be a lie.

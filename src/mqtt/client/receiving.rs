@@ -73,6 +73,11 @@ impl Client {
         let subscribed =
             match self.shared.broker.subscribe(principal, &handle, &valid, self.waiter()) {
                 Ok(subscribed) => subscribed,
+                Err(BrokerError::Journal(error)) => {
+                    tracing::debug!(%error, "a subscription could not be made durable");
+                    reasons.fill(ReasonCode::QuotaExceeded);
+                    return self.reply(Reply::SubAck(subscribe.packet_id, reasons, Vec::new()));
+                }
                 Err(error) => return self.end_unsubscribed(&error),
             };
         for (place, grant) in places.into_iter().zip(&subscribed.granted) {

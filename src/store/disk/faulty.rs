@@ -10,9 +10,10 @@
 //! sync journal EIO
 //! write journal lose       # said to be written, and is not
 //! sync journal lose        # said to be synced, and is not
+//! free * 1000              # so many bytes are free, it is said
 //! ```
 //!
-//! Operations are `create`, `write`, `sync`, `sync_dir`, `rename`, `remove`; `*` stands for every operation or folder,
+//! Operations are `create`, `write`, `sync`, `sync_dir`, `rename`, `remove`, and the question `free`; `*` stands for every operation or folder,
 //! `.` for the data directory itself, where the database is. The first line that fits counts.
 
 use std::io;
@@ -31,6 +32,7 @@ pub const VARIABLE: &str = "RIALTO_TEST_DISK";
 enum Effect {
     Fail(i32),
     Delay(Duration),
+    Free(u64),
     Lose,
 }
 
@@ -52,6 +54,7 @@ impl Fault {
             "EROFS" => Effect::Fail(30),
             "lose" => Effect::Lose,
             "delay" => Effect::Delay(Duration::from_micros(words.next()?.parse().ok()?)),
+            bytes if operation == "free" => Effect::Free(bytes.parse().ok()?),
             _ => return None,
         };
         Some(Self { operation, folder, effect })
@@ -84,7 +87,7 @@ impl Script {
     fn suffer(&self, operation: &str, folder: &str) -> io::Result<bool> {
         let faults = self.faults();
         match faults.iter().find(|fault| fault.fits(operation, folder)).map(|fault| fault.effect) {
-            None => Ok(false),
+            None | Some(Effect::Free(_)) => Ok(false),
             Some(Effect::Lose) => Ok(true),
             Some(Effect::Fail(code)) => Err(io::Error::from_raw_os_error(code)),
             Some(Effect::Delay(time)) => {
@@ -176,6 +179,17 @@ impl Disk for FaultyDisk {
 
     fn path(&self, name: &str) -> PathBuf {
         self.disk.path(name)
+    }
+
+    fn free_bytes(&self) -> io::Result<Option<u64>> {
+        let faults = self.script.faults();
+        let fits = |fault: &&Fault| fault.fits("free", &self.folder);
+        match faults.iter().find(fits).map(|fault| fault.effect) {
+            Some(Effect::Free(bytes)) => Ok(Some(bytes)),
+            Some(Effect::Fail(_) | Effect::Delay(_) | Effect::Lose) | None => {
+                self.disk.free_bytes()
+            }
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustix::fs::{FallocateFlags, fallocate};
+use rustix::fs::{FallocateFlags, fallocate, statvfs};
 use rustix::io::Errno;
 
 use crate::store::disk::direct::DirectFile;
@@ -98,6 +98,11 @@ impl Disk for Folder {
 
     fn path(&self, name: &str) -> PathBuf {
         self.root.join(name)
+    }
+
+    fn free_bytes(&self) -> io::Result<Option<u64>> {
+        let status = statvfs(&self.root)?;
+        Ok(Some(status.f_bavail.saturating_mul(status.f_frsize)))
     }
 }
 

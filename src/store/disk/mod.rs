@@ -47,6 +47,10 @@ pub trait Disk: Send + Sync + Debug {
     fn remove_folder(&self, name: &str) -> io::Result<()>;
     /// Where a file would be, for messages.
     fn path(&self, name: &str) -> PathBuf;
+    /// Bytes that may still be written to the file system, where that can be told.
+    fn free_bytes(&self) -> io::Result<Option<u64>> {
+        Ok(None)
+    }
 }
 
 /// An open file.

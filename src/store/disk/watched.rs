@@ -79,6 +79,10 @@ impl Disk for WatchedDisk {
     fn path(&self, name: &str) -> PathBuf {
         self.disk.path(name)
     }
+
+    fn free_bytes(&self) -> io::Result<Option<u64>> {
+        self.disk.free_bytes()
+    }
 }
 
 impl DiskFile for WatchedFile {

@@ -10,7 +10,7 @@ use proptest::prelude::*;
 
 use crate::model::ids::Lsn;
 use crate::store::disk::folder::Folder;
-use crate::store::disk::simulated::SimulatedDisk;
+use crate::store::disk::simulated::{Dice, SimulatedDisk};
 use crate::store::error::StoreError;
 use crate::store::journal::batch::{BLOCK, Batch};
 use crate::store::journal::embedded::{EmbeddedJournal, Opened};
@@ -406,8 +406,8 @@ enum Step {
     FailFolderSyncs(u32),
     FailRenames(u32),
     Trim,
-    /// Power cut: of each file's unsynced bytes so many 255ths survive.
-    Crash(u8),
+    /// Power cut, by this lottery.
+    Crash(u64),
     Close,
 }
 
@@ -421,7 +421,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (1u32..3).prop_map(Step::FailFolderSyncs),
         1 => (1u32..3).prop_map(Step::FailRenames),
         1 => Just(Step::Trim),
-        2 => any::<u8>().prop_map(Step::Crash),
+        2 => any::<u64>().prop_map(Step::Crash),
         1 => Just(Step::Close),
     ]
 }
@@ -509,11 +509,12 @@ proptest! {
                         drop(running.journal.trim(batch.number));
                     }
                 }
-                Step::Crash(share) => {
+                Step::Crash(seed) => {
                     while let Ok(batch) = running.written.try_recv() {
                         model.see(&batch);
                     }
-                    disk = disk.crash(&mut |_, unsynced| unsynced * usize::from(share) / 255);
+                    disk = disk.cut(seed);
+                    disk.inject(|faults| faults.dice = Some(Dice::new(seed)));
                     running = model.reopen(&disk, spares);
                 }
                 Step::Close => {

@@ -1,6 +1,6 @@
 //! Every batch of a partition, its checksum and its place. Part of `store::partition`.
 
-use crate::store::disk::listed::open_listed;
+use crate::store::disk::listed::{Listed, open_listed};
 use crate::store::disk::{Disk, DiskFile, read_full};
 use crate::store::error::StoreError;
 use crate::store::partition::header::{BATCH_HEADER_BYTES, BatchInfo};
@@ -14,6 +14,34 @@ const CHUNK_BYTES: usize = 1 << 20;
 /// Where a batch's checksum stands, and where what it covers begins (KIP-98).
 const CRC_AT: usize = 17;
 const COVERED_AT: u64 = 21;
+
+/// Format version, which the names of segments carry.
+const VERSION: u32 = 1;
+
+/// Opens a segment of which `valid_len` bytes count.
+///
+/// # Errors
+/// [`StoreError::Missing`] for a missing or short file, [`StoreError::Version`] when a newer build wrote it, under
+/// a name of its own; [`StoreError::Io`].
+pub(super) fn open_segment(
+    disk: &dyn Disk,
+    base_offset: i64,
+    valid_len: u64,
+) -> Result<Listed, StoreError> {
+    let opened = open_listed(disk, &log_name(base_offset), "log segment", valid_len);
+    let Err(StoreError::Missing { .. }) = &opened else { return opened };
+    let version_of = |name: &str| -> Option<u32> {
+        let rest = name.strip_prefix(&format!("{base_offset:020}.v"))?;
+        rest.strip_suffix(".log")?.parse().ok().filter(|version| *version > VERSION)
+    };
+    let names = disk.list().unwrap_or_default();
+    match names.iter().find_map(|name| Some((name, version_of(name)?))) {
+        Some((name, found)) => {
+            Err(StoreError::Version { file: disk.path(name), found, known: VERSION })
+        }
+        None => opened,
+    }
+}
 
 /// Reads what the checkpoint's row counts of a partition; returns how many batches that is.
 pub fn check(disk: &dyn Disk, row: &PartitionRow, inspector: &mut dyn Inspector) -> u64 {
@@ -54,7 +82,7 @@ fn segment(
     batches: &mut u64,
     inspector: &mut dyn Inspector,
 ) -> Result<i64, StoreError> {
-    let listed = open_listed(disk, &log_name(base), "log segment", valid_len)?;
+    let listed = open_segment(disk, base, valid_len)?;
     let (file, path) = (listed.file.as_ref(), listed.path);
     let name = path.display().to_string();
     let mut compared = Compared::load(disk, base, inspector);

@@ -15,11 +15,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
 
-use crate::store::disk::listed::{Listed, open_listed};
+use crate::store::disk::listed::Listed;
 use crate::store::disk::{Disk, DiskFile};
 use crate::store::error::StoreError;
 use crate::store::partition::PartitionOptions;
 use crate::store::partition::behind;
+use crate::store::partition::check::open_segment;
 use crate::store::partition::header::BatchInfo;
 use crate::store::partition::mending::Split;
 use crate::store::partition::segment::{Segment, SegmentInfo, index_name, log_name};
@@ -67,9 +68,8 @@ impl PartitionFiles {
         let mut longer = Vec::new();
         let created = Arc::new(AtomicBool::new(false));
         for (&base_offset, &valid_len) in &valid {
-            let name = log_name(base_offset);
             let Listed { file, path, is_longer } =
-                open_listed(disk.as_ref(), &name, "log segment", valid_len)?;
+                open_segment(disk.as_ref(), base_offset, valid_len)?;
             let interval = options.index_interval_bytes;
             let marks = Arc::clone(&created);
             let segment = Segment::open(disk.clone(), base_offset, valid_len, interval, marks)?;

@@ -15,9 +15,11 @@ use redb::{
 
 use crate::model::ids::ShardId;
 use crate::store::codec::CodecError;
+use crate::store::disk::folder::Folder;
 use crate::store::error::StoreError;
 use crate::store::tables::bindings::Bindings;
 use crate::store::tables::bodies::Bodies;
+use crate::store::tables::body_pages::BodyPages;
 use crate::store::tables::declared::Declared;
 use crate::store::tables::exchanges::Exchanges;
 use crate::store::tables::groups::Groups;
@@ -26,21 +28,24 @@ use crate::store::tables::meta::{CHECKPOINT_KEY, CheckpointRow, FORMAT, FORMAT_K
 use crate::store::tables::offsets::Offsets;
 use crate::store::tables::partitions::Partitions;
 use crate::store::tables::queue_pages::QueuePages;
+use crate::store::tables::renewed::DatabaseFile;
 use crate::store::tables::retained::{self, Retained};
 use crate::store::tables::sessions::Sessions;
 use crate::store::tables::sets::Sets;
 use crate::store::tables::snapshot::Snapshot;
+use crate::store::tables::view::View;
 use crate::store::tables::{Changes, CheckpointWrite, Row, Table};
 
 pub(super) const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new(NAME);
 
 /// Every table but [`META`].
-pub(super) const TABLES: [&str; 12] = [
+pub(super) const TABLES: [&str; 13] = [
     Sessions::NAME,
     Declared::NAME,
     QueuePages::NAME,
     Sets::NAME,
     Bodies::NAME,
+    BodyPages::NAME,
     Logs::NAME,
     Partitions::NAME,
     Retained::NAME,
@@ -91,7 +96,12 @@ impl Db {
                     .map_err(StoreError::io(folder, "sync"))?;
             }
         }
-        Self::open_with(path, opener(path.to_owned()))
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        let folder = folder.unwrap_or_else(|| Path::new("."));
+        let disk = Folder::open(folder).map_err(StoreError::io(folder, "open"))?;
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let file = DatabaseFile::new(disk, &name);
+        Self::open_with(path, Box::new(move || file.open(cache_bytes)))
     }
 
     pub(crate) fn open_with(path: &Path, opener: Opener) -> Result<Self, StoreError> {
@@ -249,6 +259,25 @@ impl Db {
         .transpose()
     }
 
+    /// Opens the file again if a failure took it out of use: [`Db::view`] and [`Db::for_each`] do not by themselves.
+    ///
+    /// # Errors
+    /// It still fails.
+    pub fn heal(&self) -> Result<(), StoreError> {
+        self.with("look after a failure", |database| Ok(database.try_begin_write()?.abort()?))
+    }
+
+    /// A table as of the last checkpoint.
+    ///
+    /// # Errors
+    /// [`StoreError::Table`].
+    pub fn view<T: Table>(&self) -> Result<View<T>, StoreError> {
+        let table = self.with("read a table", |database| {
+            Ok(database.begin_read()?.open_table(definition::<T>())?)
+        })?;
+        Ok(View::new(table, self.path.clone()))
+    }
+
     /// A retained message as of the last checkpoint.
     ///
     /// # Errors
@@ -297,6 +326,7 @@ impl Db {
             change(&transaction, &write.queue_pages)?;
             change(&transaction, &write.sets)?;
             change(&transaction, &write.bodies)?;
+            change(&transaction, &write.body_pages)?;
             change(&transaction, &write.logs)?;
             change(&transaction, &write.partitions)?;
             change(&transaction, &write.retained)?;

@@ -5,16 +5,19 @@
 //! the broker (sessions, pages, sets, retained) are opaque here and carry a version of their own.
 //!
 //! - [`db`] the database: start-up reads, one value by key, and the one commit that makes a checkpoint current
+//! - [`renewed`] its file, and another one after a sync that failed
 //! - [`snapshot`] all of it at one moment, for backups
 //! - [`meta`] format and checkpoint position
 //! - [`sessions`], [`queue_pages`], [`sets`], [`retained`] the broker's own rows
 //! - [`declared`] queues that clients declare
-//! - [`bodies`] body segments, [`logs`], [`partitions`] partition logs
+//! - [`bodies`] body segments, [`body_pages`] who refers to them, [`logs`], [`partitions`] partition logs
 //! - [`exchanges`], [`bindings`] the durable topology
 //! - [`groups`], [`offsets`] consumer groups
+//! - [`view`] many rows by their keys
 
 pub mod bindings;
 pub mod bodies;
+pub mod body_pages;
 pub mod db;
 pub mod declared;
 pub mod exchanges;
@@ -25,12 +28,14 @@ pub mod offsets;
 pub mod on_disk;
 pub mod partitions;
 pub mod queue_pages;
+mod renewed;
 pub mod retained;
 pub mod sessions;
 pub mod sets;
 pub mod snapshot;
 #[cfg(test)]
 mod tests;
+pub mod view;
 
 use bytes::Bytes;
 
@@ -117,6 +122,8 @@ pub struct CheckpointWrite {
     pub sets: Changes<sets::Sets>,
     /// Body segments.
     pub bodies: Changes<bodies::Bodies>,
+    /// Pages that refer to them.
+    pub body_pages: Changes<body_pages::BodyPages>,
     /// Logs.
     pub logs: Changes<logs::Logs>,
     /// Their partitions.
@@ -144,6 +151,7 @@ impl CheckpointWrite {
             queue_pages: Changes::default(),
             sets: Changes::default(),
             bodies: Changes::default(),
+            body_pages: Changes::default(),
             logs: Changes::default(),
             partitions: Changes::default(),
             retained: Changes::default(),

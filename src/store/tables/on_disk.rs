@@ -10,10 +10,14 @@ use redb::{Database, StorageBackend};
 use crate::store::disk::{Disk, DiskFile, read_full};
 use crate::store::error::StoreError;
 use crate::store::tables::db::Db;
+use crate::store::tables::renewed::DatabaseFile;
 
 const FILE: &str = "meta.redb";
 /// The file while it is made: redb refuses for ever what a power cut left of a file that it began.
 const UNFINISHED: &str = "meta.new";
+
+/// Memory for its pages.
+const CACHE_BYTES: usize = 8 << 20;
 
 /// Opens the database in `disk`, making it when missing.
 ///
@@ -32,7 +36,8 @@ pub fn open(disk: &Arc<dyn Disk>) -> Result<Db, StoreError> {
         disk.rename(UNFINISHED, FILE).map_err(io(&path, "name"))?;
         disk.sync_dir().map_err(io(&path, "sync"))?;
     }
-    open_file(disk.open(FILE).map_err(io(&path, "open"))?)
+    let file = DatabaseFile::new(Arc::clone(disk), FILE);
+    Db::open_with(Path::new(FILE), Box::new(move || file.open(CACHE_BYTES)))
 }
 
 fn open_file(file: Arc<dyn DiskFile>) -> Result<Db, StoreError> {

@@ -9,6 +9,9 @@ use crate::store::journal::embedded::{EmbeddedJournal, Opened};
 use crate::store::journal::{JournalOptions, Position};
 use crate::store::verify::{Fault, Inspector};
 
+/// Looks at a record, of which it says what is wrong.
+pub type Each<'a> = dyn FnMut(Lsn, &[u8]) -> Result<(), String> + 'a;
+
 /// What the journal holds beyond the checkpoint.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct JournalCount {
@@ -24,7 +27,7 @@ pub fn check(
     disk: Arc<dyn Disk>,
     from: Position,
     inspector: &mut dyn Inspector,
-    each: &mut dyn FnMut(Lsn, &[u8]) -> Result<(), String>,
+    each: &mut Each<'_>,
 ) -> JournalCount {
     let mut count = JournalCount::default();
     let name = disk.path("").display().to_string();
@@ -40,7 +43,7 @@ fn walk(
     name: &str,
     count: &mut JournalCount,
     inspector: &mut dyn Inspector,
-    each: &mut dyn FnMut(Lsn, &[u8]) -> Result<(), String>,
+    each: &mut Each<'_>,
 ) -> Result<(), StoreError> {
     let Opened { replay, .. } = EmbeddedJournal::<()>::open(disk, JournalOptions::default(), from)?;
     for batch in replay {

@@ -7,6 +7,8 @@
 pub mod journal;
 pub mod references;
 pub mod tables;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 

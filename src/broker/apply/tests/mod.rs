@@ -4,7 +4,6 @@ mod files;
 mod groups;
 mod logs;
 mod queues;
-mod snapshot;
 mod world;
 
 use std::collections::BTreeMap;
@@ -14,12 +13,12 @@ use bytes::Bytes;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use self::snapshot::{check_live, snapshot};
 use self::world::{Step, World, step};
 use crate::broker::queues::entry::Body;
 use crate::broker::record::Record;
 use crate::broker::record::tests::record;
 use crate::broker::restore;
+use crate::broker::testbed::snapshot::{check_live, snapshot};
 use crate::broker::testbed::{Bed, Tape};
 use crate::model::ids::Lsn;
 use crate::store::journal::Journal;
@@ -126,12 +125,9 @@ proptest! {
             prop_assert_eq!(counted.remove(segment).unwrap_or(0), *references);
         }
         prop_assert!(counted.is_empty(), "removed while in use: {:?}", counted);
-        // The newest may go on being written to; no other stays without a reference.
-        let newest = kept.last_key_value().map(|(segment, _)| *segment);
-        let dead = kept.iter().filter(|(segment, references)| {
-            **references == 0 && Some(**segment) != newest
-        });
-        prop_assert_eq!(dead.count(), 0, "{:?}", kept);
+        // What was emptied by one goes with the next, which may empty what that filled.
+        (0..6).for_each(|_| world.bed.checkpoint(START_MS));
+        world.bed.check_bodies();
     }
 }
 

@@ -270,7 +270,7 @@ fn folders_are_found_by_id_and_removed_when_unlisted() {
 enum Step {
     Append { records: i32, gap: i64, timestamp: i64, body: usize },
     Checkpoint { lose: usize },
-    Crash(u8),
+    Crash(u64),
     DropIndex,
 }
 
@@ -280,7 +280,7 @@ fn step() -> impl Strategy<Value = Step> {
             |(records, gap, timestamp, body)| Step::Append { records, gap, timestamp, body }
         ),
         2 => (0usize..6).prop_map(|lose| Step::Checkpoint { lose }),
-        1 => any::<u8>().prop_map(Step::Crash),
+        1 => any::<u64>().prop_map(Step::Crash),
         1 => Just(Step::DropIndex),
     ]
 }
@@ -313,8 +313,8 @@ proptest! {
                     files.sync().unwrap();
                     files.unlink(&given_up).unwrap();
                 }
-                Step::Crash(share) => {
-                    disk = disk.crash(&mut |_, unsynced| unsynced * usize::from(share) / 255);
+                Step::Crash(seed) => {
+                    disk = disk.cut(seed);
                     files = open(&disk, &checkpoint.0);
                     (model, end) = (checkpoint.1.clone(), checkpoint.2);
                 }

@@ -1,4 +1,4 @@
-//! Everything durable of a broker, to be compared. Part of the tests of `broker::apply`.
+//! Everything durable of a broker, to be compared. Part of `broker::testbed`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -67,7 +67,7 @@ struct LogView {
 
 /// What must be the same after a replay.
 #[derive(Debug, PartialEq)]
-pub(super) struct Snapshot {
+pub(in crate::broker) struct Snapshot {
     next: Position,
     limits: AppliedLimits,
     sets: BTreeMap<u64, Vec<SetMember>>,
@@ -172,7 +172,7 @@ fn retained(broker: &Broker) -> BTreeMap<String, (u64, Vec<u8>)> {
 }
 
 /// The durable state of `bed`, checked against itself.
-pub(super) fn snapshot(bed: &Bed) -> Snapshot {
+pub(in crate::broker) fn snapshot(bed: &Bed) -> Snapshot {
     let broker = &bed.broker;
     let all = broker.sessions.all();
     let durable = all.iter().filter(|session| session.inner.lock().state.exists);
@@ -208,7 +208,7 @@ pub(super) fn snapshot(bed: &Bed) -> Snapshot {
 }
 
 /// What runs ahead of the journal has been caught up with: nothing is under way.
-pub(super) fn check_live(broker: &Broker) {
+pub(in crate::broker) fn check_live(broker: &Broker) {
     for session in broker.sessions.all() {
         let inner = session.inner.lock();
         if !inner.state.exists || inner.ended {

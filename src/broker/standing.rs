@@ -1,0 +1,77 @@
+//! Whether the broker takes what has to be durable, as its disk is. Part of `broker`.
+//!
+//! The journal refuses by itself while it cannot write. Before it comes to that, publishers are refused when the disk
+//! is nearly full: what frees room again (acknowledgements, deletions, checkpoints) needs some. The composition root
+//! looks at both once a second.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use parking_lot::Mutex;
+
+use crate::store::journal::SubmitError;
+
+use super::Broker;
+use super::consumer::Completer;
+
+/// What publishers are told, and who waits for better times.
+#[derive(Default)]
+pub struct Standing {
+    /// There is too little room for what publishers send.
+    short: AtomicBool,
+    /// Nothing durable is taken from publishers, whether by the journal or for want of room.
+    refusing: AtomicBool,
+    why: Mutex<Option<Arc<str>>>,
+    waiting: Mutex<Vec<Arc<dyn Completer>>>,
+}
+
+impl std::fmt::Debug for Standing {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Standing").field("why", &self.why.lock()).finish_non_exhaustive()
+    }
+}
+
+impl Broker {
+    /// Notes how the disk is: `failing` says why the journal cannot write, `short` that there is too little room for
+    /// publishers. Wakes those who waited for both to be over.
+    pub fn note_disk(&self, failing: Option<&str>, short: Option<&str>) {
+        let standing = &self.standing;
+        *standing.why.lock() = failing.or(short).map(Arc::from);
+        standing.short.store(short.is_some(), Ordering::Release);
+        let refusing = failing.is_some() || short.is_some();
+        if standing.refusing.swap(refusing, Ordering::AcqRel) && !refusing {
+            let waiting = std::mem::take(&mut *standing.waiting.lock());
+            waiting.iter().for_each(|connection| connection.wake());
+        }
+    }
+
+    /// Why nothing durable is taken from publishers at the moment, if so.
+    #[must_use]
+    pub fn refusal(&self) -> Option<Arc<str>> {
+        if !self.standing.refusing.load(Ordering::Acquire) {
+            return None;
+        }
+        self.standing.why.lock().clone()
+    }
+
+    /// Has `connection` woken when [`Self::refusal`] is over.
+    pub fn wake_when_well(&self, connection: Arc<dyn Completer>) {
+        self.standing.waiting.lock().push(Arc::clone(&connection));
+        // It may have been over before the registration.
+        if !self.standing.refusing.load(Ordering::Acquire) {
+            connection.wake();
+        }
+    }
+
+    /// Whether there is room for what a publisher sends.
+    ///
+    /// # Errors
+    /// There is not: it is refused as the journal would refuse it.
+    pub(crate) fn admit(&self) -> Result<(), SubmitError> {
+        if !self.standing.short.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        let reason = self.standing.why.lock().clone();
+        Err(SubmitError::Unavailable { reason: reason.unwrap_or_else(|| "no room".into()) })
+    }
+}
