@@ -140,6 +140,7 @@ fn limits(config: &Config) -> Limits {
         default_partitions: config.logs.default_partitions,
         retention_check_ms: config.logs.retention_check_ms,
         transient_bytes_max: config.amqp.memory_bytes_max,
+        volatile_bytes_max: config.mqtt.memory_bytes_max,
         backlog: backlog_limits(config),
         groups: group_limits(config),
     }

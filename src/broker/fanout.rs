@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::consumer::Encodings;
 use super::message::Message;
 use super::queues::entry::Stored;
+use super::queues::meter::Meter;
 
 /// Bounds of what one session holds in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,6 +68,8 @@ pub struct Fanout<'a> {
     pub behind: u64,
     /// Bounds.
     pub limits: QueueLimits,
+    /// Memory for what sessions hold that no record keeps.
+    pub memory: &'a Arc<Meter>,
     /// Encodings shared by destinations.
     pub encodings: &'a mut Encodings,
     /// The encoded body, made when the first destination must queue it.
@@ -82,5 +85,11 @@ impl Fanout<'_> {
             message.encode(&mut bytes);
             Stored::new(bytes.into())
         }))
+    }
+
+    /// The same for a session that holds it in memory; `None` when there is no room.
+    pub fn store_in_memory(&mut self) -> Option<Arc<Stored>> {
+        let stored = self.store();
+        stored.charge(self.memory).then_some(stored)
     }
 }

@@ -27,6 +27,8 @@ pub struct Limits {
     pub retention_check_ms: u64,
     /// Memory for bodies of transient messages in declared queues, bytes; beyond it they go to the scratch folder.
     pub transient_bytes_max: usize,
+    /// Memory for messages in sessions that end with their connections, and of QoS 0 behind others, bytes.
+    pub volatile_bytes_max: usize,
     /// What waits in durable queues.
     pub backlog: BacklogLimits,
     /// Groups and their offsets.

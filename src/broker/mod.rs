@@ -164,6 +164,8 @@ pub struct Broker {
     pub backlog: Backlog,
     /// Memory that durable messages take until a checkpoint writes them.
     pub(crate) memory: Arc<Meter>,
+    /// Memory that messages take in sessions which no record keeps.
+    pub(crate) volatile: Arc<Meter>,
     sets: Arc<Sets>,
     acl: ArcSwap<Acl>,
     limits: ArcSwap<Limits>,
@@ -207,6 +209,7 @@ impl Broker {
             Arc::clone(&parts.timers),
             Arc::clone(&parts.metrics),
         );
+        let volatile = Meter::new(parts.limits.volatile_bytes_max);
         let backlog = Backlog::new(parts.limits.backlog, Arc::clone(&parts.metrics));
         Self {
             journal: parts.journal,
@@ -222,6 +225,7 @@ impl Broker {
             metrics: parts.metrics,
             backlog,
             memory: Meter::new(usize::MAX),
+            volatile,
             sets: Arc::new(Sets::default()),
             acl: ArcSwap::from_pointee(parts.acl),
             limits: ArcSwap::from_pointee(parts.limits),

@@ -224,7 +224,9 @@ impl Broker {
         let limits = self.limits.load().queue;
         let behind = 0;
         encodings.reset(false);
-        let mut fanout = Fanout { message, now_ms, behind, limits, encodings, stored: None };
+        let memory = &self.volatile;
+        let mut fanout =
+            Fanout { message, now_ms, behind, limits, memory, encodings, stored: None };
         match handle.session.deliver(&to, &mut fanout) {
             Fate::Delivered => counters.delivered[qos as usize] += 1,
             Fate::Queued => {}

@@ -89,6 +89,7 @@ fn check_ranges(config: &Config, faults: &mut Vec<Fault>) {
     range("mqtt.inflight_max", mqtt.inflight_max.into(), 1, 65_535);
     range("mqtt.queued_messages_max", mqtt.queued_messages_max as u64, 1, 1_000_000_000);
     range("mqtt.queued_bytes_max", mqtt.queued_bytes_max as u64, KIB, 1024 * GIB);
+    range("mqtt.memory_bytes_max", mqtt.memory_bytes_max as u64, MIB, 1024 * GIB);
     let outbound = mqtt.outbound_buffer_bytes_max as u64;
     range("mqtt.outbound_buffer_bytes_max", outbound, 4 * KIB, GIB);
     range("mqtt.connect_timeout_ms", mqtt.connect_timeout_ms, 100, 600_000);

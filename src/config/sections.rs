@@ -133,6 +133,10 @@ pub struct MqttSection {
     /// Bytes waiting in one session. Default 128 MiB.
     #[serde(deserialize_with = "byte_size::deserialize")]
     pub queued_bytes_max: usize,
+    /// Memory for messages that wait in sessions which end with their connections, all together, bytes; what is more is
+    /// dropped and counted. Default 256 MiB.
+    #[serde(deserialize_with = "byte_size::deserialize")]
+    pub memory_bytes_max: usize,
     /// Longest session expiry granted, seconds; 4294967295 grants "never". Default 4294967295.
     pub session_expiry_s_max: u32,
     /// Bytes of encoded packets that wait for a slow client's socket; QoS 0 beyond it is dropped and counted.
@@ -158,6 +162,7 @@ impl Default for MqttSection {
             inflight_max: 1024,
             queued_messages_max: 100_000,
             queued_bytes_max: 128 << 20,
+            memory_bytes_max: 256 << 20,
             session_expiry_s_max: u32::MAX,
             outbound_buffer_bytes_max: 1 << 20,
             connect_timeout_ms: 10_000,

@@ -281,12 +281,18 @@ where
         }
         if self.input.capacity() - length < READ_BYTES / 2 {
             let more = (bound - length).min(length).max(READ_BYTES);
-            if !self.memory.raise(asked_for(length + more) + self.alone_bytes()) {
+            if length + more > READ_AHEAD_BYTES && self.input.capacity() < READ_AHEAD_BYTES {
+                // Nobody asks for more than everybody may have before that is full.
+                let mut grown = BytesMut::with_capacity(READ_AHEAD_BYTES);
+                grown.extend_from_slice(&self.input);
+                self.input = grown;
+            } else if self.memory.raise(asked_for(length + more) + self.alone_bytes()) {
+                self.input.reserve(more);
+                self.recount();
+            } else {
                 self.starved = true;
                 return 0;
             }
-            self.input.reserve(more);
-            self.recount();
         }
         if bound - length >= LARGE_BYTES { bound - length } else { usize::MAX }
     }

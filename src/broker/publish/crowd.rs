@@ -20,7 +20,7 @@ use super::route::{CachedRoute, is_durable};
 /// How long a slowed publisher is not read after each read, ms.
 const SLOW_MS: u64 = 100;
 /// How often one that is not read looks for room, ms.
-const LOOK_MS: u64 = 200;
+const LOOK_MS: u64 = 500;
 /// How often one is read that has something to acknowledge, ms.
 const TRICKLE_MS: u64 = 1000;
 

@@ -12,6 +12,7 @@ use super::super::crossing::TopicView;
 use super::super::fanout::{Drop, Fanout, Fate, QueueLimits};
 use super::super::message::{Form, Message};
 use super::super::queues::entry::Stored;
+use super::super::queues::meter::Meter;
 use super::super::router::Destination;
 use super::Publisher;
 use super::resolve::Reach;
@@ -43,6 +44,7 @@ struct Flight<'a> {
     lsn: Option<Lsn>,
     behind: u64,
     limits: QueueLimits,
+    memory: &'a Arc<Meter>,
     /// The encoded body as published, made when the first destination must queue it.
     stored: Option<Arc<Stored>>,
 }
@@ -82,6 +84,7 @@ impl Broker {
             lsn,
             behind: behind.unwrap_or_default().0,
             limits: self.limits.load().queue,
+            memory: &self.volatile,
             stored: None,
         };
         let refused = deliver_to_queues(publisher, reach, &mut flight, &mut encodings);
@@ -109,6 +112,7 @@ fn deliver_to_queues(
         now_ms: flight.now_ms,
         behind: flight.behind,
         limits: flight.limits,
+        memory: flight.memory,
         encodings,
         stored: flight.stored.take(),
     };
@@ -148,6 +152,7 @@ fn deliver_to_sessions(
             now_ms: flight.now_ms,
             behind: flight.behind,
             limits: flight.limits,
+            memory: flight.memory,
             encodings,
             stored: if as_published { flight.stored.take() } else { None },
         };

@@ -101,7 +101,7 @@ impl Inner {
         if full {
             return Fate::Dropped(Drop::SlowConsumer);
         }
-        let stored = fanout.store();
+        let Some(stored) = fanout.store_in_memory() else { return Fate::Dropped(Drop::NoRoom) };
         self.volatile_bytes += stored.bytes.len();
         let after = behind.max(self.queue.newest().map_or(0, |entry| entry.order));
         self.volatile.push_back(Volatile {
@@ -161,9 +161,10 @@ impl Inner {
         {
             return Fate::Dropped(Drop::QueueFull);
         }
+        let Some(stored) = fanout.store_in_memory() else { return Fate::Dropped(Drop::NoRoom) };
         let order = self.queue.tail();
         let retain = outgoing_retain(to, fanout);
-        let mut entry = Entry::new(order, Body::Memory(fanout.store()), qos, retain);
+        let mut entry = Entry::new(order, Body::Memory(stored), qos, retain);
         if !to.subscription_ids.is_empty() {
             entry.subscription_ids = Some(to.subscription_ids.clone().into());
         }

@@ -234,6 +234,7 @@ pub(in crate::broker) fn limits() -> Limits {
         default_partitions: 2,
         retention_check_ms: 60_000,
         transient_bytes_max: 2_000,
+        volatile_bytes_max: 1 << 30,
         backlog: BacklogLimits::default(),
         groups: GroupLimits {
             initial_rebalance_delay_ms: 100,

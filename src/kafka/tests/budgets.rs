@@ -87,14 +87,15 @@ async fn forty_connections_that_announce_a_hundred_megabytes_take_nothing() {
     for _ in 0..40 {
         let (mut stream, served) = house.enter(64 * 1024).await;
         stream.write_all(&announcement()).await.unwrap();
-        stream.write_all(&[0; 10_000]).await.unwrap();
+        stream.write_all(&[0; 50_000]).await.unwrap();
         idle.push((stream, served));
     }
     let (mut stream, _served) = house.enter(64 * 1024).await;
     stream.write_all(&large(900_000)).await.unwrap();
     let answered = answer(&mut stream).await;
     assert!(!answered.is_empty());
-    assert!(house.shared.requests.held() < 4 * MIB, "{}", house.shared.requests.held());
+    // What the buffer of the one that was served keeps.
+    assert!(house.shared.requests.held() < MIB, "{}", house.shared.requests.held());
     assert_eq!(house.shared.broker.end("t"), 1);
 }
 

@@ -15,6 +15,7 @@ use crate::broker::declared::settings::QueueSettings;
 use crate::broker::declared::verbs::{Cancelled, ConsumeError};
 use crate::broker::fanout::{Fanout, Fate, QueueLimits};
 use crate::broker::message::{Form, Message};
+use crate::broker::queues::meter::Meter;
 use crate::broker::record::{Record, SetMember};
 use crate::broker::testbed::Bed;
 use crate::metrics::{LocalCounters, Protocol};
@@ -199,6 +200,7 @@ impl Post {
                     volatile_max: 0,
                     volatile_bytes_max: 0,
                 },
+                memory: &Meter::new(usize::MAX),
                 encodings: &mut Encodings::default(),
                 stored: None,
             };

@@ -1,10 +1,13 @@
 //! Queues that are nearly full, all of them or one. Tests of `broker::publish`.
 
+use std::sync::atomic::Ordering;
+
 use super::town::Town;
 use crate::broker::BrokerError;
 use crate::broker::backlog::{BacklogLimits, Crowding};
 use crate::broker::publish::crowd::Brake;
 use crate::broker::publish::exchange::PublishError;
+use crate::broker::queues::meter::Charge;
 use crate::broker::testbed::client::NOW_MS;
 use crate::metrics::DropReason;
 use crate::model::qos::QoS;
@@ -157,4 +160,21 @@ fn a_restart_counts_what_it_finds() {
     let bed = town.bed.restart(&mut |_, _| 0);
     assert_eq!(bed.broker.backlog.bytes(), before);
     assert_eq!(bed.broker.metrics.state.queued.get(), 10);
+}
+
+/// A session that ends with its connection has nothing on disk: all of them together hold no more than there is.
+#[test]
+fn sessions_hold_no_more_in_memory_than_there_is() {
+    let mut town = town(NOTHING);
+    let mut guest = town.client("guest", false, "a");
+    let _all = Charge::new(&town.bed.broker.volatile, (1 << 30) - 600).unwrap();
+    guest.receiver.full.store(true, Ordering::SeqCst);
+    for _ in 0..20 {
+        town.say("a", "x", QoS::AtLeastOnce);
+    }
+    let lost = town.dropped(DropReason::NoRoom);
+    assert!(lost > 0 && town.bed.broker.volatile.used() <= 1 << 30);
+    guest.receiver.full.store(false, Ordering::SeqCst);
+    let came = town.got(&mut guest).len() as u64;
+    assert!(came > 0 && came + lost == 20, "{came} came, {lost} lost");
 }
