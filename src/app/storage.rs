@@ -20,6 +20,7 @@ use crate::broker::fanout::QueueLimits;
 use crate::broker::groups::limits::GroupLimits;
 use crate::broker::limits::Limits;
 use crate::broker::logs::settings::LogSettings;
+use crate::broker::paging::StoredPages;
 use crate::broker::restore;
 use crate::config::Config;
 use crate::config::live::Bundle;
@@ -131,6 +132,7 @@ fn limits(config: &Config) -> Limits {
         default_partitions: config.logs.default_partitions,
         retention_check_ms: config.logs.retention_check_ms,
         transient_bytes_max: config.amqp.memory_bytes_max,
+        queue_index_bytes_max: config.memory.queue_index_bytes_max,
         groups: group_limits(config),
     }
 }
@@ -176,7 +178,8 @@ impl Storage {
         let (root, db) = open_disk(data_dir, root)?;
         let Restored { broker, applier, db, checkpoint, segments, journal, is_behind } =
             Restored::read(root, db, around)?;
-        restore::revive(&broker, &applier);
+        restore::keep_page_sums(&db)?;
+        restore::revive(&broker, &applier)?;
         around.timers.serve(&broker);
         let applied = applier.limits();
         let broker_uuid = checkpoint.map_or_else(new_uuid, |row| Ok(row.broker_uuid))?;
@@ -278,6 +281,7 @@ impl Restored {
                 LogFolders::new(folder(&root, "logs")?),
                 log_defaults(config),
             )?,
+            pages: Arc::new(StoredPages(Arc::clone(&db))),
             acl: around.bundle.live().acl.clone(),
             limits: limits(config),
             timers: Arc::new(Handle(Arc::clone(around.timers))),

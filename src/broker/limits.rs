@@ -26,6 +26,8 @@ pub struct Limits {
     pub retention_check_ms: u64,
     /// Memory for bodies of transient messages in declared queues, bytes; beyond it they go to the scratch folder.
     pub transient_bytes_max: usize,
+    /// Memory for the indexes of durable queues, bytes; beyond it their pages are on disk only.
+    pub queue_index_bytes_max: usize,
     /// Groups and their offsets.
     pub groups: GroupLimits,
 }

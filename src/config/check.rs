@@ -120,6 +120,8 @@ fn check_ranges(config: &Config, faults: &mut Vec<Fault>) {
     range("checkpoint.interval_s", config.checkpoint.interval_s, 1, 86_400);
     range("checkpoint.journal_bytes", config.checkpoint.journal_bytes, MIB, 1024 * GIB);
     range("checkpoint.memory_bytes", config.checkpoint.memory_bytes, MIB, 1024 * GIB);
+    let index = config.memory.queue_index_bytes_max as u64;
+    range("memory.queue_index_bytes_max", index, MIB, 1024 * GIB);
     range("retained.messages_max", config.retained.messages_max as u64, 0, 1_000_000_000);
     if mqtt.outbound_buffer_bytes_max < mqtt.packet_bytes_max {
         let text = "smaller than mqtt.packet_bytes_max: the largest message could never be sent";

@@ -30,7 +30,7 @@ use crate::config::groups::GroupsSection;
 use crate::config::rules::AclRule;
 use crate::config::sections::{
     AuthSection, CheckpointSection, JournalSection, KafkaSection, ListenersSection, LogSection,
-    LogsSection, MqttSection, RetainedSection, TlsSection,
+    LogsSection, MemorySection, MqttSection, RetainedSection, TlsSection,
 };
 use crate::config::source::{ConfigError, Source};
 
@@ -68,6 +68,8 @@ pub struct Config {
     pub journal: JournalSection,
     /// When live state is written out and the journal trimmed.
     pub checkpoint: CheckpointSection,
+    /// Budgets of memory.
+    pub memory: MemorySection,
     /// What the broker says about itself.
     pub log: LogSection,
 }
@@ -90,6 +92,7 @@ impl Default for Config {
             groups: GroupsSection::default(),
             journal: JournalSection::default(),
             checkpoint: CheckpointSection::default(),
+            memory: MemorySection::default(),
             log: LogSection::default(),
         }
     }

@@ -3,6 +3,7 @@
 use crate::model::ids::QueueId;
 
 use super::super::consumer::Outcome;
+use super::super::queues::ended::EndedQueue;
 use super::super::record::OpenSession;
 use super::super::sessions::session::{Durable, Inner, SessionKey, Will};
 use super::Applier;
@@ -82,16 +83,33 @@ impl Applier {
         }
         inner.ended = true;
         inner.state = Durable::default();
-        let queue = std::mem::take(&mut inner.queue);
-        let pages = std::mem::take(&mut inner.persisted).into_iter().collect();
+        let queue = inner.queue.end();
+        let unread = inner.queue.absent_from(0, usize::MAX);
+        let written = std::mem::take(&mut inner.persisted).into_iter().collect();
         drop(inner);
-        for (_, entry) in queue.iter() {
+        for (_, entry) in queue.iter_here() {
             self.released(&entry.body);
         }
         let gone = i64::try_from(queue.live()).unwrap_or(0);
         self.broker.metrics.state.queued.sub(gone);
-        self.delta.ended.push((id, pages));
+        let unread = unread.iter().map(|page| page.number).collect();
+        self.delta.ended.push(EndedQueue::new(id, written, unread));
         self.broker.sessions.forget(id);
+        Outcome::Done
+    }
+
+    /// The receiver holds the QoS 2 message at `position`.
+    pub(super) fn release(&mut self, id: QueueId, position: u64) -> Outcome {
+        let Some(session) = self.broker.sessions.by_id(id) else { return Outcome::Stale };
+        let mut inner = session.inner.lock();
+        if !inner.state.exists {
+            return Outcome::Stale;
+        }
+        self.bring_in(id, &mut inner.queue, position, position.saturating_add(1));
+        if let Some(entry) = inner.queue.get_mut(position) {
+            entry.release();
+        }
+        self.mark(&session, &mut inner);
         Outcome::Done
     }
 
@@ -102,6 +120,7 @@ impl Applier {
             return Outcome::Stale;
         }
         for position in positions {
+            self.bring_in(id, &mut inner.queue, *position, position.saturating_add(1));
             if let Some(entry) = inner.queue.remove(*position) {
                 self.released(&entry.body);
                 self.broker.metrics.state.queued.dec();

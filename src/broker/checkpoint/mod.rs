@@ -26,7 +26,6 @@ use crate::store::tables::bindings::BindingRow;
 use crate::store::tables::bodies::BodyRow;
 use crate::store::tables::db::Db;
 use crate::store::tables::meta::CheckpointRow;
-use crate::store::tables::queue_pages::PageKey;
 use crate::store::tables::retained::RetainedKey;
 use crate::store::tables::sessions::SessionKey as SessionRowKey;
 use crate::store::tables::sets::SetKey;
@@ -41,6 +40,7 @@ use super::declared::queue::DeclaredQueue;
 use super::exchanges::applied::FrozenTopology;
 use super::groups::frozen::FrozenGroups;
 use super::logs::frozen::FrozenLogs;
+use super::queues::ended::EndedQueue;
 use super::queues::page::Page;
 use super::record::SetMember;
 use super::retained::row;
@@ -52,7 +52,7 @@ use super::sessions::session::Session;
 pub struct Frozen {
     position: Position,
     sessions: Vec<FrozenSession>,
-    ended: Vec<(QueueId, Vec<u64>)>,
+    ended: Vec<EndedQueue>,
     declared: FrozenQueues,
     sets: AHashMap<SetId, Option<Arc<[SetMember]>>>,
     logs: FrozenLogs,
@@ -192,12 +192,11 @@ impl Checkpointer {
             let placed = put_session(&mut write, session, &mut bodies, &mut references)?;
             written.push((Arc::clone(&session.session), placed));
         }
-        for (queue, pages) in &frozen.ended {
-            write.sessions.delete(SessionRowKey { shard: SHARD, queue: *queue });
-            for page in pages {
-                write.queue_pages.delete(PageKey { shard: SHARD, queue: *queue, page: *page });
-            }
+        for ended in &frozen.ended {
+            write.sessions.delete(SessionRowKey { shard: SHARD, queue: ended.queue });
+            ended.put(&mut write, &mut references, &self.db)?;
         }
+        frozen.declared.put_ended(&mut write, &mut references, &self.db)?;
         let declared = frozen.declared.put(&mut write, &mut bodies, &mut references)?;
         put_sets(&mut write, &frozen.sets);
         put_retained(&mut write, &frozen.retained);
@@ -234,6 +233,9 @@ impl Checkpointer {
     /// Gives memory back: entries and retained values whose bodies are on disk now. A message that is gone by
     /// then gives its reference back with the next checkpoint.
     pub fn settle(broker: &Broker, applier: &mut Applier, written: Written) {
+        let sessions = written.bodies.iter().map(|(session, _)| session.id);
+        let queues = written.declared.iter().map(|(queue, _)| queue.id);
+        let changed: Vec<QueueId> = sessions.chain(queues).collect();
         for (session, placed) in written.bodies {
             let mut inner = session.inner.lock();
             for (position, order, body) in placed {
@@ -251,6 +253,7 @@ impl Checkpointer {
             }
         }
         broker.retained.checkpointed(&written.retained);
+        broker.page_out(changed.into_iter());
     }
 }
 

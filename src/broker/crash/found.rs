@@ -13,6 +13,7 @@ use crate::broker::message::Message;
 use crate::broker::queues::queue::Queue;
 use crate::broker::sessions::session::Session;
 use crate::broker::testbed::stored::waiting;
+use crate::model::ids::QueueId;
 use crate::model::topic::TopicFilter;
 
 /// What a restart finds, by the messages' numbers.
@@ -59,8 +60,8 @@ pub(super) fn number(payload: &[u8]) -> u64 {
 }
 
 /// Positions and numbers of what waits.
-pub(super) fn numbers(broker: &Broker, queue: &Queue) -> Vec<(u64, u64)> {
-    waiting(broker, queue)
+pub(super) fn numbers(broker: &Broker, id: QueueId, queue: &Queue) -> Vec<(u64, u64)> {
+    waiting(broker, id, queue)
         .iter()
         .map(|(position, bytes)| (*position, number(Message::decode(bytes).unwrap().payload)))
         .collect()
@@ -77,7 +78,7 @@ pub(super) fn queue(broker: &Broker, name: &str) -> Option<Arc<DeclaredQueue>> {
 
 fn in_queue(broker: &Broker, queue: &DeclaredQueue) -> Vec<u64> {
     let inner = queue.inner.lock();
-    numbers(broker, &inner.ledger.queue).into_iter().map(|(_, number)| number).collect()
+    numbers(broker, queue.id, &inner.ledger.queue).into_iter().map(|(_, number)| number).collect()
 }
 
 /// Whether messages of topic `t/{extra}` go into the queue.
@@ -91,7 +92,7 @@ pub(super) fn found(broker: &Broker) -> Found {
     let in_session = |name: &str| -> Vec<u64> {
         let session = session(broker, name).expect("the session is there");
         let inner = session.inner.lock();
-        numbers(broker, &inner.queue).into_iter().map(|(_, number)| number).collect()
+        numbers(broker, session.id, &inner.queue).into_iter().map(|(_, number)| number).collect()
     };
     let mut logged = Vec::new();
     if let Some(log) = broker.logs.table.by_name("/", "all") {

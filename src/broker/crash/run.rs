@@ -21,6 +21,7 @@ use crate::broker::engine::{Due, Engine, Observer};
 use crate::broker::exchanges::error::Entity;
 use crate::broker::exchanges::verbs::{BindingSpec, QueueDeclaration};
 use crate::broker::logs::settings::LogSettings;
+use crate::broker::paging::StoredPages;
 use crate::broker::publish::Publisher;
 use crate::broker::publish::exchange::ExchangePublication;
 use crate::broker::record::{Condition, Record};
@@ -143,6 +144,7 @@ impl Running {
             metrics: Arc::new(Metrics::new(0.0).unwrap()),
             retained: restore::retained(&db).map_err(|error| said(&error))?,
             logs: restore::logs(&db, logs, settings).map_err(|error| said(&error))?,
+            pages: Arc::new(StoredPages(Arc::clone(&db))),
             acl: Acl::default(),
             limits,
             timers: Arc::<Deadlines>::default(),
@@ -153,7 +155,8 @@ impl Running {
             let batch = batch.map_err(|error| said(&error))?;
             applier.replay_batch(batch).unwrap();
         }
-        restore::revive(&broker, &applier);
+        restore::keep_page_sums(&db).map_err(|error| said(&error))?;
+        restore::revive(&broker, &applier).map_err(|error| said(&error))?;
         check(&broker);
         let applied = applier.limits();
         let checkpointer = Checkpointer::new(Arc::clone(&broker), db, [7; 16], segments);
@@ -415,7 +418,7 @@ impl<'a> Work<'a> {
     /// A session's client acknowledges some of what it has.
     fn take(&self, count: usize, promised: &mut Promised) -> Option<Awaited> {
         let takes = session(self.broker, SESSIONS[1]).unwrap();
-        let waiting = numbers(self.broker, &takes.inner.lock().queue).into_iter();
+        let waiting = numbers(self.broker, takes.id, &takes.inner.lock().queue).into_iter();
         let chosen: Vec<(u64, u64)> = waiting
             .filter(|(_, number)| !promised.taken.contains(number))
             .step_by(2)

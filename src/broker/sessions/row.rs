@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::model::ids::QueueId;
 use crate::store::bodies::BodyRef;
 use crate::store::codec::{CodecError, Reader, Writer};
+use crate::store::tables::page_sums::PageSum;
 
 use super::super::queues::entry::{Entry, HAS_DETAILS, HAS_VIA, NEVER_MS};
 use super::super::queues::page::PAGE_POSITIONS;
@@ -128,6 +129,25 @@ impl PageEntry {
     }
 }
 
+/// What a page comes to, by its live entries.
+#[must_use]
+pub fn sum_page<'a>(
+    number: u64,
+    entries: impl IntoIterator<Item = (u64, &'a Entry, BodyRef)>,
+) -> PageSum {
+    let mut sum = PageSum::default();
+    for (position, entry, body) in entries {
+        if sum.live == 0 {
+            sum.first = u32::try_from(position - number * PAGE_POSITIONS).unwrap_or(0);
+        }
+        sum.live += 1;
+        sum.bytes += u64::from(body.len);
+        sum.payload_bytes += u64::from(entry.payload_bytes);
+        sum.newest = entry.order;
+    }
+    sum
+}
+
 /// The bytes of a page: its live entries with the bodies they were given.
 #[must_use]
 pub fn encode_page<'a>(
@@ -158,6 +178,18 @@ pub fn encode_page<'a>(
         }
     }
     bytes
+}
+
+/// The bodies that a page refers to.
+///
+/// # Errors
+/// As [`decode_page`].
+pub fn page_bodies(
+    queue: QueueId,
+    number: u64,
+    bytes: &[u8],
+) -> Result<impl Iterator<Item = BodyRef>, CodecError> {
+    Ok(decode_page(queue, number, bytes)?.into_iter().map(|entry| entry.body))
 }
 
 /// Reads a page.

@@ -19,6 +19,7 @@ use super::fanout::QueueLimits;
 use super::groups::limits::GroupLimits;
 use super::limits::Limits;
 use super::logs::settings::LogSettings;
+use super::paging::StoredPages;
 use super::sessions::row::decode_page;
 use super::{Broker, Job, Parts, Timers, restore};
 use crate::auth::acl::Acl;
@@ -208,6 +209,8 @@ pub(in crate::broker) fn limits() -> Limits {
         default_partitions: 2,
         retention_check_ms: 60_000,
         transient_bytes_max: 2_000,
+        // Less than anything takes: what may go out goes out.
+        queue_index_bytes_max: 0,
         groups: GroupLimits {
             initial_rebalance_delay_ms: 100,
             session_timeout_ms_min: 1_000,
@@ -279,6 +282,7 @@ impl Bed {
                 LogSettings::default(),
             )
             .unwrap(),
+            pages: Arc::new(StoredPages(Arc::clone(&db))),
             acl: Acl::default(),
             limits: limits(),
             timers: timers.clone(),
@@ -287,7 +291,8 @@ impl Bed {
         for batch in tape.history(applier.next()) {
             applier.replay_batch(batch).unwrap();
         }
-        restore::revive(&broker, &applier);
+        restore::keep_page_sums(&db).unwrap();
+        restore::revive(&broker, &applier).unwrap();
         let checkpointer =
             Checkpointer::new(Arc::clone(&broker), Arc::clone(&db), [7; 16], segments);
         let phase = Phase::Idle;

@@ -22,8 +22,11 @@ use crate::store::tables::declared::Declared;
 use crate::store::tables::exchanges::Exchanges;
 use crate::store::tables::groups::Groups;
 use crate::store::tables::logs::Logs;
-use crate::store::tables::meta::{CHECKPOINT_KEY, CheckpointRow, FORMAT, FORMAT_KEY, NAME};
+use crate::store::tables::meta::{
+    CHECKPOINT_KEY, CheckpointRow, FORMAT, FORMAT_KEY, NAME, PAGE_SUMS_KEY,
+};
 use crate::store::tables::offsets::Offsets;
+use crate::store::tables::page_sums::PageSums;
 use crate::store::tables::partitions::Partitions;
 use crate::store::tables::queue_pages::QueuePages;
 use crate::store::tables::retained::{self, Retained};
@@ -34,10 +37,11 @@ use crate::store::tables::{Changes, CheckpointWrite, Row, Table};
 const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new(NAME);
 
 /// Every table but [`META`].
-const TABLES: [&str; 12] = [
+const TABLES: [&str; 13] = [
     Sessions::NAME,
     Declared::NAME,
     QueuePages::NAME,
+    PageSums::NAME,
     Sets::NAME,
     Bodies::NAME,
     Logs::NAME,
@@ -285,6 +289,7 @@ impl Db {
             change(&transaction, &write.sessions)?;
             change(&transaction, &write.declared)?;
             change(&transaction, &write.queue_pages)?;
+            change(&transaction, &write.page_sums)?;
             change(&transaction, &write.sets)?;
             change(&transaction, &write.bodies)?;
             change(&transaction, &write.logs)?;
@@ -296,7 +301,40 @@ impl Db {
             change(&transaction, &write.offsets)?;
             let mut row = Vec::new();
             write.checkpoint.encode(&mut row);
-            transaction.open_table(META)?.insert(CHECKPOINT_KEY, row.as_slice())?;
+            let mut meta = transaction.open_table(META)?;
+            meta.insert(CHECKPOINT_KEY, row.as_slice())?;
+            let lsn = write.checkpoint.next_lsn.0.to_le_bytes();
+            meta.insert(PAGE_SUMS_KEY, lsn.as_slice())?;
+            drop(meta);
+            Ok(transaction.commit()?)
+        })
+    }
+
+    /// Whether the sums of all pages are there and right: every commit of this build says that it kept them, one of an
+    /// earlier build does not.
+    ///
+    /// # Errors
+    /// [`StoreError::Row`], [`StoreError::Table`].
+    pub fn has_page_sums(&self) -> Result<bool, StoreError> {
+        let Some(checkpoint) = self.checkpoint()? else { return Ok(true) };
+        let kept = self.meta(PAGE_SUMS_KEY)?;
+        Ok(kept.is_some_and(|lsn| lsn == checkpoint.next_lsn.0.to_le_bytes()))
+    }
+
+    /// Replaces the sums of all pages by `sums`, which were taken from the pages.
+    ///
+    /// # Errors
+    /// [`StoreError::Row`], [`StoreError::Table`].
+    pub fn put_page_sums(&self, sums: &Changes<PageSums>) -> Result<(), StoreError> {
+        let Some(checkpoint) = self.checkpoint()? else { return Ok(()) };
+        self.with("write sums of pages", |database| {
+            let mut transaction = database.begin_write()?;
+            transaction.set_durability(Durability::Immediate)?;
+            transaction.delete_table(definition::<PageSums>())?;
+            drop(transaction.open_table(definition::<PageSums>())?);
+            change(&transaction, sums)?;
+            let lsn = checkpoint.next_lsn.0.to_le_bytes();
+            transaction.open_table(META)?.insert(PAGE_SUMS_KEY, lsn.as_slice())?;
             Ok(transaction.commit()?)
         })
     }

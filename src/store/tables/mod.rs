@@ -6,7 +6,7 @@
 //!
 //! - [`db`] the database: start-up reads, one value by key, and the one commit that makes a checkpoint current
 //! - [`meta`] format and checkpoint position
-//! - [`sessions`], [`queue_pages`], [`sets`], [`retained`] the broker's own rows
+//! - [`sessions`], [`queue_pages`], [`sets`], [`retained`] the broker's own rows; [`page_sums`] what pages come to
 //! - [`declared`] queues that clients declare
 //! - [`bodies`] body segments, [`logs`], [`partitions`] partition logs
 //! - [`exchanges`], [`bindings`] the durable topology
@@ -22,6 +22,7 @@ pub mod logs;
 pub mod meta;
 pub mod offsets;
 pub mod on_disk;
+pub mod page_sums;
 pub mod partitions;
 pub mod queue_pages;
 pub mod retained;
@@ -111,6 +112,8 @@ pub struct CheckpointWrite {
     pub declared: Changes<declared::Declared>,
     /// Pages of long queues.
     pub queue_pages: Changes<queue_pages::QueuePages>,
+    /// What they come to.
+    pub page_sums: Changes<page_sums::PageSums>,
     /// Interned destination sets.
     pub sets: Changes<sets::Sets>,
     /// Body segments.
@@ -140,6 +143,7 @@ impl CheckpointWrite {
             sessions: Changes::default(),
             declared: Changes::default(),
             queue_pages: Changes::default(),
+            page_sums: Changes::default(),
             sets: Changes::default(),
             bodies: Changes::default(),
             logs: Changes::default(),
