@@ -32,7 +32,8 @@ const LAYERS: &[(&str, &[&str])] = &[
             "amqp", "kafka", "bridge", "admin",
         ],
     ),
-    ("cli", &["app", "config", "auth", "bridge"]),
+    // `rialto store` reads data directories by the readers of those who wrote them.
+    ("cli", &["app", "config", "auth", "bridge", "model", "store", "broker"]),
     ("main", &["cli"]),
     ("lib", &[]),
 ];

@@ -5,11 +5,15 @@
 //! - [`listeners`] what is listened on, and what each speaks
 //! - [`routes`] the routes of `bridge-config/`
 //! - [`timers`] the broker's deadlines on the server's wheel
+//! - [`control`] tools of the same host: backups
+//! - [`offline`] a data directory that nobody serves, only looked at
 //! - [`logging`] the broker's own log lines
 
+pub mod control;
 mod gauges;
 mod listeners;
 mod logging;
+pub mod offline;
 mod routes;
 mod storage;
 mod timers;
@@ -47,6 +51,7 @@ use crate::server::timer::Wheel;
 use crate::server::workers::Workers;
 use crate::store::error::StoreError;
 
+use self::control::Control;
 use self::listeners::{Bound, Connections, Roll, Sleeper, bind_one, kafka_config};
 use self::storage::{Storage, Surroundings};
 use self::timers::BrokerTimers;
@@ -164,6 +169,7 @@ async fn serve(bundle: Arc<Bundle>, begun: Instant) -> Result<(), AppError> {
     };
     let storage = Arc::new(Storage::open(&config.data_dir, &around)?);
     metrics.register(gauges::Gauges::new(&storage.broker)?)?;
+    let control = Control::open(&config.data_dir, &storage);
     let readers = routes::install(&storage, &routes, &metrics, clock.now_ms())?;
     let workers = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let workers = Arc::new(Workers::start(workers)?);
@@ -207,6 +213,9 @@ async fn serve(bundle: Arc<Bundle>, begun: Instant) -> Result<(), AppError> {
     background.iter().for_each(tokio::task::JoinHandle::abort);
     workers.stop();
     touched::flush();
+    if let Some(control) = control {
+        control.close();
+    }
     storage.close();
     tracing::info!("stopped");
     Ok(())

@@ -13,6 +13,7 @@ use crate::broker::Broker;
 use crate::broker::Parts;
 use crate::broker::apply::Applier;
 use crate::broker::checkpoint::Checkpointer;
+use crate::broker::checkpoint::pins::Pins;
 use crate::broker::consumer::Waiter;
 use crate::broker::engine::{Due, Engine, NowMs, Observer};
 use crate::broker::exchanges::TopologyLimits;
@@ -61,6 +62,9 @@ pub(super) struct Storage {
     pub(super) broker: Arc<Broker>,
     pub(super) engine: Arc<Engine>,
     pub(super) cluster_id: String,
+    pub(super) db: Arc<Db>,
+    /// What backups keep files by.
+    pub(super) pins: Arc<Pins>,
     journal: Arc<EmbeddedJournal<Waiter>>,
     _lock: DirLock,
 }
@@ -183,7 +187,9 @@ impl Storage {
         around.timers.serve(&broker);
         let applied = applier.limits();
         let broker_uuid = checkpoint.map_or_else(new_uuid, |row| Ok(row.broker_uuid))?;
-        let checkpointer = Checkpointer::new(Arc::clone(&broker), db, broker_uuid, segments);
+        let checkpointer =
+            Checkpointer::new(Arc::clone(&broker), Arc::clone(&db), broker_uuid, segments);
+        let pins = checkpointer.pins();
         let engine = Engine::start(
             Arc::clone(&broker),
             applier,
@@ -204,7 +210,7 @@ impl Storage {
             engine.request_checkpoint();
         }
         let cluster_id = broker_uuid.iter().map(|byte| format!("{byte:02x}")).collect();
-        Ok(Self { broker, engine: Arc::new(engine), cluster_id, journal, _lock: lock })
+        Ok(Self { broker, engine: Arc::new(engine), cluster_id, db, pins, journal, _lock: lock })
     }
 
     /// Writes what waits, takes a last checkpoint, ends the threads.
@@ -288,7 +294,8 @@ impl Restored {
         };
         let (broker, mut applier) = restore::broker(parts, &db, checkpoint.as_ref())?;
         broker.exchanges.set_limits(topology_limits(config));
-        let is_behind = replay(&mut applier, opened.replay)? > 0 || checkpoint.is_none();
+        let is_behind =
+            replay(&mut applier, opened.replay, around.readiness)? > 0 || checkpoint.is_none();
         let journal = opened.journal;
         Ok(Self { broker, applier, db, checkpoint, segments, journal, is_behind })
     }
@@ -307,16 +314,19 @@ fn announce_room(journal: &EmbeddedJournal<Waiter>, broker: &Arc<Broker>) {
 /// Applies what the checkpoint does not cover; returns how many batches that was.
 fn replay(
     applier: &mut Applier,
-    replay: crate::store::journal::replay::Replay<Waiter>,
+    mut replay: crate::store::journal::replay::Replay<Waiter>,
+    readiness: &Readiness,
 ) -> Result<u64, AppError> {
     let mut batches = 0u64;
-    for batch in replay {
+    while let Some(batch) = replay.next() {
         let batch = batch?;
         let number = batch.number;
         applier.replay_batch(batch)?;
         batches += 1;
         if batches.is_multiple_of(PROGRESS_BATCHES) {
-            tracing::info!(batches, number, "replaying the journal");
+            let percent = replay.percent();
+            tracing::info!(batches, number, percent, "replaying the journal");
+            readiness.set(Condition::Start, format!("replaying the journal, {percent} %"));
         }
     }
     if batches > 0 {

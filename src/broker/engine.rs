@@ -27,7 +27,7 @@ const BATCHES_MAX: usize = 16;
 
 /// Records of the largest batch that the journal's writer applies itself, and bytes of it.
 const AT_ONCE_RECORDS: u32 = 64;
-const AT_ONCE_BYTES: usize = 64 * 1024;
+const AT_ONCE_BYTES: usize = 128 * 1024;
 
 /// Tells the time, ms since the epoch.
 pub type NowMs = Arc<dyn Fn() -> u64 + Send + Sync>;
@@ -192,6 +192,16 @@ impl Engine {
         drop(self.work.try_send(Work::Checkpoint(None)));
     }
 
+    /// Asks for a checkpoint that covers everything applied so far. Told when it is current; the sender is dropped
+    /// when none can be taken.
+    #[must_use]
+    pub fn checkpoint(&self) -> Receiver<()> {
+        let (sender, done) = channel();
+        // After the end the sender is dropped with what could not be sent.
+        drop(self.work.send(Work::Checkpoint(Some(sender))));
+        done
+    }
+
     /// A checkpoint that fails is not tried again from now on: to be called before the journal is closed, which may
     /// wait for the applier, and that for the checkpoint.
     pub fn hasten(&self) {
@@ -201,11 +211,8 @@ impl Engine {
     /// Takes a last checkpoint and ends both threads. The journal must be closed before.
     pub fn stop(&self) {
         self.hasten();
-        let (sender, done) = channel();
-        if self.work.send(Work::Checkpoint(Some(sender))).is_ok() {
-            // A failed checkpoint drops the sender: a restart replays instead.
-            done.recv().ok();
-        }
+        // A failed checkpoint drops the sender: a restart replays instead.
+        self.checkpoint().recv().ok();
         drop(self.work.send(Work::Stop));
         for thread in self.threads.lock().drain(..) {
             if thread.join().is_err() {

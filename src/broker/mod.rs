@@ -17,10 +17,13 @@
 //! - [`carry`] what a log holds, published again: routes out of logs
 //! - [`apply`], [`checkpoint`], [`restore`] records to state, state to disk, disk to state
 //! - [`engine`] the threads that apply and checkpoint; [`paging`] queue indexes within their budget
+//! - [`audit`] whether rows of a checkpoint are what they must be
+//! - [`engine`] the threads that apply and checkpoint
 //! - [`limits`] what apply and delivery are bounded by
 
 pub mod append;
 pub mod apply;
+pub mod audit;
 pub mod carry;
 pub mod checkpoint;
 pub mod connect;

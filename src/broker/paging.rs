@@ -220,11 +220,7 @@ impl Broker {
 
 /// Has pages of `queue` go out, from the tail on, those that `stays` names excepted; whether any is left beside the
 /// tail's.
-fn page_out(
-    queue: &mut Queue,
-    stays: impl Fn(u64) -> bool,
-    is_enough: impl Fn() -> bool,
-) -> bool {
+fn page_out(queue: &mut Queue, stays: impl Fn(u64) -> bool, is_enough: impl Fn() -> bool) -> bool {
     let numbers: Vec<u64> = queue.pages_here().collect();
     for number in numbers {
         if is_enough() {
@@ -265,3 +261,6 @@ impl DeclaredQueue {
         )
     }
 }
+
+#[cfg(test)]
+mod tests;

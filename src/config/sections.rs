@@ -192,7 +192,7 @@ pub struct KafkaSection {
     /// Largest record batch, bytes. Default 1 MiB.
     #[serde(deserialize_with = "byte_size::deserialize")]
     pub batch_bytes_max: usize,
-    /// Most bytes one Fetch answers, whatever it asks for. Default 8 MiB.
+    /// Most bytes one Fetch answers, whatever it asks for. Default 2 MiB.
     #[serde(deserialize_with = "byte_size::deserialize")]
     pub fetch_bytes_max: usize,
     /// Requests of one connection being answered at once; then it is not read. Default 64.
@@ -205,7 +205,7 @@ impl Default for KafkaSection {
             advertised: String::new(),
             request_bytes_max: 100 << 20,
             batch_bytes_max: 1 << 20,
-            fetch_bytes_max: 8 << 20,
+            fetch_bytes_max: 2 << 20,
             requests_in_flight_max: 64,
         }
     }

@@ -54,7 +54,7 @@ pub struct KafkaConfig {
     pub auto_create: bool,
     /// Whether a replication factor above 1 is accepted, though there is one copy.
     pub any_replication_factor: bool,
-    /// Largest answer to a Fetch, in bytes, but for a single larger batch. 8 MiB.
+    /// Largest answer to a Fetch, in bytes, but for a single larger batch. 2 MiB.
     pub fetch_bytes_max: usize,
     /// Longest hold of a Fetch, in milliseconds. 30 s.
     pub fetch_wait_ms_max: u64,
@@ -74,7 +74,7 @@ impl Default for KafkaConfig {
             cluster_id: "rialto".to_owned(),
             auto_create: true,
             any_replication_factor: false,
-            fetch_bytes_max: 8 * 1024 * 1024,
+            fetch_bytes_max: 2 * 1024 * 1024,
             fetch_wait_ms_max: 30_000,
             idle_ms_max: 600_000,
             produce_waiting_max: 64,

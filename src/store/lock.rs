@@ -37,6 +37,33 @@ pub fn lock_dir(dir: &Path) -> Result<DirLock, StoreError> {
     }
 }
 
+/// Keeps others from serving a data directory while it is only looked at; changes nothing in it. Who looks does not
+/// keep others from looking.
+///
+/// # Errors
+/// [`StoreError::Locked`] when it is served, [`StoreError::Missing`] when it is no data directory,
+/// [`StoreError::Io`].
+pub fn lock_to_look(dir: &Path) -> Result<DirLock, StoreError> {
+    // A backup that was never started has no lock file, but whoever starts it locks the database as well.
+    for name in [LOCK_FILE, "meta.redb"] {
+        let path = dir.join(name);
+        let file = match File::open(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            opened => opened.map_err(StoreError::io(&path, "open"))?,
+        };
+        return match file.try_lock_shared() {
+            Ok(()) => Ok(DirLock { _file: file }),
+            Err(TryLockError::WouldBlock) => Err(StoreError::Locked { file: path }),
+            Err(TryLockError::Error(source)) => {
+                Err(StoreError::Io { file: path, doing: "lock the data directory", source })
+            }
+        };
+    }
+    let expected =
+        "a data directory, which has a `rialto.lock` or at least a `meta.redb`".to_owned();
+    Err(StoreError::Missing { file: dir.to_owned(), expected })
+}
+
 /// Creates `dir` and what is missing above it, and makes each name durable.
 fn create(dir: &Path) -> io::Result<()> {
     let missing: Vec<&Path> = dir.ancestors().take_while(|folder| !folder.exists()).collect();
@@ -51,12 +78,26 @@ fn create(dir: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use crate::store::error::StoreError;
-    use crate::store::lock::lock_dir;
+    use crate::store::lock::{lock_dir, lock_to_look};
 
     #[test]
     fn a_directory_is_held_by_one_at_a_time() {
         let dir = tempfile::tempdir().unwrap();
         let held = lock_dir(dir.path()).unwrap();
+        assert!(matches!(lock_dir(dir.path()), Err(StoreError::Locked { .. })));
+        assert!(matches!(lock_to_look(dir.path()), Err(StoreError::Locked { .. })));
+        drop(held);
+        lock_dir(dir.path()).unwrap();
+    }
+
+    #[test]
+    fn who_looks_keeps_out_who_serves_and_leaves_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(matches!(lock_to_look(dir.path()), Err(StoreError::Missing { .. })));
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+        drop(lock_dir(dir.path()).unwrap());
+        let held = lock_to_look(dir.path()).unwrap();
+        drop(lock_to_look(dir.path()).unwrap());
         assert!(matches!(lock_dir(dir.path()), Err(StoreError::Locked { .. })));
         drop(held);
         lock_dir(dir.path()).unwrap();

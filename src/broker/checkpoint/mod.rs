@@ -7,9 +7,11 @@
 //! - [`bodies`] bodies on their way to disk, over as many attempts as that takes
 //! - [`pages`] queues' pages and the bodies they name
 //! - [`segments`] body segments and who refers to them
+//! - [`pins`] keep files while a backup copies them
 
 pub(in crate::broker) mod bodies;
 pub(in crate::broker) mod pages;
+pub mod pins;
 mod segments;
 
 use std::collections::BTreeMap;
@@ -32,6 +34,7 @@ use crate::store::tables::sets::SetKey;
 
 use self::bodies::{Bodies, Places};
 use self::pages::{Placed, put_pages};
+use self::pins::{GivenUp, Pins};
 use self::segments::Segments;
 use super::Broker;
 use super::apply::{AppliedLimits, Applier, Delta};
@@ -151,6 +154,9 @@ pub struct Checkpointer {
     db: Arc<Db>,
     broker_uuid: [u8; 16],
     segments: Segments,
+    pins: Arc<Pins>,
+    /// By checkpoints that found pins.
+    given_up: Vec<GivenUp>,
 }
 
 impl Checkpointer {
@@ -162,7 +168,14 @@ impl Checkpointer {
         broker_uuid: [u8; 16],
         segments: BTreeMap<u32, BodyRow>,
     ) -> Self {
-        Self { broker, db, broker_uuid, segments: Segments::new(segments) }
+        let (pins, given_up) = (Arc::default(), Vec::new());
+        Self { broker, db, broker_uuid, segments: Segments::new(segments), pins, given_up }
+    }
+
+    /// What backups keep files by.
+    #[must_use]
+    pub fn pins(&self) -> Arc<Pins> {
+        Arc::clone(&self.pins)
     }
 
     /// Writes `frozen` and makes it current. What it returns is handed to [`Checkpointer::settle`] on the
@@ -211,23 +224,14 @@ impl Checkpointer {
         self.db.commit(&write)?;
         self.segments = segments;
         frozen.places.tell();
-        self.give_back(frozen, dead);
+        // Named by no checkpoint any more (rule 10), but a backup may still copy it.
+        let (logs, first_kept) = (frozen.logs.removals(), frozen.position.batch);
+        self.given_up.push(GivenUp { segments: dead, logs, first_kept });
+        if !self.pins.are_held() {
+            self.given_up.drain(..).for_each(|given_up| given_up.remove(&self.broker));
+        }
         let retained = std::mem::take(&mut frozen.retained);
         Ok(Written { bodies: written, declared, retained })
-    }
-
-    /// Removes what no checkpoint names any more now that `frozen` is current (rule 10); what cannot be removed now
-    /// goes at the next start.
-    fn give_back(&self, frozen: &Frozen, dead: Vec<u32>) {
-        for segment in dead {
-            if let Err(error) = self.broker.bodies.unlink(segment) {
-                tracing::warn!(%error, "a body segment without references could not be removed");
-            }
-        }
-        frozen.logs.give_back(&*self.broker.logs.store);
-        if let Err(error) = self.broker.journal.trim(frozen.position.batch) {
-            tracing::warn!(%error, "the journal could not be trimmed");
-        }
     }
 
     /// Gives memory back: entries and retained values whose bodies are on disk now. A message that is gone by

@@ -4,8 +4,9 @@
 //! under way: each must be in the log once, in order, at the offset that is its sequence.
 
 use super::NOW_MS;
+use super::Violation;
 use super::found::number;
-use super::run::Awaited;
+use super::work::Awaited;
 use crate::auth::principal::Principal;
 use crate::broker::Broker;
 use crate::broker::logs::batch::build::{BatchBuilder, NewRecord};
@@ -118,14 +119,15 @@ pub(super) fn consumed(broker: &Broker) -> Consumed {
 }
 
 impl Consumed {
-    pub(super) fn check(&self, pledged: &Pledged) {
+    pub(super) fn check(&self, pledged: &Pledged) -> Result<(), Violation> {
         let expected: Vec<u64> = (0..self.produced.len() as u64).collect();
-        assert_eq!(self.produced, expected, "each once, in order");
-        assert!(self.produced.len() >= pledged.produced as usize, "{self:?} {pledged:?}");
+        ensure!(self.produced == expected, "each once, in order: {:?}", self.produced);
+        ensure!(self.produced.len() >= pledged.produced as usize, "{self:?} {pledged:?}");
         let (told, asked) = pledged.committed;
-        assert!((told..=asked).contains(&self.committed), "{self:?} {pledged:?}");
+        ensure!((told..=asked).contains(&self.committed), "{self:?} {pledged:?}");
         let (told, asked) = pledged.put;
-        assert!((told..=asked).contains(&self.put), "{self:?} {pledged:?}");
-        assert!(self.ids >= pledged.ids, "{self:?} {pledged:?}");
+        ensure!((told..=asked).contains(&self.put), "{self:?} {pledged:?}");
+        ensure!(self.ids >= pledged.ids, "{self:?} {pledged:?}");
+        Ok(())
     }
 }

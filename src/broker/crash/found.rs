@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::consuming::{Consumed, Pledged, consumed};
-use super::{EXTRAS, QUEUE, SESSIONS};
+use super::exactly::{EXACT, Sender};
+use super::{EXTRAS, QUEUE, SESSIONS, Violation};
 use crate::broker::Broker;
 use crate::broker::declared::queue::DeclaredQueue;
 use crate::broker::exchanges::hits::Hits;
@@ -51,6 +52,10 @@ pub(super) struct Promised {
     pub(super) bound: BTreeSet<usize>,
     pub(super) next: u64,
     pub(super) pledged: Pledged,
+    /// Publishes with QoS 2.
+    pub(super) sender: Sender,
+    /// The disk failed: a producer may have been refused.
+    pub(super) lenient: bool,
 }
 
 /// The number at the front of a payload.
@@ -88,12 +93,16 @@ fn is_bound(broker: &Broker, extra: usize) -> bool {
     hits.queues.iter().any(|queue| *queue.name == *EXTRAS[extra])
 }
 
-pub(super) fn found(broker: &Broker) -> Found {
-    let in_session = |name: &str| -> Vec<u64> {
-        let session = session(broker, name).expect("the session is there");
+/// # Errors
+/// What was made before the first cut is not there.
+pub(super) fn found(broker: &Broker) -> Result<Found, Violation> {
+    let in_session = |name: &str| -> Result<Vec<u64>, Violation> {
+        let session = session(broker, name).ok_or_else(|| format!("session {name} is lost"))?;
         let inner = session.inner.lock();
-        numbers(broker, session.id, &inner.queue).into_iter().map(|(_, number)| number).collect()
+        let waiting = numbers(broker, session.id, &inner.queue);
+        Ok(waiting.into_iter().map(|(_, number)| number).collect())
     };
+    let queued = queue(broker, QUEUE).ok_or_else(|| format!("queue {QUEUE} is lost"))?;
     let mut logged = Vec::new();
     if let Some(log) = broker.logs.table.by_name("/", "all") {
         let partition = &log.partitions[0];
@@ -115,57 +124,79 @@ pub(super) fn found(broker: &Broker) -> Found {
         let queue = queue(broker, name)?;
         Some((extra, (in_queue(broker, &queue), is_bound(broker, extra))))
     });
-    Found {
-        kept: in_session(SESSIONS[0]),
-        left: in_session(SESSIONS[1]),
-        queued: in_queue(broker, &queue(broker, QUEUE).expect("the queue is there")),
+    Ok(Found {
+        kept: in_session(SESSIONS[0])?,
+        left: in_session(SESSIONS[1])?,
+        queued: in_queue(broker, &queued),
         logged,
         retained: retained.collect(),
         extras: extras.collect(),
         consumed: consumed(broker),
-    }
+    })
+}
+
+/// Each once; those of QoS 2 come again after a cut, so they have an order of their own.
+fn in_order(place: &[u64]) -> bool {
+    let (exact, others): (Vec<u64>, Vec<u64>) = place.iter().partition(|one| **one >= EXACT);
+    [exact, others].iter().all(|part| part.is_sorted_by(|a, b| a < b))
 }
 
 impl Found {
-    pub(super) fn check(&self, promised: &Promised) {
+    pub(super) fn check(&self, promised: &Promised) -> Result<(), Violation> {
         for place in [&self.kept, &self.left, &self.queued] {
-            assert!(place.is_sorted_by(|a, b| a < b), "in order and once: {self:?}");
+            ensure!(in_order(place), "in order and once: {place:?}");
         }
         let kept: BTreeSet<u64> = self.kept.iter().copied().collect();
         let left: BTreeSet<u64> = self.left.iter().copied().collect();
         let queued: BTreeSet<u64> = self.queued.iter().copied().collect();
         let lost: Vec<_> = promised.published.difference(&kept).collect();
-        assert!(lost.is_empty(), "acknowledged and lost: {lost:?}");
-        assert!(kept.is_disjoint(&promised.transient));
-        assert_eq!(self.logged, self.kept, "all or none");
-        assert!(left.is_subset(&kept), "all or none");
-        assert!(kept.difference(&left).all(|number| promised.taken.contains(number)));
-        assert!(left.is_disjoint(&promised.taken_for_good));
-        assert!(queued.is_subset(&kept), "all or none");
-        assert!(kept.difference(&queued).all(|number| promised.fetched.contains(number)));
-        assert!(queued.is_disjoint(&promised.fetched_for_good));
+        ensure!(lost.is_empty(), "acknowledged and lost: {lost:?}");
+        ensure!(kept.is_disjoint(&promised.transient), "kept what is not durable: {kept:?}");
+        ensure!(self.logged == self.kept, "all or none: {:?} {:?}", self.logged, self.kept);
+        ensure!(left.is_subset(&kept), "all or none: {left:?} {kept:?}");
+        let gone: Vec<_> = kept.difference(&left).collect();
+        ensure!(
+            gone.iter().all(|number| promised.taken.contains(number)),
+            "gone and not taken: {gone:?}"
+        );
+        ensure!(left.is_disjoint(&promised.taken_for_good), "taken and back: {left:?}");
+        ensure!(queued.is_subset(&kept), "all or none: {queued:?} {kept:?}");
+        let gone: Vec<_> = kept.difference(&queued).collect();
+        ensure!(
+            gone.iter().all(|number| promised.fetched.contains(number)),
+            "gone and not fetched: {gone:?}"
+        );
+        ensure!(queued.is_disjoint(&promised.fetched_for_good), "fetched and back: {queued:?}");
         for (topic, number) in &promised.retained {
-            assert!(self.retained.get(topic) >= Some(number), "{topic}: {self:?} {promised:?}");
+            ensure!(
+                self.retained.get(topic) >= Some(number),
+                "retained at {topic}: {number}, but {:?}",
+                self.retained
+            );
         }
-        assert!(self.retained.values().all(|number| kept.contains(number)), "all or none");
-        self.check_extras(promised, &kept);
-        self.consumed.check(&promised.pledged);
+        let whole = self.retained.values().all(|number| kept.contains(number));
+        ensure!(whole, "all or none: {:?}", self.retained);
+        self.check_extras(promised, &kept)?;
+        self.consumed.check(&promised.pledged)
     }
 
     /// A queue that came and went holds all that one of its lives was given and that came to pass elsewhere.
-    fn check_extras(&self, promised: &Promised, kept: &BTreeSet<u64>) {
+    fn check_extras(&self, promised: &Promised, kept: &BTreeSet<u64>) -> Result<(), Violation> {
         for extra in &promised.bound {
             let is_bound = self.extras.get(extra).is_some_and(|(_, is_bound)| *is_bound);
-            assert!(is_bound, "declared, bound and lost: {extra} {self:?}");
+            ensure!(is_bound, "declared, bound and lost: {extra} {:?}", self.extras);
         }
         for (extra, (contents, _)) in &self.extras {
             let Some(first) = contents.first() else { continue };
             let lives = promised.lives.get(extra).into_iter().flatten();
             let life = lives.into_iter().find(|life| life.contains(first));
-            let life = life.expect("somebody published it there");
+            let Some(life) = life else {
+                return Err(format!("nobody published {first} into queue {extra}"));
+            };
             let expected: Vec<u64> =
                 life.iter().copied().filter(|number| kept.contains(number)).collect();
-            assert_eq!(*contents, expected, "all or none: {extra}");
+            ensure!(*contents == expected, "all or none: {extra} {contents:?} {expected:?}");
         }
+        Ok(())
     }
 }

@@ -4,16 +4,31 @@
 //! Whatever was acknowledged is there after the restart, in order, once, and in all its destinations, of both
 //! worlds, or in none; a cut may also fall into the restart itself.
 //!
-//! - [`run`] a broker and its clients until the cut
+//! - [`run`] a broker; [`work`] its clients until the cut; [`exactly`] one that publishes with QoS 2
 //! - [`found`] what a restart finds; [`consuming`] the same of a producer and a group
+//! - [`steps`] the same scenario again and again, with a cut or a failure at every operation of the disk
+//! - [`mutation`] brokers and disks that break the promise, each found out by those very checks
 //! - [`logs`] the same for logs that are made, cut, changed and deleted
 //! - [`out_of_log`] a route out of a log, in lives of its own
 
+/// Says what was promised and is not so.
+macro_rules! ensure {
+    ($holds:expr, $($what:tt)+) => {
+        if !$holds {
+            return Err(format!($($what)+));
+        }
+    };
+}
+
 mod consuming;
+mod exactly;
 mod found;
 mod logs;
+mod mutation;
 mod out_of_log;
 mod run;
+mod steps;
+mod work;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,7 +37,7 @@ use proptest::collection::vec;
 use proptest::prelude::{Just, ProptestConfig, Strategy, any, prop_oneof, proptest};
 
 use self::found::{Promised, found};
-use self::run::Running;
+use self::run::{Failed, Running};
 use super::Broker;
 use super::engine::{Due, Engine, Observer};
 use super::publish::Publisher;
@@ -51,6 +66,9 @@ const QUEUE: &str = "orders";
 /// They come and go; to each goes one topic, the one of its number.
 const EXTRAS: [&str; 2] = ["extra 0", "extra 1"];
 
+/// What was promised and is not so.
+type Violation = String;
+
 struct IntoLog;
 
 impl Route for IntoLog {
@@ -76,6 +94,8 @@ enum Step {
     Produce { again: bool },
     Commit { put: bool },
     TakeIds,
+    Exactly,
+    Reconnect,
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -93,13 +113,14 @@ fn step() -> impl Strategy<Value = Step> {
         8 => proptest::bool::weighted(0.2).prop_map(|again| Step::Produce { again }),
         4 => proptest::bool::weighted(0.2).prop_map(|put| Step::Commit { put }),
         1 => Just(Step::TakeIds),
+        8 => Just(Step::Exactly),
+        1 => Just(Step::Reconnect),
     ]
 }
 
-/// A life of the broker: how many operations of the disk it has, what it does, how much of what was not synced
-/// the platter gets (in quarters).
-fn life() -> impl Strategy<Value = (u64, Vec<Step>, usize)> {
-    (0u64..500, vec(step(), 0..120), 0usize..5)
+/// A life of the broker: how many operations of the disk it has, what it does, which cut ends it.
+fn life() -> impl Strategy<Value = (u64, Vec<Step>, u64)> {
+    (0u64..500, vec(step(), 0..120), any::<u64>())
 }
 
 fn cases() -> ProptestConfig {
@@ -116,25 +137,31 @@ proptest! {
     #[test]
     fn what_was_acknowledged_survives_power_cuts_at_any_moment(lives in vec(life(), 1..6)) {
         let mut disk = SimulatedDisk::default();
-        let running = Running::start(&disk, |_| {}).unwrap();
+        let running = Running::start(&disk, |_| Ok(())).unwrap();
         running.prepare();
         let mut promised = Promised::default();
         let mut running = Some(running);
-        for (operations, plan, quarters) in lives {
+        for (operations, plan, seed) in lives {
             disk.inject(|faults| faults.cut_after = Some(operations));
             let lived = match running.take() {
                 Some(running) => Ok(running),
-                None => Running::start(&disk, |broker| found(broker).check(&promised)),
+                None => Running::start(&disk, |broker| found(broker)?.check(&promised)),
             };
-            if let Ok(running) = lived {
-                let awaited = running.work(&disk, &plan, &mut promised);
-                running.stop();
-                awaited.into_iter().for_each(|one| one.collect(&mut promised));
+            match lived {
+                Ok(running) => {
+                    let awaited = running.work(&disk, &plan, &mut promised, OUTSTANDING_MAX);
+                    running.stop();
+                    awaited.into_iter().for_each(|one| one.collect(&mut promised));
+                    exactly::hear(&mut promised);
+                }
+                Err(Failed::Power(_)) => {}
+                Err(Failed::Violation(violation)) => panic!("{violation}"),
             }
-            disk = disk.crash(&mut |_, unsynced| unsynced * quarters / 4);
+            disk = disk.cut(seed);
         }
         for _ in 0..2 {
-            let running = Running::start(&disk, |broker| found(broker).check(&promised)).unwrap();
+            let running =
+                Running::start(&disk, |broker| found(broker)?.check(&promised)).unwrap();
             running.stop();
         }
     }

@@ -14,8 +14,8 @@ use super::super::queues::entry::{Entry, NEVER_MS};
 use super::super::queues::meter::Meter;
 use super::super::queues::page::Page;
 use super::super::queues::queue::{Next, Queue};
-use crate::store::tables::page_sums::PageSum;
 use super::place::Place;
+use crate::store::tables::page_sums::PageSum;
 
 /// A message that may be handed out next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

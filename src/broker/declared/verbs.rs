@@ -13,8 +13,8 @@ use super::super::consumer::Waiter;
 use super::super::exchanges::error::Entity;
 use super::super::record::Record;
 use super::consumers::Registration;
-use super::queue::{DeclaredQueue, QueueCounts};
 use super::paged::Emptied;
+use super::queue::{DeclaredQueue, QueueCounts};
 use super::settle::ranges;
 
 /// Between two attempts to delete an idle queue, ms.

@@ -100,6 +100,14 @@ impl FrozenLogs {
         self.partitions.iter().any(|(partition, _)| partition.is_out_of_use())
     }
 
+    /// Takes out what is left to do once the rows are committed: [`Self::give_back`].
+    #[must_use]
+    pub fn removals(&mut self) -> Self {
+        let (changed, partitions) = (Vec::new(), Vec::new());
+        let (deleted, removed) = (self.deleted.clone(), std::mem::take(&mut self.removed));
+        Self { changed, deleted, partitions, removed }
+    }
+
     /// Removes files that no checkpoint names now that this one is current (design §2, rule 10). What cannot be
     /// removed goes at the next start.
     pub fn give_back(&self, store: &dyn PartitionStore) {

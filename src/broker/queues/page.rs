@@ -8,7 +8,7 @@ use crate::store::tables::page_sums::PageSum;
 use super::entry::{Body, Entry};
 
 /// Positions a page covers. Few in unit tests, so that a handful of messages fills several.
-pub const PAGE_POSITIONS: u64 = if cfg!(test) { 4 } else { 256 };
+pub const PAGE_POSITIONS: u64 = if cfg!(test) { 5 } else { 256 };
 
 /// What a page takes beside its entries: the allocations it is in, and its place in a queue.
 const OVERHEAD_BYTES: usize = size_of::<Page>() + 64;

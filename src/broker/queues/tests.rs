@@ -118,7 +118,8 @@ impl Model {
             }
             Step::Freeze => self.freeze(queue),
             Step::Out(spared) => {
-                let here: Vec<u64> = queue.pages_here().filter(|page| page % 4 != *spared).collect();
+                let here: Vec<u64> =
+                    queue.pages_here().filter(|page| page % 4 != *spared).collect();
                 for number in here {
                     let absent = queue.page_out(number).then(|| queue.absent_from(number, 1)[0]);
                     if let Some(absent) = absent {

@@ -348,6 +348,11 @@ impl Bed {
         self.disk.inject(|faults| faults.everything = fails);
     }
 
+    /// Leaves the database as an earlier build would.
+    pub(in crate::broker) fn forget_page_sums(&self) {
+        self.db.forget_page_sums();
+    }
+
     /// Power goes. Of each file's unsynced bytes `keep` says how many reached the disk; records that were not
     /// synced are lost.
     pub(in crate::broker) fn restart(self, keep: &mut dyn FnMut(&str, usize) -> usize) -> Self {

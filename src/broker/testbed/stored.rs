@@ -17,11 +17,7 @@ pub(in crate::broker) fn body(broker: &Broker, body: &Body) -> Bytes {
 }
 
 /// Every entry of the queue of this id, those on disk only too, which stay there.
-pub(in crate::broker) fn entries(
-    broker: &Broker,
-    id: QueueId,
-    queue: &Queue,
-) -> Vec<(u64, Entry)> {
+pub(in crate::broker) fn entries(broker: &Broker, id: QueueId, queue: &Queue) -> Vec<(u64, Entry)> {
     let mut all: Vec<_> =
         queue.iter_here().map(|(position, entry)| (position, entry.clone())).collect();
     let read = broker.paging.read(id, &queue.absent_from(0, usize::MAX)).unwrap();
@@ -35,11 +31,7 @@ pub(in crate::broker) fn entries(
 }
 
 /// Position and encoded message of whatever waits in the queue of this id.
-pub(in crate::broker) fn waiting(
-    broker: &Broker,
-    id: QueueId,
-    queue: &Queue,
-) -> Vec<(u64, Bytes)> {
+pub(in crate::broker) fn waiting(broker: &Broker, id: QueueId, queue: &Queue) -> Vec<(u64, Bytes)> {
     let entries = entries(broker, id, queue).into_iter().filter(|(_, entry)| !entry.is_settled());
     entries.map(|(position, entry)| (position, body(broker, &entry.body))).collect()
 }

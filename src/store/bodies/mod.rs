@@ -3,11 +3,13 @@
 //!
 //! - [`segments`] all of them: open, read, unlink
 //! - [`writer`] the bodies of one checkpoint
+//! - [`check`] every body of a segment, wanted or not
 //!
 //! Only checkpoints write here, one after the other; queues read. A body is reached through a [`BodyRef`], which
 //! checkpointed rows hold. Who counts the references and moves what is left of a mostly dead segment is the
 //! checkpoint. `docs/storage.md` draws the bytes.
 
+pub mod check;
 mod segments;
 #[cfg(test)]
 mod tests;
@@ -72,7 +74,9 @@ impl Default for BodyOptions {
     }
 }
 
-fn name(segment: u32) -> String {
+/// Name of a segment's file.
+#[must_use]
+pub fn name(segment: u32) -> String {
     format!("{segment:08x}.seg")
 }
 

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use rustix::fs::{FallocateFlags, fallocate};
 use rustix::io::Errno;
 
+use crate::store::disk::direct::DirectFile;
 use crate::store::disk::{Disk, DiskFile};
 
 /// A real folder.
@@ -48,6 +49,14 @@ impl Disk for Folder {
     fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
         let file = OpenOptions::new().read(true).write(true).open(self.path(name))?;
         Ok(Arc::new(RealFile { file }))
+    }
+
+    fn open_direct(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
+        let file = OpenOptions::new().read(true).write(true).open(self.path(name))?;
+        match DirectFile::open(&self.path(name))? {
+            Some(direct) => Ok(Arc::new(direct.over(RealFile { file }))),
+            None => Ok(Arc::new(RealFile { file })),
+        }
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
@@ -93,7 +102,7 @@ impl Disk for Folder {
 }
 
 #[derive(Debug)]
-struct RealFile {
+pub(super) struct RealFile {
     file: File,
 }
 

@@ -2,12 +2,15 @@
 //! `store`.
 //!
 //! A `Disk` is one folder. It exists so that faults (failed syncs, torn writes, power cuts) can be put
-//! beneath the real code; [`folder`] is the operating system, [`faulty`] the same failing on demand, `simulated` one in
-//! memory for tests, [`watched`] tells of every sync.
+//! beneath the real code; [`folder`] is the operating system (`direct` without its cache), [`faulty`] the same failing on
+//! demand, `simulated` one in memory for tests, [`watched`] tells of every sync, [`overlay`] keeps writes in memory over a
+//! folder that is only read.
 
+mod direct;
 pub mod faulty;
 pub mod folder;
 pub(in crate::store) mod listed;
+pub mod overlay;
 #[cfg(test)]
 pub(crate) mod simulated;
 pub mod watched;
@@ -23,6 +26,11 @@ pub trait Disk: Send + Sync + Debug {
     fn create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>>;
     /// Opens an existing file for reading and writing.
     fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>>;
+    /// [`Disk::open`] for a file that is written front to back in whole blocks of 512 bytes, and rarely read: where
+    /// that is possible such writes leave no copy in the system's cache.
+    fn open_direct(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
+        self.open(name)
+    }
     /// Renames a file, replacing the target. Durable after [`Disk::sync_dir`].
     fn rename(&self, from: &str, to: &str) -> io::Result<()>;
     /// Removes a file. Durable after [`Disk::sync_dir`].

@@ -44,6 +44,10 @@ impl Disk for WatchedDisk {
         self.disk.open(name).map(|file| self.file(file))
     }
 
+    fn open_direct(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
+        self.disk.open_direct(name).map(|file| self.file(file))
+    }
+
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         self.disk.rename(from, to)
     }

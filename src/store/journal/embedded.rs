@@ -70,7 +70,7 @@ impl<W: Send + 'static> EmbeddedJournal<W> {
     ) -> Result<Opened<W>, StoreError> {
         let Recovery { spans, chain, others, next, next_generation, last } =
             recover(disk.as_ref(), from)?;
-        let spares = Spares::new(disk.clone(), options.segment_bytes, options.spare_segments);
+        let spares = Spares::new(disk.clone(), &options);
         let shared = Shared::new(next.lsn, options.submit_bytes_max, options.batch_bytes_max);
         let journal = Arc::new(Self {
             shared: Arc::new(shared),

@@ -4,6 +4,7 @@
 //! - [`batch`] what is written at once, and how it lies on disk
 //! - [`segment`] one preallocated file of batches; [`segments`] the file being written and those before it
 //! - [`spare`] empty segments prepared ahead, and trimmed ones for reuse
+//! - [`extent`] what of it belongs into a backup
 //! - [`recovery`] the verdict over what a crash left; [`replay`] its batches again
 //! - [`queue`] where records wait for the writer; [`writer`] the thread; [`embedded`] all of it together
 //!
@@ -11,6 +12,7 @@
 
 pub mod batch;
 pub mod embedded;
+pub mod extent;
 mod queue;
 mod recovery;
 pub mod replay;

@@ -85,7 +85,7 @@ pub(super) fn recover(disk: &dyn Disk, from: Position) -> Result<Recovery, Store
     Ok(recovery)
 }
 
-fn missing(disk: &dyn Disk, from: Position, found: String) -> StoreError {
+pub(super) fn missing(disk: &dyn Disk, from: Position, found: String) -> StoreError {
     StoreError::Missing {
         file: disk.path(""),
         expected: format!(

@@ -163,8 +163,8 @@ impl Segments {
         }
         let name = self.spares.name(UNFINISHED);
         let file = self.disk.create(&name)?;
-        match file.allocate(file_bytes) {
-            Ok(()) => Ok(Empty { name, file, file_bytes, prepared: false }),
+        match file.allocate(file_bytes).and_then(|()| self.spares.open(&name)) {
+            Ok(file) => Ok(Empty { name, file, file_bytes, prepared: false }),
             Err(error) => {
                 self.discard(&name);
                 Err(error)

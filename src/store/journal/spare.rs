@@ -13,12 +13,16 @@ use parking_lot::{Condvar, Mutex};
 
 use crate::store::disk::{Disk, DiskFile};
 use crate::store::journal::segments::Named;
+use crate::store::journal::{Durability, JournalOptions};
 
-/// Zeros are written in pieces of this size: the kernel keeps a file in its cache in such pieces, and every later
-/// write and sync looks at all of the piece that it touches.
-const PIECE_BYTES: usize = 16 * 1024;
+/// Zeros are written in pieces of this size, each of which the journal's own writes may have to wait for.
+const PIECE_BYTES: usize = 256 * 1024;
 /// …and synced every so many pieces, so that the journal's own syncs never wait behind a whole segment.
-const PIECES_PER_SYNC: u64 = 256;
+const PIECES_PER_SYNC: u64 = 16;
+/// The same for files that go through the system's cache: it keeps a file in such pieces, and every later write and
+/// sync looks at all of the piece that it touches.
+const CACHED_PIECE_BYTES: usize = 16 * 1024;
+const CACHED_PIECES_PER_SYNC: u64 = 256;
 
 /// Suffix of an empty segment ready for use.
 pub(super) const READY: &str = ".free";
@@ -30,6 +34,7 @@ pub(super) struct Spares {
     disk: Arc<dyn Disk>,
     segment_bytes: u64,
     spares_max: usize,
+    durability: Durability,
     serial: AtomicU64,
     state: Mutex<State>,
     wake: Condvar,
@@ -44,11 +49,12 @@ struct State {
 }
 
 impl Spares {
-    pub(super) fn new(disk: Arc<dyn Disk>, segment_bytes: u64, spares_max: usize) -> Self {
+    pub(super) fn new(disk: Arc<dyn Disk>, options: &JournalOptions) -> Self {
         Self {
             disk,
-            segment_bytes,
-            spares_max,
+            segment_bytes: options.segment_bytes,
+            spares_max: options.spare_segments,
+            durability: options.durability,
             serial: AtomicU64::new(1),
             state: Mutex::new(State { wanted: true, ..State::default() }),
             wake: Condvar::new(),
@@ -105,12 +111,21 @@ impl Spares {
         };
         self.wake.notify_all();
         let name = name?;
-        match self.disk.open(&name) {
+        match self.open(&name) {
             Ok(file) => Some((name, file)),
             Err(error) => {
                 tracing::warn!(file = %self.disk.path(&name).display(), %error, "spare segment lost");
                 None
             }
+        }
+    }
+
+    /// Opens a file to write batches into. What is synced at once need not stay in the system's cache; what is left to
+    /// the system must, or every write would wait for the device.
+    pub(super) fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
+        match self.durability {
+            Durability::Fsync => self.disk.open_direct(name),
+            Durability::Os => self.disk.open(name),
         }
     }
 
@@ -178,17 +193,21 @@ impl Spares {
 
     /// Writes a segment full of zeros; `None` when stopped in between.
     fn prepare(&self, unfinished: &str) -> io::Result<Option<String>> {
-        let file = self.disk.create(unfinished)?;
-        file.allocate(self.segment_bytes)?;
-        let zeros = vec![0; PIECE_BYTES];
+        self.disk.create(unfinished)?.allocate(self.segment_bytes)?;
+        let file = self.open(unfinished)?;
+        let (piece_bytes, pieces_per_sync) = match self.durability {
+            Durability::Fsync => (PIECE_BYTES, PIECES_PER_SYNC),
+            Durability::Os => (CACHED_PIECE_BYTES, CACHED_PIECES_PER_SYNC),
+        };
+        let zeros = vec![0; piece_bytes];
         let mut offset = 0;
         let mut pieces = 0u64;
         while offset < self.segment_bytes {
-            let length = (self.segment_bytes - offset).min(PIECE_BYTES as u64);
+            let length = (self.segment_bytes - offset).min(piece_bytes as u64);
             file.write_at(offset, zeros.get(..length as usize).unwrap_or(&zeros))?;
             offset += length;
             pieces += 1;
-            if pieces.is_multiple_of(PIECES_PER_SYNC) {
+            if pieces.is_multiple_of(pieces_per_sync) {
                 file.sync_data()?;
             }
             if self.state.lock().stopped {

@@ -2,6 +2,7 @@
 //!
 //! - [`files`] one partition: append, read, look up by time, sync, retention; [`mending`] when a sync fails
 //! - [`folders`] where partitions live; [`late`] one that could not be made yet
+//! - [`check`] every batch of a partition
 //! - [`header`] the little of a record batch that a file needs to know
 //! - [`behind`] appended bytes on their way to a file; [`buffers`] for reads
 //! - [`index`] from offset to place, sparse; [`segment`] one file and its index
@@ -11,6 +12,7 @@
 
 mod behind;
 mod buffers;
+pub mod check;
 pub mod files;
 pub mod folders;
 pub mod header;
@@ -21,7 +23,7 @@ mod segment;
 #[cfg(test)]
 mod tests;
 
-pub use self::segment::SegmentInfo;
+pub use self::segment::{SegmentInfo, index_name, log_name};
 
 /// Limits of a partition's files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -32,12 +32,13 @@ use crate::store::tables::queue_pages::QueuePages;
 use crate::store::tables::retained::{self, Retained};
 use crate::store::tables::sessions::Sessions;
 use crate::store::tables::sets::Sets;
+use crate::store::tables::snapshot::Snapshot;
 use crate::store::tables::{Changes, CheckpointWrite, Row, Table};
 
-const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new(NAME);
+pub(super) const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new(NAME);
 
 /// Every table but [`META`].
-const TABLES: [&str; 13] = [
+pub(super) const TABLES: [&str; 13] = [
     Sessions::NAME,
     Declared::NAME,
     QueuePages::NAME,
@@ -278,6 +279,15 @@ impl Db {
         })
     }
 
+    /// What is current now, whatever is committed later.
+    ///
+    /// # Errors
+    /// [`StoreError::Table`].
+    pub fn snapshot(&self) -> Result<Snapshot, StoreError> {
+        let transaction = self.with("begin a read", |database| Ok(database.begin_read()?))?;
+        Ok(Snapshot::new(transaction, self.path.clone()))
+    }
+
     /// Makes a checkpoint current: all of it, on disk, or none.
     ///
     /// # Errors
@@ -340,6 +350,27 @@ impl Db {
     }
 }
 
+#[cfg(test)]
+impl Db {
+    /// Leaves the database as an earlier build would, which keeps no sums of pages, or wrong ones.
+    pub(crate) fn forget_page_sums(&self) {
+        let mut wrong = Changes::default();
+        let sum = crate::store::tables::page_sums::PageSum { live: 7, ..Default::default() };
+        self.for_each::<PageSums>(|key, _| {
+            wrong.put(key, sum);
+            Ok(())
+        })
+        .unwrap();
+        self.put_page_sums(&wrong).unwrap();
+        self.with("forget", |database| {
+            let transaction = database.begin_write()?;
+            transaction.open_table(META)?.remove(PAGE_SUMS_KEY)?;
+            Ok(transaction.commit()?)
+        })
+        .unwrap();
+    }
+}
+
 impl std::fmt::Debug for Db {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Db").field("path", &self.path).finish_non_exhaustive()
@@ -367,7 +398,10 @@ fn change<T: Table>(transaction: &WriteTransaction, changes: &Changes<T>) -> Res
     Ok(())
 }
 
-fn failure<E: Into<Error>>(path: &Path, doing: &'static str) -> impl FnOnce(E) -> StoreError {
+pub(super) fn failure<E: Into<Error>>(
+    path: &Path,
+    doing: &'static str,
+) -> impl FnOnce(E) -> StoreError {
     move |error| StoreError::Table { file: path.to_owned(), doing, source: Box::new(error.into()) }
 }
 

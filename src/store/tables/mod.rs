@@ -5,6 +5,7 @@
 //! the broker (sessions, pages, sets, retained) are opaque here and carry a version of their own.
 //!
 //! - [`db`] the database: start-up reads, one value by key, and the one commit that makes a checkpoint current
+//! - [`snapshot`] all of it at one moment, for backups
 //! - [`meta`] format and checkpoint position
 //! - [`sessions`], [`queue_pages`], [`sets`], [`retained`] the broker's own rows; [`page_sums`] what pages come to
 //! - [`declared`] queues that clients declare
@@ -28,6 +29,7 @@ pub mod queue_pages;
 pub mod retained;
 pub mod sessions;
 pub mod sets;
+pub mod snapshot;
 #[cfg(test)]
 mod tests;
 

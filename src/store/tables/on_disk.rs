@@ -12,24 +12,66 @@ use crate::store::error::StoreError;
 use crate::store::tables::db::Db;
 
 const FILE: &str = "meta.redb";
+/// The file while it is made: redb refuses for ever what a power cut left of a file that it began.
+const UNFINISHED: &str = "meta.new";
 
-/// Opens the database in `disk`; the first time, when nothing can fail yet, its file is made.
+/// Opens the database in `disk`, making it when missing.
 ///
 /// # Errors
 /// As [`Db::open`].
 pub fn open(disk: &Arc<dyn Disk>) -> Result<Db, StoreError> {
     let io = StoreError::io;
     let path = disk.path(FILE);
-    let file = if disk.list().map_err(io(&path, "list"))?.iter().any(|name| name == FILE) {
-        disk.open(FILE).map_err(io(&path, "open"))?
-    } else {
-        let file = disk.create(FILE).map_err(io(&path, "create"))?;
+    let names = disk.list().map_err(io(&path, "list"))?;
+    let is_there = |name: &str| names.iter().any(|known| known == name);
+    if !is_there(FILE) {
+        if is_there(UNFINISHED) {
+            disk.remove(UNFINISHED).map_err(io(&path, "remove what was begun of"))?;
+        }
+        drop(open_file(disk.create(UNFINISHED).map_err(io(&path, "create"))?)?);
+        disk.rename(UNFINISHED, FILE).map_err(io(&path, "name"))?;
         disk.sync_dir().map_err(io(&path, "sync"))?;
-        file
-    };
+    }
+    open_file(disk.open(FILE).map_err(io(&path, "open"))?)
+}
+
+fn open_file(file: Arc<dyn DiskFile>) -> Result<Db, StoreError> {
     let opener =
         move || Database::builder().create_with_backend(OnDisk { file: Arc::clone(&file) });
     Db::open_with(Path::new(FILE), Box::new(opener))
+}
+
+/// Opens the database in `disk` and reads all of it first: every page that is in use must have its checksum.
+///
+/// # Errors
+/// As [`Db::open`]; [`StoreError::Missing`] without a database.
+pub fn open_checked(disk: &Arc<dyn Disk>, cache_bytes: usize) -> Result<Db, StoreError> {
+    open_read(disk, cache_bytes, true)
+}
+
+/// Opens the database in `disk`, which must be there.
+///
+/// # Errors
+/// As [`Db::open`]; [`StoreError::Missing`] without a database.
+pub fn open_existing(disk: &Arc<dyn Disk>, cache_bytes: usize) -> Result<Db, StoreError> {
+    open_read(disk, cache_bytes, false)
+}
+
+fn open_read(disk: &Arc<dyn Disk>, cache_bytes: usize, check: bool) -> Result<Db, StoreError> {
+    let path = disk.path(FILE);
+    let file = disk.open(FILE).map_err(|source| match source.kind() {
+        io::ErrorKind::NotFound => {
+            StoreError::Missing { file: path.clone(), expected: "the database".to_owned() }
+        }
+        _ => StoreError::Io { file: path.clone(), doing: "open", source },
+    })?;
+    let opener = move || {
+        Database::builder()
+            .set_cache_size(cache_bytes)
+            .set_check_integrity_on_open(check)
+            .create_with_backend(OnDisk { file: Arc::clone(&file) })
+    };
+    Db::open_with(&path, Box::new(opener))
 }
 
 #[derive(Debug)]

@@ -221,6 +221,12 @@ impl Partition {
         self.state.lock().tail.is_some()
     }
 
+    /// Forgets who appended what, as no partition should: the proofs must find that out.
+    #[cfg(test)]
+    pub(in crate::broker) fn forget_producers(&self) {
+        self.state.lock().producers = Producers::default();
+    }
+
     /// Appends a batch, for the applier alone. `now_ms` is the record's time.
     pub fn append_batch(&self, now_ms: u64, batch: &[u8]) -> AppendOutcome {
         let whole = BatchHeader::read(batch).filter(|h| h.total_bytes() == Some(batch.len()));

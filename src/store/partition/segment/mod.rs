@@ -99,11 +99,15 @@ pub struct SegmentInfo {
     pub max_timestamp: i64,
 }
 
-pub(super) fn log_name(base_offset: i64) -> String {
+/// Name of the segment that begins with this offset.
+#[must_use]
+pub fn log_name(base_offset: i64) -> String {
     format!("{base_offset:020}{LOG_SUFFIX}")
 }
 
-pub(super) fn index_name(base_offset: i64) -> String {
+/// Name of its index.
+#[must_use]
+pub fn index_name(base_offset: i64) -> String {
     format!("{base_offset:020}{INDEX_SUFFIX}")
 }
 

@@ -1,0 +1,70 @@
+//! What queues refer to, beside what body segments hold. Part of `store::verify`.
+
+use std::collections::BTreeMap;
+
+use crate::store::bodies::check::{Places, check};
+use crate::store::bodies::{BodyRef, name};
+use crate::store::disk::Disk;
+use crate::store::tables::bodies::BodyRow;
+use crate::store::verify::{Fault, Inspector};
+
+/// The body segments of a checkpoint.
+#[derive(Debug, Default)]
+pub struct References {
+    segments: BTreeMap<u32, Segment>,
+}
+
+#[derive(Debug)]
+struct Segment {
+    row: BodyRow,
+    places: Places,
+    referenced: u64,
+}
+
+impl References {
+    /// Reads a segment of `disk`, the folder of all.
+    pub fn read(
+        &mut self,
+        disk: &dyn Disk,
+        segment: u32,
+        row: BodyRow,
+        inspector: &mut dyn Inspector,
+    ) {
+        let places = check(disk, segment, row.valid_len, inspector);
+        self.segments.insert(segment, Segment { row, places, referenced: 0 });
+    }
+
+    /// How many segments, and bodies in them.
+    #[must_use]
+    pub fn counts(&self) -> (usize, usize) {
+        let bodies = self.segments.values().map(|segment| segment.places.count());
+        (self.segments.len(), bodies.sum())
+    }
+
+    /// Notes that `whose` refers to a body.
+    pub fn refer(&mut self, whose: &str, body: BodyRef, inspector: &mut dyn Inspector) {
+        let wanted = || format!("body of {} bytes in segment {:08x}", body.len, body.segment);
+        let Some(segment) = self.segments.get_mut(&body.segment) else {
+            let expected = format!("the {} to be of the checkpoint", wanted());
+            inspector.fault(Fault::of(whose.to_owned(), expected, "no such segment"));
+            return;
+        };
+        segment.referenced += 1;
+        if !segment.places.holds(body.offset, body.len) {
+            let expected = format!("the {} at byte {}", wanted(), body.offset);
+            inspector.fault(Fault::of(whose.to_owned(), expected, "no such body"));
+        }
+    }
+
+    /// Compares how often each segment is referred to with what its row says.
+    pub fn compare(&self, inspector: &mut dyn Inspector) {
+        for (number, segment) in &self.segments {
+            let (row, counted) = (segment.row.live_refs, segment.referenced);
+            if row != counted {
+                let place = format!("table bodies, segment {}", name(*number));
+                let expected = format!("{counted} references, as queues hold");
+                inspector.fault(Fault::of(place, expected, format!("{row}")));
+            }
+        }
+    }
+}
