@@ -46,6 +46,12 @@ impl Confirms {
         self.last
     }
 
+    /// Publishes that the client has not been told of, or not for long: one that is stored in front counts no more.
+    #[must_use]
+    pub fn open(&self) -> usize {
+        self.open.len()
+    }
+
     /// The publish `number` is where it belongs.
     pub fn store(&mut self, number: u64) {
         self.settle(number, Standing::Stored);

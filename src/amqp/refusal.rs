@@ -76,6 +76,7 @@ pub fn publishing(error: &PublishError, exchange: &str, vhost: &str, login: &str
             )
         }
         PublishError::Journal(_) => Fault::new(ReplyCode::InternalError, NOT_STORED),
+        PublishError::Limit(_) => Fault::new(ReplyCode::PreconditionFailed, error.to_string()),
     }
 }
 

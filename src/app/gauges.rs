@@ -44,6 +44,8 @@ struct Families {
     queues: IntGauge,
     consumers: IntGauge,
     exchanges: IntGauge,
+    queued_bytes: IntGauge,
+    queued_bytes_max: IntGauge,
 }
 
 impl Gauges {
@@ -75,13 +77,21 @@ impl Gauges {
             queues: IntGauge::new("rialto_queues", "Declared queues.")?,
             consumers: IntGauge::new("rialto_queue_consumers", "Consumers of all queues.")?,
             exchanges: IntGauge::new("rialto_exchanges", "Exchanges.")?,
+            queued_bytes: IntGauge::new(
+                "rialto_queued_bytes",
+                "Bytes of durable messages waiting in queues.",
+            )?,
+            queued_bytes_max: IntGauge::new(
+                "rialto_queued_bytes_max",
+                "How many bytes may wait; 0 for no bound.",
+            )?,
         };
         Ok(Self { broker: Arc::downgrade(broker), families, filling: Mutex::new(()) })
     }
 }
 
 impl Families {
-    fn all(&self) -> [&dyn Collector; 10] {
+    fn all(&self) -> [&dyn Collector; 12] {
         [
             &self.lag,
             &self.lag_hidden,
@@ -93,6 +103,8 @@ impl Families {
             &self.queues,
             &self.consumers,
             &self.exchanges,
+            &self.queued_bytes,
+            &self.queued_bytes_max,
         ]
     }
 
@@ -104,6 +116,9 @@ impl Families {
         let consumers = queues.iter().map(|queue| queue.counts().consumers).sum::<u64>();
         self.consumers.set(i64::try_from(consumers).unwrap_or(i64::MAX));
         self.exchanges.set(number(broker.exchanges.count()));
+        let bytes = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
+        self.queued_bytes.set(bytes(broker.backlog.bytes()));
+        self.queued_bytes_max.set(bytes(broker.backlog.limits().bytes_max));
     }
 
     fn fill_groups(&self, broker: &Broker) {

@@ -15,7 +15,8 @@ use tokio_rustls::TlsAcceptor;
 use crate::amqp::service::{Service as AmqpService, Shared as AmqpShared};
 use crate::broker::append::LogFront;
 use crate::config::address::ListenAddress;
-use crate::kafka::service::{Ends, KafkaConfig, Shared as KafkaShared, Timer, serve};
+use crate::kafka::service::{Ends, serve};
+use crate::kafka::shared::{KafkaConfig, Shared as KafkaShared, Timer};
 use crate::metrics::{CloseReason, Metrics, Protocol};
 use crate::mqtt::service::{Service as MqttService, Shared as MqttShared};
 use crate::net::outbound::{CLOSE, Outbound};
@@ -288,6 +289,9 @@ pub(super) fn kafka_config(config: &crate::config::Config, cluster_id: String) -
     });
     KafkaConfig {
         request_bytes_max: config.kafka.request_bytes_max,
+        other_request_bytes_max: config.kafka.other_request_bytes_max,
+        requests_bytes_max: config.kafka.requests_bytes_max,
+        fetches_bytes_max: config.kafka.fetches_bytes_max,
         advertised,
         cluster_id,
         auto_create: config.logs.auto_create,

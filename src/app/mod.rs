@@ -39,7 +39,7 @@ use crate::config::live::Bundle;
 use crate::config::sections::{ClientCertificate, TlsSection};
 use crate::config::source::ConfigError;
 use crate::config::{Config, Options};
-use crate::kafka::service::Shared as KafkaShared;
+use crate::kafka::shared::Shared as KafkaShared;
 use crate::metrics::{Metrics, MetricsError, Protocol};
 use crate::mqtt::service::Shared as MqttShared;
 use crate::net::dev_certs::{Provision, provide};
@@ -223,11 +223,9 @@ async fn serve(bundle: Arc<Bundle>, begun: Instant) -> Result<(), AppError> {
 
 /// What Kafka connections share.
 fn share_kafka(storage: &Storage, config: &Config, now_ms: NowMs) -> KafkaShared<LogFront> {
-    KafkaShared {
-        broker: Arc::new(LogFront { broker: Arc::clone(&storage.broker), now_ms }),
-        config: kafka_config(config, storage.cluster_id.clone()),
-        timer: Arc::new(Sleeper),
-    }
+    let broker = Arc::new(LogFront { broker: Arc::clone(&storage.broker), now_ms });
+    let kafka = kafka_config(config, storage.cluster_id.clone());
+    KafkaShared::new(broker, kafka, Arc::new(Sleeper))
 }
 
 /// Says goodbye to every connection in its protocol's words and waits until it is read, or long enough.

@@ -10,10 +10,10 @@ use crate::bridge::counters::RouteMetrics;
 use crate::bridge::overlap::overlaps;
 use crate::bridge::route::{Route, Way};
 use crate::bridge::subscriber::{
-    ExchangeSubscriber, Identity, LogSource, LogSubscriber, TreeSubscriber,
+    ExchangeSubscriber, Identity, LogSource, LogSubscriber, Origins, TreeSubscriber,
 };
-use crate::broker::carry::Pace;
 use crate::broker::carry::reader::Reader;
+use crate::broker::carry::{Pace, mark};
 use crate::metrics::Metrics;
 use crate::net::outbound::{GO_ON, Outbound};
 use crate::net::touched;
@@ -49,7 +49,8 @@ pub(super) fn install(
         match &route.way {
             Way::IntoLog(way) => {
                 let filter = way.filter.clone();
-                tree.add_route(&filter, Arc::new(LogSubscriber(identity, way.clone())));
+                let origins = origins(routes, &route.vhost, &storage.cluster_id);
+                tree.add_route(&filter, Arc::new(LogSubscriber(identity, way.clone(), origins)));
             }
             Way::IntoExchange(way) => {
                 let filter = way.filter.clone();
@@ -73,6 +74,16 @@ pub(super) fn install(
         }
     }
     Ok(readers)
+}
+
+/// What the routes out of logs of one vhost leave on what they carry, and the log of each.
+fn origins(routes: &[Arc<Route>], vhost: &str, origin: &str) -> Origins {
+    let of_vhost = routes.iter().filter(|route| *route.vhost == *vhost);
+    let marks = of_vhost.filter_map(|route| match &route.way {
+        Way::OutOfLog(way) => Some((mark(origin, &route.name).into(), way.log.clone())),
+        _ => None,
+    });
+    marks.collect()
 }
 
 /// Runs the routes out of logs, each on a worker.

@@ -12,6 +12,7 @@ use crate::admin::readiness::{Condition, Readiness};
 use crate::broker::Broker;
 use crate::broker::Parts;
 use crate::broker::apply::Applier;
+use crate::broker::backlog::BacklogLimits;
 use crate::broker::checkpoint::Checkpointer;
 use crate::broker::checkpoint::pins::Pins;
 use crate::broker::consumer::Waiter;
@@ -25,6 +26,7 @@ use crate::broker::paging::StoredPages;
 use crate::broker::restore;
 use crate::config::Config;
 use crate::config::live::Bundle;
+use crate::config::queues::Overflow;
 use crate::config::sections::Durability as Configured;
 use crate::metrics::Metrics;
 use crate::model::ids::Lsn;
@@ -115,6 +117,7 @@ fn log_defaults(config: &Config) -> LogSettings {
         segment_bytes: config.logs.segment_bytes,
         segment_ms: config.logs.segment_ms,
         batch_bytes_max: config.kafka.batch_bytes_max,
+        unpacked_bytes_max: config.logs.unpacked_bytes_max,
         ..LogSettings::default()
     }
 }
@@ -137,7 +140,16 @@ fn limits(config: &Config) -> Limits {
         retention_check_ms: config.logs.retention_check_ms,
         transient_bytes_max: config.amqp.memory_bytes_max,
         queue_index_bytes_max: config.memory.queue_index_bytes_max,
+        backlog: backlog_limits(config),
         groups: group_limits(config),
+    }
+}
+
+fn backlog_limits(config: &Config) -> BacklogLimits {
+    BacklogLimits {
+        bytes_max: config.queues.bytes_max,
+        queue_bytes_max: config.amqp.queue_bytes_max,
+        drops_newest: config.queues.overflow == Overflow::DropNewest,
     }
 }
 
@@ -149,6 +161,7 @@ fn group_limits(config: &Config) -> GroupLimits {
         session_timeout_ms_max: groups.session_timeout_ms_max,
         members_max: groups.members_max,
         groups_max: groups.groups_max,
+        bytes_max: groups.bytes_max,
         offset_metadata_bytes_max: groups.offset_metadata_bytes_max,
         offsets_retention_ms: groups.offsets_retention_ms,
         offsets_check_ms: groups.offsets_check_ms,
@@ -163,6 +176,11 @@ fn topology_limits(config: &Config) -> TopologyLimits {
         exchanges_max: amqp.exchanges_max,
         bindings_max: amqp.bindings_max,
     }
+}
+
+fn body_options(config: &Config) -> BodyOptions {
+    let segment_bytes = u32::try_from(config.checkpoint.body_segment_bytes).unwrap_or(u32::MAX);
+    BodyOptions { segment_bytes, ..BodyOptions::default() }
 }
 
 fn scratch_options(config: &Config) -> ScratchOptions {
@@ -188,7 +206,8 @@ impl Storage {
         let applied = applier.limits();
         let broker_uuid = checkpoint.map_or_else(new_uuid, |row| Ok(row.broker_uuid))?;
         let checkpointer =
-            Checkpointer::new(Arc::clone(&broker), Arc::clone(&db), broker_uuid, segments);
+            Checkpointer::new(Arc::clone(&broker), Arc::clone(&db), broker_uuid, segments)
+                .compacting(config.checkpoint.compaction_bytes_max);
         let pins = checkpointer.pins();
         let engine = Engine::start(
             Arc::clone(&broker),
@@ -275,7 +294,7 @@ impl Restored {
         )?;
         let segments = restore::segments(&db)?;
         let lengths: Vec<_> = segments.iter().map(|(id, row)| (*id, row.valid_len)).collect();
-        let bodies = BodyStore::open(folder(&root, "bodies")?, BodyOptions::default(), lengths)?;
+        let bodies = BodyStore::open(folder(&root, "bodies")?, body_options(config), lengths)?;
         let parts = Parts {
             journal: opened.journal.clone(),
             bodies,

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::broker::carry::{Beginning, OutRoute, Outgoing, Outlet};
 use crate::broker::exchanges::hits::ExchangeRoute;
+use crate::broker::logs::released::marks;
 use crate::broker::router::{PartitionChoice, Route as Subscriber, RouteInput, RouteTarget};
 use crate::metrics::label::RouteFailure;
 
@@ -65,16 +66,34 @@ fn context<'a>(message: &RouteInput<'a>) -> RouteContext<'a> {
     }
 }
 
-/// From the topic tree into logs.
-pub struct LogSubscriber(pub Identity, pub IntoLog);
+/// Marks of the routes out of logs of one vhost, and the log that each leads out of.
+pub type Origins = Arc<[(Box<str>, Box<str>)]>;
+
+/// From the topic tree into logs; what came out of the log it would go into is left alone.
+pub struct LogSubscriber(pub Identity, pub IntoLog, pub Origins);
 
 impl Subscriber for LogSubscriber {
     fn name(&self) -> &str {
         &self.0.name
     }
 
+    fn comes_back(&self, message: &RouteInput<'_>) -> bool {
+        let Self(identity, way, origins) = self;
+        let mut came_out_of = marks(message.properties).filter_map(|mark| {
+            origins.iter().find(|(known, _)| **known == *mark).map(|(_, log)| &**log)
+        });
+        let comes_back = TARGET.with_borrow_mut(|target| {
+            let goes_into = way.aim(&context(message), target).ok().map(|()| target.log());
+            goes_into.is_some_and(|log| came_out_of.any(|from| from == log))
+        });
+        if comes_back {
+            identity.failed(RouteFailure::Circle);
+        }
+        comes_back
+    }
+
     fn target(&self, message: &RouteInput<'_>) -> Result<RouteTarget, String> {
-        let Self(identity, way) = self;
+        let Self(identity, way, _) = self;
         TARGET.with_borrow_mut(|target| {
             if let Err(error) = way.aim(&context(message), target) {
                 identity.failed(error.failure());
@@ -198,7 +217,7 @@ mod tests {
         let metrics = RouteMetrics::new(&routes, &Metrics::new(0.0).unwrap()).unwrap();
         let Way::IntoLog(way) = routes[0].way.clone() else { panic!("not into a log") };
         let identity = Identity::new(Arc::clone(&routes[0].name), Arc::new(metrics), 0);
-        let route = LogSubscriber(identity, way);
+        let route = LogSubscriber(identity, way, Arc::default());
         let (client_id, username) = ("c", "");
         route.target(&RouteInput { topic, payload: b"{}", properties: &[], client_id, username })
     }

@@ -53,6 +53,8 @@ pub enum Drop {
     Overflow,
     /// The queue was deleted.
     Gone,
+    /// Its body on disk is damaged.
+    Corrupt,
 }
 
 /// One publish on its way to sessions.

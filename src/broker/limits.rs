@@ -1,5 +1,6 @@
 //! What delivery and apply are bounded by. Part of `broker`.
 
+use super::backlog::BacklogLimits;
 use super::fanout::QueueLimits;
 use super::groups::limits::GroupLimits;
 
@@ -28,6 +29,8 @@ pub struct Limits {
     pub transient_bytes_max: usize,
     /// Memory for the indexes of durable queues, bytes; beyond it their pages are on disk only.
     pub queue_index_bytes_max: usize,
+    /// What waits in durable queues.
+    pub backlog: BacklogLimits,
     /// Groups and their offsets.
     pub groups: GroupLimits,
 }

@@ -19,11 +19,12 @@
 //! - [`engine`] the threads that apply and checkpoint; [`paging`] queue indexes within their budget
 //! - [`audit`] whether rows of a checkpoint are what they must be
 //! - [`engine`] the threads that apply and checkpoint
-//! - [`limits`] what apply and delivery are bounded by
+//! - [`limits`] what apply and delivery are bounded by; [`backlog`] what waits in all queues
 
 pub mod append;
 pub mod apply;
 pub mod audit;
+pub mod backlog;
 pub mod carry;
 pub mod checkpoint;
 pub mod connect;
@@ -74,6 +75,7 @@ use crate::store::bodies::BodyStore;
 use crate::store::journal::{Journal, SubmitError};
 use crate::store::scratch::ScratchStore;
 
+use self::backlog::Backlog;
 use self::consumer::{Completer, Waiter};
 use self::declared::keeping::Keeping;
 use self::declared::registry::DeclaredQueues;
@@ -157,6 +159,8 @@ pub struct Broker {
     pub bodies: Arc<BodyStore>,
     /// Counters.
     pub metrics: Arc<Metrics>,
+    /// What waits in durable queues.
+    pub backlog: Backlog,
     /// Memory that durable messages take until a checkpoint writes them.
     pub(crate) memory: Arc<Meter>,
     /// Memory that queue indexes take.
@@ -206,6 +210,7 @@ impl Broker {
             Arc::clone(&parts.timers),
             Arc::clone(&parts.metrics),
         );
+        let backlog = Backlog::new(parts.limits.backlog, Arc::clone(&parts.metrics));
         Self {
             journal: parts.journal,
             router: Router::default(),
@@ -218,6 +223,7 @@ impl Broker {
             replies: Replies::default(),
             bodies: parts.bodies,
             metrics: parts.metrics,
+            backlog,
             memory: Meter::new(usize::MAX),
             paging,
             sets: Arc::new(Sets::default()),

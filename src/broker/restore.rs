@@ -163,6 +163,7 @@ pub fn broker(
     }
     let mut applier = Applier::new(Arc::clone(&broker), position(checkpoint), sets, limits);
     applier.count_refusing(&broker.declared.all());
+    broker.count_backlog();
     Ok((broker, applier))
 }
 
@@ -224,7 +225,6 @@ fn owner(broker: &Broker, id: QueueId) -> Option<Owner> {
 
 /// Queues as long as they were, their pages on disk but for those that messages are still to come on.
 fn restore_pages(broker: &Broker, db: &Db) -> Result<(), StoreError> {
-    let mut queued = 0;
     let mut last: Option<(QueueId, Owner)> = None;
     let mut tails = Vec::new();
     for_each_sum(db, |key, sum| {
@@ -234,7 +234,6 @@ fn restore_pages(broker: &Broker, db: &Db) -> Result<(), StoreError> {
                 malformed(format!("queue {}", key.queue))("pages without a queue".to_owned())
             })?,
         };
-        queued += i64::from(sum.live);
         if owner.restore_out(key.page, sum) {
             tails.push((key.queue, owner.clone()));
         }
@@ -244,7 +243,6 @@ fn restore_pages(broker: &Broker, db: &Db) -> Result<(), StoreError> {
     for (id, owner) in tails {
         owner.bring_tail_in(broker, id).map_err(malformed(format!("queue {id}")))?;
     }
-    broker.metrics.state.queued.set(queued);
     Ok(())
 }
 

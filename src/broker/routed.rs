@@ -38,6 +38,7 @@ impl Broker {
         for LogTarget { route, via } in targets {
             let mut view = TopicView::default();
             let seen = view.of(message, via.as_deref()).map_err(|error| error.to_string());
+            let is_route = publisher.is_route();
             let append = seen.and_then(|seen| {
                 let input = RouteInput {
                     topic: seen.topic,
@@ -46,10 +47,16 @@ impl Broker {
                     client_id: seen.client_id,
                     username: seen.username,
                 };
-                self.routed_append(&**route, &publisher.principal.vhost, &input, message.time_ms)
+                // Marks count only where a route left them: a client could write any.
+                if is_route && route.comes_back(&input) {
+                    return Ok(None);
+                }
+                let vhost = &publisher.principal.vhost;
+                self.routed_append(&**route, vhost, &input, message.time_ms).map(Some)
             });
             match append {
-                Ok(append) => appends.push(Append { via: via.clone(), ..append }),
+                Ok(None) => {}
+                Ok(Some(append)) => appends.push(Append { via: via.clone(), ..append }),
                 Err(why) => {
                     publisher.counters.drop_messages(DropReason::RouteFailed, 1);
                     if self.logs.may_complain(message.time_ms) {

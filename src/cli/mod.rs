@@ -1,13 +1,15 @@
-//! The command line: `rialto`, `rialto check`, `rialto passwd`. Beside `app`, which it starts.
+//! The command line: `rialto`, `rialto check`, `rialto passwd`, `rialto store`. Beside `app`, which it starts.
 //!
 //! - [`check`] a configuration and its routes, without starting anything
 //! - [`passwd`] one user of a password file
+//! - [`store`] a data directory, checked, written out, copied
 //! - [`terminal`] asking for a password without showing it
 //!
 //! Exit codes: 0 done, 1 refused (one clear line a fault on standard error), 2 a wrong command line.
 
 pub mod check;
 pub mod passwd;
+pub mod store;
 pub mod terminal;
 
 use std::io::{self, Write};
@@ -20,6 +22,8 @@ use crate::app;
 use crate::config::address::ListenAddress;
 use crate::config::sections::LogFormat;
 use crate::config::{Options, Overrides};
+
+use self::store::StoreCommand;
 
 /// A message broker: MQTT, AMQP 0-9-1 and the Kafka protocol over one durable journal.
 ///
@@ -100,12 +104,19 @@ enum Command {
         #[arg(long, conflicts_with = "password_stdin")]
         delete: bool,
     },
+    /// Check a data directory, write out what it holds, or copy it
+    #[command(subcommand)]
+    Store(StoreCommand),
 }
 
 /// Does what this process's command line says; returns when that is done, for a broker when it has stopped.
 #[must_use]
 pub fn run() -> ExitCode {
-    let outcome = execute(CommandLine::parse());
+    let line = CommandLine::parse();
+    if let Some(Command::Store(command)) = &line.command {
+        return store::run(command);
+    }
+    let outcome = execute(line);
     match outcome
         .map(|text| if text.is_empty() { Ok(()) } else { writeln!(io::stdout(), "{text}") })
     {
@@ -125,6 +136,8 @@ fn fail(text: &str) -> ExitCode {
 /// What to print on success, or why not.
 fn execute(line: CommandLine) -> Result<String, String> {
     match line.command {
+        // Has exit codes of its own.
+        Some(Command::Store(_)) => Ok(String::new()),
         None => {
             app::run(&line.run.into()).map(|()| String::new()).map_err(|error| error.to_string())
         }

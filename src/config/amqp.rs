@@ -30,6 +30,13 @@ pub struct AmqpSection {
     /// Messages sent on one channel and not yet acknowledged, whatever prefetch the client asked for. Default
     /// 100,000.
     pub unacked_per_channel_max: usize,
+    /// Messages published on one channel in confirm mode and not yet confirmed; then its connection is not read.
+    /// Default 65,536.
+    pub unconfirmed_per_channel_max: usize,
+    /// Bytes that wait in a durable queue declared without `x-max-length-bytes`; `queues.overflow` says what happens
+    /// beyond. 0 sets no bound. Default 0.
+    #[serde(deserialize_with = "byte_size::deserialize")]
+    pub queue_bytes_max: u64,
     /// Bytes of encoded frames that wait for a slow client's socket; its queues keep the rest. Default 1 MiB.
     #[serde(deserialize_with = "byte_size::deserialize")]
     pub outbound_buffer_bytes_max: usize,
@@ -59,6 +66,8 @@ impl Default for AmqpSection {
             message_bytes_max: 16 << 20,
             consumers_per_channel_max: 10_000,
             unacked_per_channel_max: 100_000,
+            unconfirmed_per_channel_max: 65_536,
+            queue_bytes_max: 0,
             outbound_buffer_bytes_max: 1 << 20,
             memory_bytes_max: 32 << 20,
             scratch_bytes_max: 8 << 30,
@@ -87,6 +96,13 @@ impl AmqpSection {
         range("message_bytes_max", self.message_bytes_max as u64, KIB, GIB / 2);
         range("consumers_per_channel_max", self.consumers_per_channel_max as u64, 1, 1_000_000);
         range("unacked_per_channel_max", self.unacked_per_channel_max as u64, 1, 10_000_000);
+        range(
+            "unconfirmed_per_channel_max",
+            self.unconfirmed_per_channel_max as u64,
+            1,
+            10_000_000,
+        );
+        range("queue_bytes_max", self.queue_bytes_max, 0, 1024 * 1024 * GIB);
         let outbound = self.outbound_buffer_bytes_max as u64;
         range("outbound_buffer_bytes_max", outbound, 4 * KIB, GIB);
         range("memory_bytes_max", self.memory_bytes_max as u64, 0, 1024 * GIB);

@@ -18,7 +18,9 @@ pub fn check(config: &Config) -> Result<(), Vec<Fault>> {
     let mut faults = Vec::new();
     check_reach(config, &mut faults);
     check_ranges(config, &mut faults);
+    config.queues.check(&mut faults);
     config.amqp.check(&mut faults);
+    config.kafka.check(&mut faults);
     config.groups.check(&mut faults);
     check_advertised(&config.kafka.advertised, &mut faults);
     for (index, rule) in config.acl.iter().enumerate() {
@@ -90,11 +92,6 @@ fn check_ranges(config: &Config, faults: &mut Vec<Fault>) {
     let outbound = mqtt.outbound_buffer_bytes_max as u64;
     range("mqtt.outbound_buffer_bytes_max", outbound, 4 * KIB, GIB);
     range("mqtt.connect_timeout_ms", mqtt.connect_timeout_ms, 100, 600_000);
-    range("kafka.request_bytes_max", config.kafka.request_bytes_max as u64, 64 * KIB, GIB);
-    range("kafka.batch_bytes_max", config.kafka.batch_bytes_max as u64, KIB, 256 * MIB);
-    range("kafka.fetch_bytes_max", config.kafka.fetch_bytes_max as u64, 64 * KIB, GIB);
-    let requests = config.kafka.requests_in_flight_max as u64;
-    range("kafka.requests_in_flight_max", requests, 1, 10_000);
     range("logs.partitions_max", config.logs.partitions_max.into(), 1, 100_000);
     let partitions_max = config.logs.partitions_max.max(1);
     range(
@@ -107,6 +104,7 @@ fn check_ranges(config: &Config, faults: &mut Vec<Fault>) {
     range("logs.segment_bytes", config.logs.segment_bytes, MIB, 2 * GIB - 1);
     range("logs.segment_ms", config.logs.segment_ms, 1, i64::MAX as u64);
     range("logs.retention_check_ms", config.logs.retention_check_ms, 1_000, 86_400_000);
+    range("logs.unpacked_bytes_max", config.logs.unpacked_bytes_max, MIB, 16 * GIB);
     for (name, value) in [
         ("logs.retention_ms", config.logs.retention_ms),
         ("logs.retention_bytes", config.logs.retention_bytes),
@@ -122,14 +120,12 @@ fn check_ranges(config: &Config, faults: &mut Vec<Fault>) {
     range("checkpoint.memory_bytes", config.checkpoint.memory_bytes, MIB, 1024 * GIB);
     let index = config.memory.queue_index_bytes_max as u64;
     range("memory.queue_index_bytes_max", index, MIB, 1024 * GIB);
+    range("checkpoint.compaction_bytes_max", config.checkpoint.compaction_bytes_max, 0, 64 * GIB);
+    range("checkpoint.body_segment_bytes", config.checkpoint.body_segment_bytes, MIB, GIB);
     range("retained.messages_max", config.retained.messages_max as u64, 0, 1_000_000_000);
     if mqtt.outbound_buffer_bytes_max < mqtt.packet_bytes_max {
         let text = "smaller than mqtt.packet_bytes_max: the largest message could never be sent";
         faults.push(Fault::new("mqtt.outbound_buffer_bytes_max", text));
-    }
-    if config.kafka.batch_bytes_max > config.kafka.request_bytes_max {
-        let text = "larger than kafka.request_bytes_max";
-        faults.push(Fault::new("kafka.batch_bytes_max", text));
     }
 }
 

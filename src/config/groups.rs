@@ -23,6 +23,9 @@ pub struct GroupsSection {
     pub members_max: usize,
     /// Groups, of all vhosts together. Default 100,000.
     pub groups_max: usize,
+    /// What members of all groups say of themselves and are assigned, bytes, as long as they are in. Default 64 MiB.
+    #[serde(deserialize_with = "byte_size::deserialize")]
+    pub bytes_max: usize,
     /// Longest metadata that a member may leave with an offset, bytes (`offset.metadata.max.bytes`). Default 4 KiB.
     #[serde(deserialize_with = "byte_size::deserialize")]
     pub offset_metadata_bytes_max: usize,
@@ -42,6 +45,7 @@ impl Default for GroupsSection {
             session_timeout_ms_max: 1_800_000,
             members_max: 10_000,
             groups_max: 100_000,
+            bytes_max: 64 << 20,
             offset_metadata_bytes_max: 4 << 10,
             offsets_retention_ms: 604_800_000,
             offsets_check_ms: 600_000,
@@ -66,6 +70,7 @@ impl GroupsSection {
         range("session_timeout_ms_max", self.session_timeout_ms_max.into(), min, DAY_MS);
         range("members_max", self.members_max as u64, 1, 1_000_000);
         range("groups_max", self.groups_max as u64, 1, 10_000_000);
+        range("bytes_max", self.bytes_max as u64, 1 << 20, 1 << 40);
         // The protocol counts an offset's metadata in sixteen bits.
         range("offset_metadata_bytes_max", self.offset_metadata_bytes_max as u64, 0, 32_767);
         range("offsets_retention_ms", self.offsets_retention_ms, 1, 36_500 * DAY_MS);

@@ -14,7 +14,8 @@ use crate::auth::authenticator::{AnonymousPolicy, Authenticator};
 use crate::auth::password_file::PasswordFile;
 use crate::config::Config;
 use crate::config::amqp::AmqpSection;
-use crate::config::sections::{Anonymous, KafkaSection, MqttSection};
+use crate::config::kafka::KafkaSection;
+use crate::config::sections::{Anonymous, MqttSection};
 use crate::config::source::{ConfigError, Fault, Source};
 
 /// One consistent state of everything that reloads.

@@ -2,7 +2,8 @@
 //! so every layer above those may hold a section of it.
 //!
 //! - [`source`] the text of a file and where in it a key stands; the error every loader reports
-//! - [`sections`] one struct a section, one documented field a key; [`amqp`], [`groups`] and [`rules`] the longest of them
+//! - [`sections`] one struct a section, one documented field a key; [`amqp`], [`groups`], [`kafka`], [`queues`] and
+//!   [`rules`] in files of their own
 //! - [`address`] where a listener binds
 //! - [`byte_size`] numbers of bytes, written `1048576` or `"1MiB"`
 //! - [`check`] what no single key can say: ranges, combinations, who may connect from where
@@ -15,7 +16,9 @@ pub mod amqp;
 pub mod byte_size;
 pub mod check;
 pub mod groups;
+pub mod kafka;
 pub mod live;
+pub mod queues;
 pub mod rules;
 pub mod sections;
 pub mod source;
@@ -27,10 +30,12 @@ use serde::{Deserialize, Serialize};
 use crate::config::address::ListenAddress;
 use crate::config::amqp::AmqpSection;
 use crate::config::groups::GroupsSection;
+use crate::config::kafka::KafkaSection;
+use crate::config::queues::QueuesSection;
 use crate::config::rules::AclRule;
 use crate::config::sections::{
-    AuthSection, CheckpointSection, JournalSection, KafkaSection, ListenersSection, LogSection,
-    LogsSection, MemorySection, MqttSection, RetainedSection, TlsSection,
+    AuthSection, CheckpointSection, JournalSection, ListenersSection, LogSection, LogsSection,
+    MemorySection, MqttSection, RetainedSection, TlsSection,
 };
 use crate::config::source::{ConfigError, Source};
 
@@ -56,6 +61,8 @@ pub struct Config {
     pub mqtt: MqttSection,
     /// Limits of retained messages.
     pub retained: RetainedSection,
+    /// What all queues together may hold.
+    pub queues: QueuesSection,
     /// Limits of AMQP clients, queues and exchanges.
     pub amqp: AmqpSection,
     /// The Kafka listener.
@@ -86,6 +93,7 @@ impl Default for Config {
             acl: Vec::new(),
             mqtt: MqttSection::default(),
             retained: RetainedSection::default(),
+            queues: QueuesSection::default(),
             amqp: AmqpSection::default(),
             kafka: KafkaSection::default(),
             logs: LogsSection::default(),

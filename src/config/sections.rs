@@ -180,37 +180,6 @@ impl Default for RetainedSection {
     }
 }
 
-/// `[kafka]`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct KafkaSection {
-    /// `host:port` that Metadata tells clients to connect to; empty tells each the address it used. Default empty.
-    pub advertised: String,
-    /// Largest request, bytes. Default 100 MiB.
-    #[serde(deserialize_with = "byte_size::deserialize")]
-    pub request_bytes_max: usize,
-    /// Largest record batch, bytes. Default 1 MiB.
-    #[serde(deserialize_with = "byte_size::deserialize")]
-    pub batch_bytes_max: usize,
-    /// Most bytes one Fetch answers, whatever it asks for. Default 2 MiB.
-    #[serde(deserialize_with = "byte_size::deserialize")]
-    pub fetch_bytes_max: usize,
-    /// Requests of one connection being answered at once; then it is not read. Default 64.
-    pub requests_in_flight_max: usize,
-}
-
-impl Default for KafkaSection {
-    fn default() -> Self {
-        Self {
-            advertised: String::new(),
-            request_bytes_max: 100 << 20,
-            batch_bytes_max: 1 << 20,
-            fetch_bytes_max: 2 << 20,
-            requests_in_flight_max: 64,
-        }
-    }
-}
-
 /// `[logs]`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -234,6 +203,9 @@ pub struct LogsSection {
     pub retention_bytes: i64,
     /// How often logs are looked through for what they keep no longer, ms. Default 5 minutes.
     pub retention_check_ms: u64,
+    /// The most that a compressed batch may unpack to while it is checked, bytes. Default 128 MiB.
+    #[serde(deserialize_with = "byte_size::deserialize")]
+    pub unpacked_bytes_max: u64,
 }
 
 impl Default for LogsSection {
@@ -248,6 +220,7 @@ impl Default for LogsSection {
             retention_ms: 604_800_000,
             retention_bytes: -1,
             retention_check_ms: 300_000,
+            unpacked_bytes_max: 128 << 20,
         }
     }
 }
@@ -303,11 +276,23 @@ pub struct CheckpointSection {
     /// Bytes of queued messages in memory that are on no disk but the journal's. Default 16 MiB.
     #[serde(deserialize_with = "byte_size::deserialize")]
     pub memory_bytes: u64,
+    /// Bytes that a checkpoint copies at most out of mostly dead files of message bodies. Default 16 MiB; 0: none.
+    #[serde(deserialize_with = "byte_size::deserialize")]
+    pub compaction_bytes_max: u64,
+    /// Length of a file of message bodies. Default 64 MiB.
+    #[serde(deserialize_with = "byte_size::deserialize")]
+    pub body_segment_bytes: u64,
 }
 
 impl Default for CheckpointSection {
     fn default() -> Self {
-        Self { interval_s: 30, journal_bytes: 256 << 20, memory_bytes: 16 << 20 }
+        Self {
+            interval_s: 30,
+            journal_bytes: 256 << 20,
+            memory_bytes: 16 << 20,
+            compaction_bytes_max: 16 << 20,
+            body_segment_bytes: 64 << 20,
+        }
     }
 }
 

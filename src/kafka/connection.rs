@@ -15,8 +15,6 @@ use crate::kafka::codec::primitives::{DecodeError, Reader};
 const LENGTH_BYTES: usize = 4;
 /// The largest first request of a connection.
 const FIRST_BYTES_MAX: usize = 1024 * 1024;
-/// The largest request that is not Produce: a byte of it may become a hundred in memory.
-const OTHER_BYTES_MAX: usize = 2 * 1024 * 1024;
 
 /// What the bytes hold next.
 #[derive(Debug)]
@@ -78,14 +76,16 @@ pub enum ConnectionFault {
 #[derive(Debug)]
 pub struct Connection {
     produce_bytes_max: usize,
+    other_bytes_max: usize,
     greeted: bool,
 }
 
 impl Connection {
-    /// A connection whose Produce requests may have `produce_bytes_max` bytes.
+    /// A connection whose Produce requests may have `produce_bytes_max` bytes, all others `other_bytes_max`: a byte of
+    /// those may become a hundred in memory.
     #[must_use]
-    pub fn new(produce_bytes_max: usize) -> Self {
-        Self { produce_bytes_max, greeted: false }
+    pub fn new(produce_bytes_max: usize, other_bytes_max: usize) -> Self {
+        Self { produce_bytes_max, other_bytes_max, greeted: false }
     }
 
     /// The request at the front of `input`.
@@ -104,7 +104,7 @@ impl Connection {
             if bytes < 2 {
                 return Err(DecodeError::Truncated.into());
             }
-            let limit = self.produce_bytes_max.max(OTHER_BYTES_MAX);
+            let limit = self.produce_bytes_max.max(self.other_bytes_max);
             if bytes > limit {
                 return Err(ConnectionFault::TooLarge { bytes: announced, limit });
             }
@@ -135,7 +135,7 @@ impl Connection {
 
     fn limit(&self, api_key: i16) -> usize {
         let is_produce = ApiRange::of_key(api_key).is_some_and(|range| range.api == Api::Produce);
-        let kind = if is_produce { self.produce_bytes_max } else { OTHER_BYTES_MAX };
+        let kind = if is_produce { self.produce_bytes_max } else { self.other_bytes_max };
         if self.greeted { kind } else { kind.min(FIRST_BYTES_MAX) }
     }
 }
@@ -160,12 +160,12 @@ mod tests {
     fn a_request_is_yielded_only_when_whole() {
         let bytes = request(18, 0, &[]);
         for cut in 0..bytes.len() {
-            let mut connection = Connection::new(100);
+            let mut connection = Connection::new(100, 2 << 20);
             assert!(
                 matches!(connection.next(&bytes[..cut]), Ok(Step::More { total }) if total > cut)
             );
         }
-        let mut connection = Connection::new(100);
+        let mut connection = Connection::new(100, 2 << 20);
         let Ok(Step::Request(found)) = connection.next(&bytes) else { panic!("no request") };
         assert_eq!(found.range.api, Api::ApiVersions);
         assert_eq!((found.header.correlation_id, found.consumed), (7, bytes.len()));
@@ -173,7 +173,7 @@ mod tests {
 
     #[test]
     fn a_length_is_refused_before_its_bytes_arrive() {
-        let mut connection = Connection::new(100 << 20);
+        let mut connection = Connection::new(100 << 20, 2 << 20);
         let announced = [&(90_u32 << 20).to_be_bytes()[..], &[0, 0]].concat();
         assert!(matches!(connection.next(&announced), Err(ConnectionFault::TooLarge { .. })));
         assert!(connection.next(&request(18, 0, &[])).is_ok());
@@ -188,7 +188,7 @@ mod tests {
 
     #[test]
     fn what_is_not_served_ends_the_connection_except_a_future_api_versions() {
-        let mut connection = Connection::new(100);
+        let mut connection = Connection::new(100, 2 << 20);
         let future = request(18, 99, b"whatever is laid out there");
         assert!(matches!(
             connection.next(&future),
@@ -207,7 +207,7 @@ mod tests {
 
     #[test]
     fn frames_shorter_than_a_header_are_malformed() {
-        let mut connection = Connection::new(100);
+        let mut connection = Connection::new(100, 2 << 20);
         assert_eq!(
             connection.next(&[0, 0, 0, 0]).err(),
             Some(ConnectionFault::Header(DecodeError::Truncated))
@@ -223,7 +223,7 @@ mod tests {
         fn any_bytes_are_answered_without_panic(
             bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..200)
         ) {
-            let mut connection = Connection::new(1000);
+            let mut connection = Connection::new(1000, 2 << 20);
             let taken = match connection.next(&bytes) {
                 Ok(Step::Request(request)) => request.consumed,
                 Ok(Step::FutureApiVersions { consumed, .. }) => consumed,

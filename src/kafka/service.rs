@@ -20,11 +20,13 @@ use tokio::sync::watch;
 
 use crate::auth::Principal;
 use crate::broker::logs::verbs::{LogBroker, LogError};
+use crate::kafka::budget::Claim;
 use crate::kafka::codec::api::Api;
 use crate::kafka::codec::primitives::DecodeError;
 use crate::kafka::connection::{Connection, ConnectionFault, Request, Step};
 use crate::kafka::handlers::{self, Context, Pending, Reply, Return, api_versions, produce};
 use crate::kafka::outbound::Outbound;
+use crate::kafka::shared::Shared;
 use crate::metrics::ErrorKind;
 
 /// This broker's number.
@@ -32,7 +34,8 @@ pub const NODE_ID: i32 = 0;
 
 /// The smallest room that a read is given.
 const READ_BYTES: usize = 16 * 1024;
-/// What is read while no request may be taken: enough to see the peer leave, and to go on at once.
+/// What is read while no request may be taken: enough to see the peer leave, and to go on at once. So much every
+/// connection may hold without asking.
 const READ_AHEAD_BYTES: usize = 64 * 1024;
 /// A read buffer grown beyond this by one large request is given back after it.
 const KEEP_BYTES: usize = 1024 * 1024;
@@ -40,70 +43,10 @@ const KEEP_BYTES: usize = 1024 * 1024;
 const LARGE_BYTES: usize = 32 * 1024;
 /// As long as this much waits to be sent, no further answer is made.
 const UNSENT_BYTES_MAX: usize = 256 * 1024;
-
-/// What the configuration says of Kafka listeners.
-#[derive(Clone, Debug)]
-pub struct KafkaConfig {
-    /// Largest Produce request, in bytes. 100 MiB.
-    pub request_bytes_max: usize,
-    /// Where clients are told to go; by default the address that they used.
-    pub advertised: Option<(String, u16)>,
-    /// Names the cluster, across restarts.
-    pub cluster_id: String,
-    /// Whether Metadata may create logs.
-    pub auto_create: bool,
-    /// Whether a replication factor above 1 is accepted, though there is one copy.
-    pub any_replication_factor: bool,
-    /// Largest answer to a Fetch, in bytes, but for a single larger batch. 2 MiB.
-    pub fetch_bytes_max: usize,
-    /// Longest hold of a Fetch, in milliseconds. 30 s.
-    pub fetch_wait_ms_max: u64,
-    /// A connection on which nothing moved for so long is closed, as Kafka does; clients open another. 10 min.
-    pub idle_ms_max: u64,
-    /// Produce requests of one connection that wait for their acks, 64.
-    pub produce_waiting_max: usize,
-    /// Bytes of the same. One request may be larger when it is alone. 16 MiB.
-    pub produce_waiting_bytes_max: usize,
-}
-
-impl Default for KafkaConfig {
-    fn default() -> Self {
-        Self {
-            request_bytes_max: 100 * 1024 * 1024,
-            advertised: None,
-            cluster_id: "rialto".to_owned(),
-            auto_create: true,
-            any_replication_factor: false,
-            fetch_bytes_max: 2 * 1024 * 1024,
-            fetch_wait_ms_max: 30_000,
-            idle_ms_max: 600_000,
-            produce_waiting_max: 64,
-            produce_waiting_bytes_max: 16 * 1024 * 1024,
-        }
-    }
-}
-
-/// Where time comes from: `server` has the only clock.
-pub trait Timer: Send + Sync {
-    /// Completes after `duration`.
-    fn sleep(&self, duration: Duration) -> Pin<Box<dyn Future<Output = ()> + Send>>;
-}
-
-/// What all Kafka connections share.
-pub struct Shared<B> {
-    /// The verbs.
-    pub broker: Arc<B>,
-    /// The configuration.
-    pub config: KafkaConfig,
-    /// The clock.
-    pub timer: Arc<dyn Timer>,
-}
-
-impl<B> std::fmt::Debug for Shared<B> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Shared").field("config", &self.config).finish_non_exhaustive()
-    }
-}
+/// How often a connection that holds memory others may want is looked at.
+const WATCH_EVERY: Duration = Duration::from_secs(10);
+/// What must move meanwhile on one that others wait for.
+const MOVED_BYTES_MIN: usize = 64 * 1024;
 
 /// The two ends of a connection.
 #[derive(Clone, Copy, Debug)]
@@ -132,6 +75,9 @@ pub enum ServeError {
     /// Nothing moved for longer than is allowed.
     #[error("nothing moved for too long")]
     Idle,
+    /// The peer held memory that others waited for, and neither sent nor took what it was for.
+    #[error("it moved too little while others waited for its memory")]
+    Stalled,
     /// The peer's batch, sent with acks 0.
     #[error("a request that asked for no answer was refused: {0}")]
     Refused(LogError),
@@ -142,7 +88,7 @@ impl ServeError {
     #[must_use]
     pub fn violation(&self) -> Option<ErrorKind> {
         match self {
-            Self::Io(_) | Self::InDoubt | Self::Idle => None,
+            Self::Io(_) | Self::InDoubt | Self::Idle | Self::Stalled => None,
             Self::Fault(_) | Self::Malformed(_) => Some(ErrorKind::Malformed),
             Self::Refused(_) => Some(ErrorKind::Protocol),
         }
@@ -166,17 +112,22 @@ where
     B: LogBroker,
 {
     let (reader, writer) = tokio::io::split(stream);
-    let connection = Connection::new(shared.config.request_bytes_max);
+    let config = &shared.config;
+    let connection = Connection::new(config.request_bytes_max, config.other_request_bytes_max);
+    let memory = Claim::new(&shared.requests);
     let mut session = Session {
         context: Arc::new(Context { shared, principal, local: ends.local, peer: ends.peer }),
         reader,
         writer,
         connection,
         input: BytesMut::new(),
+        memory,
+        starved: false,
         waiting: VecDeque::new(),
         waiting_bytes: 0,
         alone: false,
         outbound: Outbound::default(),
+        moved_bytes: 0,
     };
     tokio::select! {
         biased;
@@ -203,11 +154,17 @@ struct Session<S, B> {
     writer: WriteHalf<S>,
     connection: Connection,
     input: BytesMut,
+    /// What `input` and the request that is carried out alone take.
+    memory: Claim,
+    /// Nothing more is read before there is memory for it.
+    starved: bool,
     waiting: VecDeque<(usize, Pending)>,
     waiting_bytes: usize,
     /// Whether a request other than Produce is under way, the last in `waiting`.
     alone: bool,
     outbound: Outbound,
+    /// Bytes read and sent since the last look at it.
+    moved_bytes: usize,
 }
 
 impl<S, B> Session<S, B>
@@ -219,11 +176,16 @@ where
         let idle_max = Duration::from_millis(self.context.shared.config.idle_ms_max);
         let mut idle = self.context.shared.timer.sleep(idle_max);
         let mut moved = false;
+        let mut watch = None;
         loop {
             let taken = self.take_requests()?;
             let read_max = self.make_room(&taken);
             let is_full = matches!(taken, Taken::BrokerFull);
             let may_answer = self.outbound.len() < UNSENT_BYTES_MAX;
+            let holds = self.memory.held() > 0 || self.outbound.claim().is_some();
+            if holds && watch.is_none() {
+                watch = Some(self.context.shared.timer.sleep(WATCH_EVERY));
+            }
             tokio::select! {
                 biased;
                 reply = front(&mut self.waiting), if may_answer && !self.waiting.is_empty() => {
@@ -231,20 +193,27 @@ where
                     moved = true;
                 }
                 sent = self.outbound.send(&mut self.writer), if !self.outbound.is_idle() => {
-                    sent?;
+                    self.moved_bytes += sent?;
                     moved = true;
                 }
                 read = read(&mut self.reader, &mut self.input, read_max), if read_max > 0 => {
-                    if read? == 0 {
+                    let bytes = read?;
+                    if bytes == 0 {
                         return Ok(());
                     }
+                    self.moved_bytes += bytes;
                     moved = true;
                 }
                 () = self.context.shared.broker.room(), if is_full => {}
+                () = self.memory.turn(), if self.starved => moved = true,
+                () = elapsed(&mut watch), if watch.is_some() => {
+                    watch = None;
+                    self.look(&taken)?;
+                }
                 () = &mut idle => {
                     // A request that waits for its record is ours to answer, however long it takes.
                     let is_ours = may_answer && !self.waiting.is_empty();
-                    if !moved && !is_ours && !is_full {
+                    if !moved && !is_ours && !is_full && !self.starved {
                         return Err(ServeError::Idle);
                     }
                     moved = false;
@@ -288,6 +257,9 @@ where
                 }
             };
             self.input.advance(consumed);
+            if self.alone {
+                self.recount();
+            }
         }
     }
 
@@ -295,24 +267,61 @@ where
     /// as bytes arrive, up to what the request under way announced. A large request is read to its end and no
     /// further: the next one then begins where this one did, and nothing is moved.
     fn make_room(&mut self, taken: &Taken) -> usize {
+        self.starved = false;
         let length = self.input.len();
         let bound = match taken {
             Taken::AllBut { total } => (*total).max(READ_BYTES),
             Taken::Busy | Taken::BrokerFull => READ_AHEAD_BYTES,
         };
         if length >= bound {
+            self.memory.give_way();
             return 0;
         }
         if self.input.capacity() - length < READ_BYTES / 2 {
-            self.input.reserve((bound - length).min(length).max(READ_BYTES));
+            let more = (bound - length).min(length).max(READ_BYTES);
+            if !self.memory.raise(asked_for(length + more) + self.alone_bytes()) {
+                self.starved = true;
+                return 0;
+            }
+            self.input.reserve(more);
+            self.recount();
         }
         if bound - length >= LARGE_BYTES { bound - length } else { usize::MAX }
     }
 
+    /// Gives back what an empty buffer has too much of: less is kept when others wait for memory.
     fn shrink(&mut self) {
-        if self.input.is_empty() && self.input.capacity() > KEEP_BYTES {
+        let kept = if self.memory.is_contended() { READ_AHEAD_BYTES } else { KEEP_BYTES };
+        if self.input.is_empty() && self.input.capacity() > kept {
             self.input = BytesMut::new();
         }
+        self.recount();
+    }
+
+    /// What the request that is carried out alone takes.
+    fn alone_bytes(&self) -> usize {
+        asked_for(if self.alone { self.waiting_bytes } else { 0 })
+    }
+
+    /// Holds memory for what there is.
+    fn recount(&mut self) {
+        self.memory.set(asked_for(self.input.capacity()) + self.alone_bytes());
+    }
+
+    /// Sees to memory that is held for nothing, and to a peer that lets others wait for it.
+    fn look(&mut self, taken: &Taken) -> Result<(), ServeError> {
+        if self.input.is_empty() {
+            self.input = BytesMut::new();
+            self.recount();
+        }
+        let is_sending = matches!(taken, Taken::AllBut { .. }) && !self.starved;
+        let by_request = is_sending && self.waiting.is_empty() && self.memory.keeps_others_out();
+        let by_answer = self.outbound.claim().is_some_and(Claim::keeps_others_out);
+        let moved_bytes = std::mem::take(&mut self.moved_bytes);
+        if (by_request || by_answer) && moved_bytes < MOVED_BYTES_MIN {
+            return Err(ServeError::Stalled);
+        }
+        Ok(())
     }
 
     /// Takes the reply of the first request that waits.
@@ -320,11 +329,12 @@ where
         if let Some((bytes, _)) = self.waiting.pop_front() {
             self.waiting_bytes = self.waiting_bytes.saturating_sub(bytes);
         }
-        if self.waiting.is_empty() {
-            self.alone = false;
+        if self.waiting.is_empty() && std::mem::take(&mut self.alone) {
+            self.recount();
         }
         match reply {
-            Reply::Answer(frame) => self.outbound.push(frame),
+            Reply::Answer(frame) => self.outbound.push(frame, None),
+            Reply::Large(frame, claim) => self.outbound.push(frame, Some(claim)),
             Reply::Silent => {}
             Reply::Malformed(error) => return Err(error.into()),
             Reply::InDoubt => return Err(ServeError::InDoubt),
@@ -346,6 +356,19 @@ where
             self.outbound.send(&mut self.writer).await?;
         }
         Ok(self.writer.shutdown().await?)
+    }
+}
+
+/// What a buffer or a request of `bytes` has to ask for.
+fn asked_for(bytes: usize) -> usize {
+    if bytes > READ_AHEAD_BYTES { bytes } else { 0 }
+}
+
+/// Completes when the time is up; never, without a time.
+async fn elapsed(sleep: &mut Option<Pin<Box<dyn Future<Output = ()> + Send>>>) {
+    match sleep {
+        Some(sleep) => sleep.await,
+        None => std::future::pending().await,
     }
 }
 

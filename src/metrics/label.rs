@@ -94,8 +94,12 @@ label! {
         SessionEnded = "session_ended",
         /// No memory or scratch space is left for transient messages.
         NoRoom = "no_room",
+        /// All queues together hold as many bytes as they may, or a declared one as many as any may.
+        QueuesFull = "queues_full",
         /// The oldest of a queue that holds as many as it was declared to.
         Overflow = "overflow",
+        /// What the disk gives back is not what was written.
+        Corrupt = "corrupt",
     }
 }
 

@@ -45,6 +45,8 @@ pub struct Metrics {
     pub journal: JournalMetrics,
     /// Checkpoints.
     pub checkpoint: CheckpointMetrics,
+    /// Body segments.
+    pub bodies: BodyMetrics,
     /// Partitioned logs and routes.
     pub logs: LogMetrics,
     /// 1 while the broker serves, 0 while it starts, stops or cannot write.
@@ -126,6 +128,19 @@ pub struct CheckpointMetrics {
     pub failing: IntGauge,
 }
 
+/// Body segments, as of the last checkpoint.
+#[derive(Debug)]
+pub struct BodyMetrics {
+    /// Files.
+    pub segments: IntGauge,
+    /// Bytes of them that count.
+    pub bytes: IntGauge,
+    /// Bytes of bodies that a queue refers to.
+    pub live_bytes: IntGauge,
+    /// Bytes that were copied out of sparse ones.
+    pub compacted_bytes: IntCounter,
+}
+
 /// Logs.
 #[derive(Debug)]
 pub struct LogMetrics {
@@ -149,6 +164,7 @@ impl Metrics {
             state: StateMetrics::new(&make)?,
             journal: JournalMetrics::new(&make)?,
             checkpoint: CheckpointMetrics::new(&make)?,
+            bodies: BodyMetrics::new(&make)?,
             logs: LogMetrics::new(&make)?,
             ready: make.gauge("rialto_ready", "Whether the broker serves: 1 yes, 0 no.")?,
             registry: registry.clone(),
@@ -279,6 +295,25 @@ impl CheckpointMetrics {
             failing: make.gauge(
                 "rialto_checkpoint_failing",
                 "Whether the disk refuses checkpoints, so that the journal grows: 1 yes, 0 no.",
+            )?,
+        })
+    }
+}
+
+impl BodyMetrics {
+    fn new(make: &Maker<'_>) -> Result<Self, MetricsError> {
+        Ok(Self {
+            segments: make
+                .gauge("rialto_body_segments", "Files of checkpointed message bodies.")?,
+            bytes: make
+                .gauge("rialto_body_bytes", "Bytes in files of checkpointed message bodies.")?,
+            live_bytes: make.gauge(
+                "rialto_body_live_bytes",
+                "Bytes of checkpointed message bodies that a queue still holds.",
+            )?,
+            compacted_bytes: make.counter(
+                "rialto_compacted_bytes_total",
+                "Bytes of message bodies copied out of mostly dead files.",
             )?,
         })
     }

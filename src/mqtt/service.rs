@@ -79,13 +79,13 @@ impl Service {
     }
 
     /// Follows the client's stage with the engine: a CONNECT that was accepted opens the way for more.
-    fn verdict(&mut self) -> Verdict {
+    fn verdict(&mut self, now_ms: u64) -> Verdict {
         match self.client.stage() {
             Stage::Connected if !self.engine.is_accepted() => {
                 self.engine.accept();
-                self.client.pause_or_continue()
+                self.client.pause_or_continue(now_ms)
             }
-            Stage::Connected => self.client.pause_or_continue(),
+            Stage::Connected => self.client.pause_or_continue(now_ms),
             Stage::Idle => Verdict::Continue,
             Stage::Authenticating | Stage::Opening => Verdict::Pause,
             Stage::Ended => {
@@ -111,7 +111,7 @@ impl Protocol for Service {
                     return (input.len(), self.refuse(&error));
                 }
             }
-            let verdict = self.verdict();
+            let verdict = self.verdict(now_ms);
             // What came behind a CONNECT that was accepted at once is still to be parsed.
             let opened = before == Stage::Idle && self.client.stage() == Stage::Connected;
             if !opened || verdict != Verdict::Continue {
@@ -134,7 +134,7 @@ impl Protocol for Service {
             self.client.link().outbound.push_reply(|out| engine.say_goodbye(reason, None, out));
         }
         self.client.end_batch(now_ms);
-        self.verdict()
+        self.verdict(now_ms)
     }
 
     fn ended(&mut self, why: Ended, now_ms: u64) {

@@ -199,6 +199,13 @@ impl Client {
         let Some(channel) = channels.get(&number) else { return Ok(Flow::Continue) };
         let lane = &channel.lane;
         let no_ack = get.no_ack;
+        let unacked_max = self.limits.unacked_per_channel_max;
+        if !no_ack && lane.ledger.book().unacked() >= unacked_max {
+            let text = format!(
+                "the channel holds as many unacknowledged messages as it may ({unacked_max})"
+            );
+            return Err(unmet(text));
+        }
         let who = publisher.principal.clone();
         let counters = &mut publisher.counters;
         let take = |delivery: &Delivery<'_>, ready: u64| {

@@ -38,6 +38,7 @@ use crate::auth::Principal;
 use crate::broker::consumer::{Encodings, Outcome};
 use crate::broker::declared::queue::DeclaredQueue;
 use crate::broker::publish::Publisher;
+use crate::broker::publish::crowd::Brake;
 use crate::config::amqp::AmqpSection;
 use crate::metrics::{CloseReason, ErrorKind, Protocol};
 use crate::model::ids::ConnectionId;
@@ -86,6 +87,10 @@ struct Serving {
     lent: Vec<Arc<DeclaredQueue>>,
     /// Channels with confirms to be told at its end.
     telling: Vec<u16>,
+    /// What it publishes finds queues nearly full.
+    brake: Brake,
+    /// A channel had as many publishes unconfirmed as it may have.
+    unconfirmed: bool,
 }
 
 /// One client.
@@ -109,6 +114,8 @@ pub struct Client {
     publishing: bool,
     /// Not read since then, because the journal is full.
     paused_ms: Option<u64>,
+    /// Not read because queues are nearly full.
+    is_slowed: bool,
     /// It was told so.
     told_blocked: bool,
     /// Bytes left since its heart last looked.
@@ -143,6 +150,7 @@ impl Client {
             deadline_ms,
             publishing: false,
             paused_ms: None,
+            is_slowed: false,
             told_blocked: false,
             sent: false,
             ended_by: None,

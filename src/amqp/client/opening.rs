@@ -17,6 +17,7 @@ use crate::auth::Principal;
 use crate::auth::authenticator::AuthError;
 use crate::broker::consumer::Encodings;
 use crate::broker::publish::Publisher;
+use crate::broker::publish::crowd::Brake;
 use crate::broker::sessions::registry::NOBODY;
 use crate::metrics::{CloseReason, ErrorKind, LocalCounters, Protocol};
 use crate::model::field_table::FieldTable;
@@ -137,6 +138,8 @@ impl Client {
             due: Vec::new(),
             lent: Vec::new(),
             telling: Vec::new(),
+            brake: Brake::default(),
+            unconfirmed: false,
         }));
         self.stage = Stage::Running;
         self.send(0, Reply::OpenOk);

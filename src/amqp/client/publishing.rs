@@ -50,7 +50,8 @@ impl Client {
             return Err(not_implemented("immediate=true").at(MethodId::BASIC_PUBLISH));
         }
         let Some(serving) = &mut self.serving else { return Ok(()) };
-        let Serving { channels, publisher, owing, telling, frame_bytes_max, .. } = &mut **serving;
+        let Serving { channels, publisher, owing, telling, frame_bytes_max, unconfirmed, .. } =
+            &mut **serving;
         let Some(channel) = channels.get_mut(&number) else { return Ok(()) };
         let reply_name = channel.replying.as_ref().map(|replying| &*replying.name);
         let author = Author { login: &self.login, reply_name };
@@ -71,6 +72,7 @@ impl Client {
             expires_in_ms: prepared.expires_in_ms,
         };
         let confirmed = channel.confirms.is_some();
+        publisher.can_be_told = confirmed;
         publisher.counters.received[usize::from(confirmed)] += 1;
         let (link, token) = (&self.link, owing.next_token());
         let waiter = || {
@@ -82,6 +84,8 @@ impl Client {
             Ok(outcome) => outcome,
             // Never handed to the journal: the publisher is told, and may try again.
             Err(PublishError::Journal(error)) if confirmed => refused(broker, &error, now_ms),
+            // Counted where it was refused.
+            Err(PublishError::Limit(_)) if confirmed => Published::Refused,
             Err(error) => {
                 let vhost = &publisher.principal.vhost;
                 let fault = refusal::publishing(&error, head.exchange, vhost, &self.login);
@@ -95,6 +99,7 @@ impl Client {
         }
         let Some(confirms) = &mut channel.confirms else { return Ok(()) };
         let publish = confirms.begin();
+        *unconfirmed |= confirms.open() >= self.limits.unconfirmed_per_channel_max;
         match outcome {
             Published::Waiting { refused: true, .. } => {
                 // Whatever becomes of the record: not all destinations have the message.

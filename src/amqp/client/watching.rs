@@ -5,12 +5,13 @@ use std::sync::Arc;
 use crate::amqp::codec::frame::HEARTBEAT;
 use crate::amqp::codec::reply::Reply;
 use crate::amqp::heart::Beat;
+use crate::broker::backlog::Crowding;
 use crate::broker::consumer::Completer;
 use crate::metrics::CloseReason;
 use crate::server::driver::Verdict;
 use crate::server::timer::Timed;
 
-use super::{Client, Stage};
+use super::{Client, Serving, Stage};
 
 /// Confirms owed beyond which a client is not read: its publishes may be a tenth of what we keep of them.
 const OWED_MAX: usize = 64 * 1024;
@@ -18,6 +19,8 @@ const OWED_MAX: usize = 64 * 1024;
 const SILENCE_MS: u64 = 3000;
 /// How long a client is not read before it is told.
 const BLOCKED_AFTER_MS: u64 = 1000;
+/// How often somebody looks whether a client may go on that was told to stop because queues are nearly full, ms.
+const LOOK_MS: u64 = 500;
 
 impl Client {
     pub(super) fn schedule(&self, deadline_ms: u64) {
@@ -46,11 +49,14 @@ impl Client {
             }
         }
         if self.paused_ms.is_some_and(|since| now_ms >= since + BLOCKED_AFTER_MS) {
-            self.tell_blocked();
+            self.tell_blocked("the journal is full");
         }
         let outbound = &self.link.outbound;
         let left = std::mem::take(&mut self.sent) || outbound.pending_bytes() > 0;
-        let unread = self.paused_ms.is_some() || self.stands_still() || outbound.is_overrun();
+        let unread = self.paused_ms.is_some()
+            || self.is_slowed
+            || self.stands_still()
+            || outbound.is_overrun();
         match self.heart.look(now_ms, left, unread) {
             Beat::Wait => {
                 self.sent = left;
@@ -69,10 +75,10 @@ impl Client {
         }
     }
 
-    fn tell_blocked(&mut self) {
+    fn tell_blocked(&mut self, reason: &str) {
         if self.traits.blocked && !self.told_blocked && self.stage == Stage::Running {
             self.told_blocked = true;
-            self.send(0, Reply::Blocked { reason: "the journal is full" });
+            self.send(0, Reply::Blocked { reason });
         }
     }
 
@@ -81,11 +87,43 @@ impl Client {
         self.serving.as_ref().is_some_and(|serving| serving.answer.is_some() || serving.catching_up)
     }
 
+    /// When to look again at a client that publishes into queues without room; it is told at once.
+    fn look_again_ms(&mut self, now_ms: u64) -> Option<u64> {
+        let serving = self.serving.as_mut()?;
+        let broker = &self.shared.broker;
+        let channels = &serving.channels;
+        let acknowledges =
+            || channels.values().any(|channel| channel.lane.ledger.book().unacked() > 0);
+        let at_ms = serving.brake.holds(broker, &mut serving.publisher, acknowledges, now_ms)?;
+        self.tell_blocked("queues are nearly full");
+        Some(at_ms)
+    }
+
+    /// Whether a channel has more unconfirmed than it may.
+    fn has_too_many_unconfirmed(&mut self) -> bool {
+        let unconfirmed_max = self.limits.unconfirmed_per_channel_max;
+        let Some(serving) = self.serving.as_mut().filter(|serving| serving.unconfirmed) else {
+            return false;
+        };
+        let mut confirms = serving.channels.values().filter_map(|it| it.confirms.as_ref());
+        let is_over = confirms.any(|confirms| confirms.open() >= unconfirmed_max);
+        serving.unconfirmed = is_over;
+        is_over
+    }
+
+    /// Whether a client that was told to stop may be told to go on.
+    fn is_free(&self) -> bool {
+        let crowding = |serving: &Serving| self.shared.broker.crowding(&serving.publisher);
+        self.serving.as_ref().is_none_or(|serving| crowding(serving) == Crowding::Free)
+    }
+
     /// Not read while a declaration is on its way, while too many confirms are or too many answers wait for its
-    /// socket, and, if it publishes, while the journal is full. A client that only acknowledges is always read.
+    /// socket, and, if it publishes, while the journal is full, or queues are. A client that only acknowledges is always
+    /// read.
     pub fn pause_or_continue(&mut self, now_ms: u64) -> Verdict {
         let owed = self.serving.as_ref().map_or(0, |serving| serving.owing.len());
-        if self.stands_still() || owed >= OWED_MAX || self.link.outbound.is_overrun() {
+        let owes_too_much = owed >= OWED_MAX || self.has_too_many_unconfirmed();
+        if self.stands_still() || owes_too_much || self.link.outbound.is_overrun() {
             return Verdict::Pause;
         }
         let broker = &self.shared.broker;
@@ -104,9 +142,18 @@ impl Client {
             return Verdict::Pause;
         }
         self.publishing = false;
+        if let Some(at_ms) = self.look_again_ms(now_ms) {
+            self.schedule(at_ms);
+            self.is_slowed = true;
+            return Verdict::Pause;
+        }
+        self.is_slowed = false;
         self.paused_ms = None;
-        if std::mem::take(&mut self.told_blocked) {
+        if self.told_blocked && self.is_free() {
+            self.told_blocked = false;
             self.send(0, Reply::Unblocked);
+        } else if self.told_blocked {
+            self.schedule(now_ms + LOOK_MS);
         }
         Verdict::Continue
     }

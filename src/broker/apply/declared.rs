@@ -68,15 +68,13 @@ impl Applier {
         }
         self.refusing -= usize::from(queue.may_refuse());
         let entries = inner.ledger.take_durable();
-        let unread = inner.ledger.queue.absent_from(0, usize::MAX);
         let written = std::mem::take(&mut inner.persisted).into_iter().collect();
         drop(inner);
         for (_, entry) in entries.iter_here() {
             self.released(&entry.body);
         }
-        self.broker.metrics.state.queued.sub(i64::try_from(entries.live()).unwrap_or(0));
-        let unread = unread.iter().map(|page| page.number).collect();
-        self.delta.ended_declared.push(EndedQueue::new(id, written, unread));
+        self.broker.backlog.leave(entries.live(), entries.bytes());
+        self.delta.ended_declared.push(EndedQueue { queue: id, written });
         self.broker.declared.forget(id);
         for consumer in ended.consumers {
             consumer.cancelled();
@@ -97,7 +95,7 @@ impl Applier {
             while let Some(position) = next.filter(|position| *position < end) {
                 if let Some(entry) = inner.ledger.remove(position) {
                     self.released(&entry.body);
-                    self.broker.metrics.state.queued.dec();
+                    self.broker.backlog.leave(1, entry.body.len());
                 }
                 next = inner.ledger.queue.next_here(position.saturating_add(1));
             }
@@ -125,6 +123,7 @@ impl Applier {
         // What a publisher sent before this record and after the one it waits for.
         inner.place_held(lsn.0.saturating_sub(1));
         let body = Body::Memory(Arc::clone(stored));
+        self.broker.backlog.enter(body.len());
         let mut entry = Entry::new(lsn.0, body, message.qos, false);
         entry.via = via.map(Arc::clone);
         entry.expires_ms = queue.expires_ms(message);
@@ -142,7 +141,6 @@ impl Applier {
             self.to_tidy.push((at_ms, id));
         }
         drop(inner);
-        self.broker.metrics.state.queued.inc();
         if self.woken.insert(id) {
             self.to_call.push((queue, None));
         }

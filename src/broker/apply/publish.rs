@@ -155,6 +155,7 @@ impl Applier {
             return;
         }
         let body = Body::Memory(Arc::clone(stored));
+        self.broker.backlog.enter(body.len());
         let mut entry = Entry::new(lsn.0, body, place.qos, place.retain);
         if !place.subscription_ids.is_empty() {
             entry.subscription_ids = Some(place.subscription_ids.into());
@@ -164,7 +165,6 @@ impl Applier {
         self.mark(&session, &mut inner);
         let linked = inner.link.is_some();
         drop(inner);
-        self.broker.metrics.state.queued.inc();
         if linked {
             self.wake_later(&session);
         }

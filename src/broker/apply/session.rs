@@ -83,17 +83,14 @@ impl Applier {
         }
         inner.ended = true;
         inner.state = Durable::default();
-        let queue = inner.queue.end();
-        let unread = inner.queue.absent_from(0, usize::MAX);
+        let queue = std::mem::take(&mut inner.queue);
         let written = std::mem::take(&mut inner.persisted).into_iter().collect();
         drop(inner);
         for (_, entry) in queue.iter_here() {
             self.released(&entry.body);
         }
-        let gone = i64::try_from(queue.live()).unwrap_or(0);
-        self.broker.metrics.state.queued.sub(gone);
-        let unread = unread.iter().map(|page| page.number).collect();
-        self.delta.ended.push(EndedQueue::new(id, written, unread));
+        self.broker.backlog.leave(queue.live(), queue.bytes());
+        self.delta.ended.push(EndedQueue { queue: id, written });
         self.broker.sessions.forget(id);
         Outcome::Done
     }
@@ -123,7 +120,7 @@ impl Applier {
             self.bring_in(id, &mut inner.queue, *position, position.saturating_add(1));
             if let Some(entry) = inner.queue.remove(*position) {
                 self.released(&entry.body);
-                self.broker.metrics.state.queued.dec();
+                self.broker.backlog.leave(1, entry.body.len());
             }
         }
         self.mark(&session, &mut inner);

@@ -12,7 +12,7 @@ use crate::metrics::label::RouteFailure;
 use crate::model::crossing::{TopicMetadata, topic_to_content};
 use crate::model::qos::QoS;
 
-use super::{OutRoute, Outgoing, Outlet, group_of};
+use super::{OutRoute, Outgoing, Outlet, group_of, mark};
 
 /// Most bytes of properties that a message gets from its record's headers: an MQTT client's packets are not larger
 /// by default.
@@ -52,7 +52,7 @@ impl Carriage {
     ) -> Self {
         let group: Arc<str> = group_of(route.name()).into();
         let publisher = Publisher::of_route(&broker, &vhost, Arc::clone(&group));
-        let mark = format!("{origin}/{}", route.name()).into();
+        let mark = mark(origin, route.name()).into();
         let (address, properties, content) = (Vec::new(), Vec::new(), Vec::new());
         Self { broker, route, vhost, group, publisher, mark, address, properties, content }
     }

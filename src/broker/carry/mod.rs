@@ -119,3 +119,9 @@ pub trait Pace: Send + Sync {
 pub fn group_of(route: &str) -> String {
     format!("{ROUTE_PREFIX}{route}")
 }
+
+/// What the route called `route` of the installation `origin` leaves on what it carries, so that it is known again.
+#[must_use]
+pub fn mark(origin: &str, route: &str) -> String {
+    format!("{origin}/{route}")
+}

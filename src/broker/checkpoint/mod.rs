@@ -5,14 +5,21 @@
 //! position. Only then is the journal trimmed, memory given back, and files without references removed.
 //!
 //! - [`bodies`] bodies on their way to disk, over as many attempts as that takes
-//! - [`pages`] queues' pages and the bodies they name
-//! - [`segments`] body segments and who refers to them
+//! - [`pages`] queues' pages and the bodies they name; [`named`] the same in rows
+//! - [`upkeep`] body segments from checkpoint to checkpoint; [`segments`] who refers to them
+//! - [`compaction`] sparse ones emptied, [`survey`] which those are
 //! - [`pins`] keep files while a backup copies them
 
 pub(in crate::broker) mod bodies;
+mod compaction;
+mod named;
 pub(in crate::broker) mod pages;
 pub mod pins;
 mod segments;
+mod survey;
+#[cfg(test)]
+mod tests;
+mod upkeep;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -36,6 +43,7 @@ use self::bodies::{Bodies, Places};
 use self::pages::{Placed, put_pages};
 use self::pins::{GivenUp, Pins};
 use self::segments::Segments;
+use self::upkeep::Upkeep;
 use super::Broker;
 use super::apply::{AppliedLimits, Applier, Delta};
 use super::declared::frozen::FrozenQueues;
@@ -148,12 +156,15 @@ fn freeze_session(session: Arc<Session>) -> Option<FrozenSession> {
     Some(FrozenSession { session, row, pages })
 }
 
+/// Rows, and where bodies are now that were in memory, of sessions and of declared queues.
+type Gathered = (CheckpointWrite, Vec<(Arc<Session>, Placed)>, Vec<(Arc<DeclaredQueue>, Placed)>);
+
 /// Writes checkpoints, one after the other.
 pub struct Checkpointer {
     broker: Arc<Broker>,
     db: Arc<Db>,
     broker_uuid: [u8; 16],
-    segments: Segments,
+    upkeep: Upkeep,
     pins: Arc<Pins>,
     /// By checkpoints that found pins.
     given_up: Vec<GivenUp>,
@@ -168,8 +179,18 @@ impl Checkpointer {
         broker_uuid: [u8; 16],
         segments: BTreeMap<u32, BodyRow>,
     ) -> Self {
+        let segments = Segments::new(segments);
+        let upkeep = Upkeep::new(Arc::clone(&broker), Arc::clone(&db), segments);
         let (pins, given_up) = (Arc::default(), Vec::new());
-        Self { broker, db, broker_uuid, segments: Segments::new(segments), pins, given_up }
+        Self { broker, db, broker_uuid, upkeep, pins, given_up }
+    }
+
+    /// The same, copying at most about `bytes_max` bytes out of mostly dead body segments with each checkpoint; 0:
+    /// none.
+    #[must_use]
+    pub fn compacting(mut self, bytes_max: u64) -> Self {
+        self.upkeep.set_bytes_max(bytes_max);
+        self
     }
 
     /// What backups keep files by.
@@ -186,6 +207,22 @@ impl Checkpointer {
     /// a success anybody acts on it. To be called again with the same until it succeeds: no other checkpoint has these
     /// changes. Bodies that were synced count for the next attempt, all others are written anew, elsewhere.
     pub fn write(&mut self, frozen: &mut Frozen, now_ms: u64) -> Result<Written, StoreError> {
+        let (write, bodies, declared) = self.gather(frozen, now_ms)?;
+        self.db.commit(&write)?;
+        frozen.places.tell();
+        let dead = self.upkeep.committed();
+        // Named by no checkpoint any more (rule 10), but a backup may still copy it.
+        let (logs, first_kept) = (frozen.logs.removals(), frozen.position.batch);
+        self.given_up.push(GivenUp { segments: dead, logs, first_kept });
+        if !self.pins.are_held() {
+            self.given_up.drain(..).for_each(|given_up| given_up.remove(&self.broker));
+        }
+        let retained = std::mem::take(&mut frozen.retained);
+        Ok(Written { bodies, declared, retained })
+    }
+
+    /// Everything that the commit makes current, on disk or in what is returned.
+    fn gather(&mut self, frozen: &mut Frozen, now_ms: u64) -> Result<Gathered, StoreError> {
         let mut write = CheckpointWrite::new(CheckpointRow {
             next_lsn: frozen.position.lsn,
             next_batch: frozen.position.batch,
@@ -207,31 +244,20 @@ impl Checkpointer {
         }
         for ended in &frozen.ended {
             write.sessions.delete(SessionRowKey { shard: SHARD, queue: ended.queue });
-            ended.put(&mut write, &mut references, &self.db)?;
+            ended.put(&mut write);
         }
-        frozen.declared.put_ended(&mut write, &mut references, &self.db)?;
         let declared = frozen.declared.put(&mut write, &mut bodies, &mut references)?;
         put_sets(&mut write, &frozen.sets);
         put_retained(&mut write, &frozen.retained);
         put_topology(&mut write, &frozen.topology);
         frozen.groups.put(&mut write);
         bodies.finish()?;
-        let mut segments = self.segments.clone();
-        let dead = segments.put(&mut write, frozen.places.lengths(), &references);
+        let lengths = frozen.places.lengths().iter();
+        self.upkeep.complete(&mut write, lengths.map(|(segment, len)| (*segment, *len)))?;
         // Before the rows: a file that fails is replaced by another one, which the rows then name.
         frozen.logs.sync()?;
         frozen.logs.put(&mut write);
-        self.db.commit(&write)?;
-        self.segments = segments;
-        frozen.places.tell();
-        // Named by no checkpoint any more (rule 10), but a backup may still copy it.
-        let (logs, first_kept) = (frozen.logs.removals(), frozen.position.batch);
-        self.given_up.push(GivenUp { segments: dead, logs, first_kept });
-        if !self.pins.are_held() {
-            self.given_up.drain(..).for_each(|given_up| given_up.remove(&self.broker));
-        }
-        let retained = std::mem::take(&mut frozen.retained);
-        Ok(Written { bodies: written, declared, retained })
+        Ok((write, written, declared))
     }
 
     /// Gives memory back: entries and retained values whose bodies are on disk now. A message that is gone by

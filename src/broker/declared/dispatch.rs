@@ -16,7 +16,7 @@ use crate::model::ids::ConnectionId;
 use super::super::Broker;
 use super::super::consumer::{Delivery, Encodings};
 use super::super::message::Message;
-use super::super::queues::entry::Body;
+use super::super::queues::entry::{Body, Unread};
 use super::ledger::Ready;
 use super::place::Place;
 use super::queue::{DeclaredQueue, Dropped, Inner};
@@ -146,9 +146,7 @@ impl Round<'_> {
                     inner.dispatching = false;
                     let lost = match outcome {
                         Ok(lost) => lost,
-                        // Gone meanwhile, and its body with it: it went to somebody who asked for one.
-                        Err((place, _)) if !inner.is_first(place) => Vec::new(),
-                        Err((_, error)) => return Err(error),
+                        Err(unread) => self.unread(inner, unread)?,
                     };
                     for place in lost {
                         if inner.is_first(place) {
@@ -245,9 +243,32 @@ impl Round<'_> {
         bodies
     }
 
+    /// What becomes of a message that could not be read while nobody held the lock.
+    fn unread(
+        &self,
+        inner: &mut Inner,
+        (place, body, error): (Place, Body, Unread),
+    ) -> Result<Vec<Place>, String> {
+        // Gone meanwhile, and its body with it: it went to somebody who asked for one.
+        let Some(entry) = inner.ledger.get(place).filter(|_| inner.is_first(place)) else {
+            return Ok(Vec::new());
+        };
+        match error {
+            // A checkpoint moved it: it is read from there.
+            Unread::Gone(_) if Body::has_moved(&body, &entry.body) => {}
+            Unread::Corrupt(error) => {
+                tracing::error!(%error, queue = &*self.queue.name, "a queued message is lost");
+                inner.finish(place);
+                self.queue.keeping.count_dropped(DropReason::Corrupt, 1);
+            }
+            Unread::Gone(error) | Unread::Failed(error) => return Err(error),
+        }
+        Ok(Vec::new())
+    }
+
     /// Reads bodies, without the queue's lock; returns transient messages that are lost, or which one cannot be read
     /// and why.
-    fn read(&mut self, bodies: Vec<(Place, Body)>) -> Result<Vec<Place>, (Place, String)> {
+    fn read(&mut self, bodies: Vec<(Place, Body)>) -> Result<Vec<Place>, (Place, Body, Unread)> {
         let mut lost = Vec::new();
         for (place, body) in bodies {
             match body.read(&self.broker.bodies) {
@@ -256,7 +277,7 @@ impl Round<'_> {
                     tracing::error!(%error, queue = &*self.queue.name, "a transient message is lost");
                     lost.push(place);
                 }
-                Err(error) if self.read.is_empty() => return Err((place, error)),
+                Err(error) if self.read.is_empty() => return Err((place, body, error)),
                 // What was read goes out first.
                 Err(_) => break,
             }

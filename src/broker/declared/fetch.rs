@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use crate::auth::principal::Principal;
 use crate::metrics::{DropReason, LocalCounters};
 use crate::model::ids::ConnectionId;
@@ -9,9 +11,10 @@ use crate::model::ids::ConnectionId;
 use super::super::Broker;
 use super::super::consumer::Delivery;
 use super::super::message::Message;
-use super::super::queues::entry::Body;
+use super::super::queues::entry::{Body, Unread};
 use super::super::via::Via;
 use super::ledger::Ready;
+use super::place::Place;
 use super::queue::DeclaredQueue;
 use super::verbs::ConsumeError;
 
@@ -45,7 +48,7 @@ impl Broker {
             let fetched = self.take_first(queue, now_ms).map_err(ConsumeError::Storage)?;
             let Some(fetched) = fetched else { return Ok(None) };
             let place = fetched.ready.place;
-            let bytes = match fetched.body.read(&self.bodies) {
+            let bytes = match self.read_taken(queue, place, &fetched.body) {
                 Ok(bytes) => bytes,
                 Err(error) if matches!(fetched.body, Body::Scratch(_)) => {
                     tracing::error!(%error, queue = &*queue.name, "a transient message is lost");
@@ -53,9 +56,16 @@ impl Broker {
                     self.settle_places(queue, &[place]);
                     continue;
                 }
+                Err(Unread::Corrupt(error)) => {
+                    tracing::error!(%error, queue = &*queue.name, "a queued message is lost");
+                    counters.drop_messages(DropReason::Corrupt, 1);
+                    self.settle_places(queue, &[place]);
+                    self.submit_settled_places(queue);
+                    continue;
+                }
                 Err(error) => {
                     self.return_places(queue, &[place]);
-                    return Err(ConsumeError::Storage(error));
+                    return Err(ConsumeError::Storage(error.to_string()));
                 }
             };
             let message = match Message::decode(&bytes) {
@@ -80,6 +90,27 @@ impl Broker {
                 self.submit_settled_places(queue);
             }
             return Ok(Some(taken));
+        }
+    }
+
+    /// The encoded message at `place`, which is out; a checkpoint may move its body meanwhile.
+    fn read_taken(
+        &self,
+        queue: &DeclaredQueue,
+        place: Place,
+        body: &Body,
+    ) -> Result<Bytes, Unread> {
+        let mut body = body.clone();
+        loop {
+            let error = match body.read(&self.bodies) {
+                Err(error @ Unread::Gone(_)) => error,
+                other => return other,
+            };
+            let inner = queue.inner.lock();
+            match inner.ledger.get(place) {
+                Some(entry) if Body::has_moved(&body, &entry.body) => body = entry.body.clone(),
+                _ => return Err(error),
+            }
         }
     }
 

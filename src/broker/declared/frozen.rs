@@ -38,24 +38,7 @@ impl FrozenQueues {
         Self { changed: changed.into_iter().filter_map(freeze).collect(), ended }
     }
 
-    /// Deletes the rows of what ended.
-    ///
-    /// # Errors
-    /// A row cannot be read.
-    pub fn put_ended(
-        &self,
-        write: &mut CheckpointWrite,
-        references: &mut AHashMap<u32, i64>,
-        db: &Db,
-    ) -> Result<(), StoreError> {
-        for ended in &self.ended {
-            write.declared.delete(DeclaredKey { shard: SHARD, queue: ended.queue });
-            ended.put(write, references, db)?;
-        }
-        Ok(())
-    }
-
-    /// Writes rows, pages and bodies of what is there.
+    /// Writes rows, pages and bodies.
     ///
     /// # Errors
     /// The disk refuses.
@@ -70,6 +53,10 @@ impl FrozenQueues {
             write.declared.put(DeclaredKey { shard: SHARD, queue: queue.id }, row.clone().into());
             let placed = put_pages(write, queue.id, pages, bodies, references)?;
             written.push((Arc::clone(queue), placed));
+        }
+        for ended in &self.ended {
+            write.declared.delete(DeclaredKey { shard: SHARD, queue: ended.queue });
+            ended.put(write);
         }
         Ok(written)
     }

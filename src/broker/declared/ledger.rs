@@ -322,12 +322,9 @@ impl Ledger {
         Some(entry)
     }
 
-    /// Takes all durable messages out: the applier's, when the queue is deleted. Those on disk only stay behind.
+    /// Takes all durable messages out: the applier's, when the queue is deleted.
     pub fn take_durable(&mut self) -> Queue {
-        let ended = self.queue.end();
-        let left = std::mem::take(&mut self.queue);
-        *self = Self { queue: left, ..Self::new(self.durable) };
-        ended
+        std::mem::replace(self, Self::new(self.durable)).queue
     }
 
     /// Forgets the transient messages of a queue that is deleted; those with positions stay.

@@ -13,6 +13,8 @@ pub struct GroupLimits {
     pub members_max: usize,
     /// Groups, of all vhosts together.
     pub groups_max: usize,
+    /// What members of all groups say of themselves and are assigned, bytes.
+    pub bytes_max: usize,
     /// Bytes of an offset's metadata.
     pub offset_metadata_bytes_max: usize,
     /// How long offsets of a group without members are kept, ms.

@@ -20,6 +20,7 @@ use crate::broker::groups::ROUTE_PREFIX;
 use crate::broker::groups::group::member::Ticket;
 use crate::broker::groups::group::{Effects, Group, Step};
 use crate::broker::groups::verbs::{GroupError, GroupState, Joined, Synced};
+use crate::broker::groups::weight::{Weight, Weights};
 use crate::broker::record::{GroupRecord, Record};
 use crate::model::ids::{GroupId, Lsn};
 
@@ -29,6 +30,7 @@ type Answer<T> = Result<T, GroupError>;
 #[derive(Debug, Default)]
 pub struct LiveGroups {
     table: Mutex<Table>,
+    pub(super) weights: Weights,
 }
 
 #[derive(Debug, Default)]
@@ -64,6 +66,8 @@ pub(super) struct Inner {
     pub(super) recorded: bool,
     /// The last record of it that was submitted.
     last_lsn: Lsn,
+    /// What is counted of it in memory.
+    weight: Weight,
     /// Whether the journal did not take that its last member is gone.
     owes_empty: bool,
 }
@@ -192,6 +196,7 @@ impl LiveGroups {
                 armed_ms: None,
                 recorded,
                 last_lsn: Lsn(0),
+                weight: Weight::default(),
                 owes_empty: false,
             }),
         });
@@ -319,6 +324,7 @@ impl Broker {
             effects = step.effects;
             inner.answer(&mut effects);
         }
+        self.groups.live.weights.weigh(&inner.group, &mut inner.weight);
         if !self.drop_if_vacant(live, inner) {
             self.arm(live, inner);
         }
@@ -415,7 +421,10 @@ impl Broker {
             };
             let live = self.groups.live.get_or_add(&vhost, &name, usize::MAX, || (group, true));
             if let Some(live) = live {
-                self.arm(&live, &mut live.inner.lock());
+                let mut inner = live.inner.lock();
+                let inner = &mut *inner;
+                self.groups.live.weights.weigh(&inner.group, &mut inner.weight);
+                self.arm(&live, inner);
             }
         }
     }

@@ -40,19 +40,32 @@ impl Broker {
         let now_ms = clock();
         let limits = self.limits();
         let action = |live: &Arc<_>, inner: &mut super::live::Inner| {
+            let weights = &self.groups.live.weights;
+            if let Err(error) = weights.admit_join(&inner.group, join, limits.groups.bytes_max) {
+                self.drop_if_vacant(live, inner);
+                self.complain_of_weight(&join.group, now_ms);
+                return Err(error);
+            }
             let (ticket, answer) = inner.wait_to_join();
             let mut step = Step::new(now_ms, &limits.groups);
             inner.group.join(&mut step, join, &fresh_id, ticket);
             let effects = step.effects;
             self.carry_out(live, inner, effects, now_ms, Some((self, clock)));
-            answer
+            Ok(answer)
         };
         // Whoever believes to be a member is none of a group that there is not.
         if join.member_id.is_empty() {
-            self.with_group_or_new(&who.vhost, &join.group, action)
+            self.with_group_or_new(&who.vhost, &join.group, action)?
         } else {
             let answer = self.with_group(&who.vhost, &join.group, action);
-            answer.ok_or(GroupError::UnknownMember)
+            answer.unwrap_or(Err(GroupError::UnknownMember))
+        }
+    }
+
+    fn complain_of_weight(&self, group: &str, now_ms: u64) {
+        if self.logs.may_complain(now_ms) {
+            let bytes = self.groups.live.weights.sum();
+            tracing::warn!(group, bytes, "a member was refused: groups.bytes_max is reached");
         }
     }
 
@@ -82,14 +95,19 @@ impl Broker {
         let now_ms = clock();
         let limits = self.limits();
         let answer = self.with_group(&who.vhost, &sync.who.group, |live, inner| {
+            let weights = &self.groups.live.weights;
+            if let Err(error) = weights.admit_sync(&inner.group, sync, limits.groups.bytes_max) {
+                self.complain_of_weight(&sync.who.group, now_ms);
+                return Err(error);
+            }
             let (ticket, answer) = inner.wait_to_sync();
             let mut step = Step::new(now_ms, &limits.groups);
             inner.group.sync(&mut step, sync, ticket);
             let effects = step.effects;
             self.carry_out(live, inner, effects, now_ms, Some((self, clock)));
-            answer
+            Ok(answer)
         });
-        answer.ok_or(GroupError::UnknownMember)
+        answer.unwrap_or(Err(GroupError::UnknownMember))
     }
 
     /// A member is there.

@@ -8,7 +8,7 @@
 //! - [`membership`], [`offsets`], [`listing`] the verbs of [`crate::broker::Broker`]; [`front`] the same with a clock
 //! - [`applied`] what the journal says: offsets and memberships; [`frozen`] the same on disk
 //! - [`expiry`] of what nobody wants any more; [`lag`] how far groups are behind
-//! - [`limits`] what groups are bounded by; [`access`] who may use one
+//! - [`limits`] what groups are bounded by; [`weight`] what they take in memory; [`access`] who may use one
 //!
 //! A route out of a log is a group too, named [`ROUTE_PREFIX`] and the route's name: its position is its committed
 //! offset, listed like any other. Nobody joins it.
@@ -29,6 +29,7 @@ pub mod live;
 pub mod membership;
 pub mod offsets;
 pub mod verbs;
+pub mod weight;
 
 use parking_lot::Mutex;
 

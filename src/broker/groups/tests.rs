@@ -500,3 +500,28 @@ fn the_rules_are_asked() {
     assert_eq!(desk.forget("r1", &[("a", 0)]), Err(no));
     assert!(!desk.front.describe_group(&desk.who, "r1").unwrap().may_delete);
 }
+
+#[test]
+fn groups_take_no_more_memory_than_they_may_and_whoever_is_in_stays() {
+    let desk = Desk::new();
+    let mut limits = *desk.bed.broker.limits();
+    limits.groups.bytes_max = 100_000;
+    desk.bed.broker.limits.store(Arc::new(limits));
+    let large = |group: &str, bytes: usize| {
+        let protocols = vec![("range".to_owned(), Bytes::from(vec![0; bytes]))];
+        Join { protocols, ..join(group, "", Some("same")) }
+    };
+    let weights = &desk.bed.broker.groups.live.weights;
+    let mut first = desk.join(large("a", 40_000));
+    assert!(poll(&mut first).is_none());
+    assert!((80_000..100_000).contains(&weights.sum()));
+    let mut refused = desk.join(large("b", 40_000));
+    assert_eq!(poll(&mut refused), Some(Err(GroupError::Full)));
+    assert!(desk.bed.broker.groups.live.get("/", "b").is_none());
+    // As it was it may join again; with more to say it may not.
+    let mut again = desk.join(large("a", 40_000));
+    assert_ne!(poll(&mut again), Some(Err(GroupError::Full)));
+    let mut more = desk.join(large("a", 80_000));
+    assert_eq!(poll(&mut more), Some(Err(GroupError::Full)));
+    assert!((80_000..100_000).contains(&weights.sum()));
+}

@@ -40,7 +40,8 @@ impl LogState {
     /// If it is not exactly one valid batch within this log's limits of size and time.
     pub fn check_batch<'a>(&self, batch: &'a [u8], now_ms: u64) -> Result<Checked<'a>, BatchFault> {
         let (oldest_ms, newest_ms) = self.settings.times(now_ms);
-        let checks = Checks { oldest_ms, newest_ms, ..Checks::default() };
+        let inflated_bytes_max = self.settings.unpacked_bytes_max;
+        let checks = Checks { oldest_ms, newest_ms, inflated_bytes_max, ..Checks::default() };
         check::check(batch, self.settings.batch_bytes_max, &checks)
     }
 

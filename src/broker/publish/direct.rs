@@ -31,6 +31,7 @@ pub fn drop_reason(why: Drop) -> DropReason {
         Drop::Overflow => DropReason::Overflow,
         Drop::Gone => DropReason::NoSubscriber,
         Drop::NoRoom => DropReason::NoRoom,
+        Drop::Corrupt => DropReason::Corrupt,
     }
 }
 

@@ -52,6 +52,9 @@ pub enum PublishError {
     /// The journal takes nothing at the moment.
     #[error(transparent)]
     Journal(#[from] SubmitError),
+    /// A limit of the configuration is reached.
+    #[error("limit reached: {0}")]
+    Limit(&'static str),
 }
 
 impl From<RouteError> for PublishError {
@@ -67,9 +70,8 @@ impl From<BrokerError> for PublishError {
     fn from(error: BrokerError) -> Self {
         match error {
             BrokerError::Journal(error) => Self::Journal(error),
-            BrokerError::NotAuthorized | BrokerError::Limit(_) | BrokerError::TakenOver => {
-                Self::NotAuthorized
-            }
+            BrokerError::Limit(which) => Self::Limit(which),
+            BrokerError::NotAuthorized | BrokerError::TakenOver => Self::NotAuthorized,
         }
     }
 }

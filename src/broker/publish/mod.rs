@@ -2,10 +2,12 @@
 //!
 //! - [`route`] what a publisher remembers of an address
 //! - [`resolve`] everyone an address reaches, across both worlds
+//! - [`crowd`] what a publisher meets when queues are nearly full
 //! - [`direct`] delivery to everyone who does not wait for the journal
 //! - [`exchange`] publishing to an exchange
 //! - [`step`] publishing what a route brings out of a log
 
+pub mod crowd;
 mod direct;
 pub mod exchange;
 pub(crate) mod resolve;
@@ -38,8 +40,9 @@ use super::{Broker, BrokerError};
 
 pub use self::direct::drop_reason;
 
+use self::crowd::Crowd;
 use self::resolve::Resolver;
-use self::route::{CachedRoute, RouteCache};
+use self::route::{CachedRoute, Recorded, RouteCache};
 
 /// Most bytes of user properties that headers exchanges look at.
 const HEADERS_BYTES_MAX: usize = 64 << 10;
@@ -63,6 +66,9 @@ pub struct Publisher {
     is_route: bool,
     /// What it publishes was published before and taken back: whoever does not wait for the record has it.
     repeats: bool,
+    /// Its protocol, or whoever it is, can be told that a message was refused.
+    pub can_be_told: bool,
+    crowd: Crowd,
 }
 
 /// What a publish came to.
@@ -118,7 +124,14 @@ impl Publisher {
             last_lsn: Lsn(0),
             is_route: false,
             repeats: false,
+            can_be_told: false,
+            crowd: Crowd::default(),
         }
+    }
+
+    /// Whether it is a route of the configuration.
+    pub(crate) fn is_route(&self) -> bool {
+        self.is_route
     }
 
     fn resolver<'a>(&'a self, headers: Option<FieldTable<'a>>) -> Resolver<'a> {
@@ -253,6 +266,9 @@ impl Broker {
         }
         let reach = &route.reach;
         let mut recorded = route.recorded(self, message.qos)?;
+        if !recorded.is_empty() && !self.admits(publisher, route)? {
+            recorded = Recorded::default();
+        }
         let matched = !reach.is_unroutable();
         let mut published = Published::Done { matched };
         let mut overtaken = false;
@@ -328,6 +344,10 @@ impl Broker {
         });
         let appends = self.routed_appends(publisher, &route.reach.logs, &message);
         let mut recorded = route.recorded(self, message.qos)?;
+        let admitted = recorded.is_empty() || self.admits(publisher, route)?;
+        if !admitted {
+            recorded = Recorded::default();
+        }
         let mut current = Arc::clone(route);
         let mut taken = Lsn(0);
         let mut overtaken = false;
@@ -343,7 +363,7 @@ impl Broker {
                 && route.reach.sessions.iter().all(|to| to.since < lsn);
             let members = if same {
                 std::mem::take(&mut recorded.members)
-            } else if message.qos == QoS::AtMostOnce {
+            } else if message.qos == QoS::AtMostOnce || !admitted {
                 Vec::new()
             } else {
                 current.members(|to| to.since < lsn)

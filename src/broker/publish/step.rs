@@ -103,7 +103,7 @@ impl Publisher {
         principal.vhost = Arc::clone(vhost);
         let counters = LocalCounters::new(Protocol::Kafka);
         let publisher = Self::new(broker, principal, client_id, NOBODY, counters);
-        Self { is_route: true, ..publisher }
+        Self { is_route: true, can_be_told: true, ..publisher }
     }
 }
 

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use crate::broker::via::Via;
 use crate::model::qos::QoS;
 use crate::store::bodies::{BodyRef, BodyStore};
+use crate::store::error::StoreError;
 use crate::store::scratch::ScratchBody;
 
 use super::meter::{Charge, Meter};
@@ -91,12 +92,25 @@ impl Body {
     ///
     /// # Errors
     /// It cannot be read; says why.
-    pub fn read(&self, bodies: &BodyStore) -> Result<Bytes, String> {
+    pub fn read(&self, bodies: &BodyStore) -> Result<Bytes, Unread> {
         match self {
             Self::Memory(stored) => Ok(stored.bytes.clone()),
-            Self::Disk(reference) => bodies.read(*reference).map_err(|error| error.to_string()),
-            Self::Scratch(body) => body.read().map_err(|error| error.to_string()),
-            Self::Sent => Err("a message without a body is queued".to_owned()),
+            Self::Disk(reference) => match bodies.read(*reference) {
+                // Once more: to take it for lost cannot be taken back.
+                Err(StoreError::Corrupt { .. }) => bodies.read(*reference).map_err(Unread::from),
+                other => other.map_err(Unread::from),
+            },
+            Self::Scratch(body) => body.read().map_err(|error| Unread::Failed(error.to_string())),
+            Self::Sent => Err(Unread::Failed("a message without a body is queued".to_owned())),
+        }
+    }
+
+    /// Whether a checkpoint moved this body to `now` since it was looked up as `before`.
+    #[must_use]
+    pub fn has_moved(before: &Self, now: &Self) -> bool {
+        match (before, now) {
+            (Self::Disk(before), Self::Disk(now)) => before != now,
+            _ => false,
         }
     }
 
@@ -105,6 +119,44 @@ impl Body {
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
+}
+
+/// Why a body cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unread {
+    /// Its segment was removed: the body was moved meanwhile, or its message is done with. The entry tells.
+    #[error("{0}")]
+    Gone(String),
+    /// Other bytes stand there than were written: it is lost for good.
+    #[error("{0}")]
+    Corrupt(String),
+    /// The disk refuses for now.
+    #[error("{0}")]
+    Failed(String),
+}
+
+impl From<StoreError> for Unread {
+    fn from(error: StoreError) -> Self {
+        let reason = error.to_string();
+        if let StoreError::Missing { .. } = error {
+            Self::Gone(reason)
+        } else if let StoreError::Corrupt { .. } = error {
+            Self::Corrupt(reason)
+        } else {
+            Self::Failed(reason)
+        }
+    }
+}
+
+/// A body's new place on disk, for the entry at a position.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Move {
+    /// Position in its queue.
+    pub position: u64,
+    /// Where its body was.
+    pub old: BodyRef,
+    /// Where it is.
+    pub new: BodyRef,
 }
 
 const QOS: u8 = 0b11;

@@ -6,7 +6,6 @@
 
 use super::page::{PAGE_POSITIONS, Page};
 use super::queue::Queue;
-use crate::store::bodies::BodyRef;
 use crate::store::tables::page_sums::PageSum;
 
 /// What is kept of a page that is on disk only.
@@ -122,17 +121,13 @@ impl Queue {
         Ok(true)
     }
 
-    /// A checkpoint moved the body at `position` from `old` to `new`, and wrote its row anew. False when the message is
-    /// gone: it gave back its reference to `old`. Of a page that is on disk only the row says everything; one that was
-    /// read before is not taken any more.
-    pub fn moved(&mut self, position: u64, order: u64, old: BodyRef, new: BodyRef) -> bool {
+    /// A checkpoint wrote the row of page `number` anew, with other places of bodies: what was read before is not taken
+    /// any more.
+    pub(super) fn moved_out(&mut self, number: u64) {
         self.generation = self.generation.wrapping_add(1);
-        let generation = self.generation;
-        if let Some(out) = self.out.get_mut(&Page::number_of(position)) {
-            out.generation = generation;
-            return true;
+        if let Some(out) = self.out.get_mut(&number) {
+            out.generation = self.generation;
         }
-        self.moved_here(position, order, old, new)
     }
 
     /// How many messages page `number`, which is on disk only, has, and the position behind it, if they are fewer
@@ -159,14 +154,5 @@ impl Queue {
     #[must_use]
     pub fn index_bytes(&self) -> usize {
         self.memory.bytes()
-    }
-
-    /// The queue is over: what was in memory is returned, the numbers of the pages on disk only stay here.
-    #[must_use]
-    pub fn end(&mut self) -> Self {
-        let out = std::mem::take(&mut self.out);
-        let ended = std::mem::take(self);
-        self.out = out;
-        ended
     }
 }

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU16;
 use std::sync::Arc;
 
-use super::entry::{Body, Entry};
+use super::entry::{Body, Entry, Move};
 use super::meter::{Held, Meter};
 use super::page::{PAGE_POSITIONS, Page};
 use super::paged::OutPage;
@@ -282,21 +282,25 @@ impl Queue {
         true
     }
 
-    /// What [`Queue::moved`] does to a message in memory.
-    pub(super) fn moved_here(
-        &mut self,
-        position: u64,
-        order: u64,
-        old: BodyRef,
-        new: BodyRef,
-    ) -> bool {
-        let Some(entry) = self.get_volatile(position).filter(|entry| entry.order == order) else {
-            return false;
+    /// After a checkpoint wrote bodies of page `number` elsewhere: its row names the new places already, and entries
+    /// that are still there follow.
+    pub fn moved(&mut self, number: u64, moves: &[Move]) {
+        let Some(page) = self.pages.get_mut(&number) else { return self.moved_out(number) };
+        let names_old = |page: &Page, moved: &Move| {
+            let body = page.get(moved.position).map(|entry| &entry.body);
+            matches!(body, Some(Body::Disk(body)) if *body == moved.old)
         };
-        if matches!(entry.body, Body::Disk(at) if at == old) {
-            entry.body = Body::Disk(new);
+        if !moves.iter().any(|moved| names_old(page, moved)) {
+            return;
         }
-        true
+        let page = Arc::make_mut(page);
+        for moved in moves {
+            if names_old(page, moved)
+                && let Some(entry) = page.get_mut(moved.position)
+            {
+                entry.body = Body::Disk(moved.new);
+            }
+        }
     }
 
     /// Sets the next position (after a restart).

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use super::entry::{Body, Entry, Stored};
+use super::entry::{Body, Entry, Move, Stored};
 use super::page::{PAGE_POSITIONS, Page};
 use super::queue::{Next, Queue, packet_id};
 use crate::model::qos::QoS;
@@ -163,7 +163,7 @@ impl Model {
         let Body::Disk(old) = entry.body else { panic!("a row without a body") };
         let new = BodyRef { segment: old.segment + 1, ..old };
         entry.body = Body::Disk(new);
-        assert!(queue.moved(position, entry.order, old, new));
+        queue.moved(number, &[Move { position, old, new }]);
         if let Some(stale) = stale {
             assert_eq!(queue.page_in(stale, before), Ok(false), "read before the move");
         } else {

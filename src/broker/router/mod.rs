@@ -44,6 +44,11 @@ pub trait Route: Send + Sync {
     }
     /// Counts a message that went, or could not go, into an exchange.
     fn count(&self, _carried: bool) {}
+    /// Whether a message that a route brought out of a log would go back into that log, or into one that it came out of
+    /// before: it is counted and left alone.
+    fn comes_back(&self, _message: &RouteInput<'_>) -> bool {
+        false
+    }
     /// The log, key and partition that a message goes to.
     ///
     /// # Errors

@@ -3,12 +3,14 @@
 use std::num::NonZeroU16;
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use super::super::consumer::{Consumer, Delivered, Encodings, Outgoing};
 use super::super::crossing::TopicView;
 use super::super::fanout::Drop;
 use super::super::message::Message;
 use super::super::paging::Paging;
-use super::super::queues::entry::Body;
+use super::super::queues::entry::{Body, Unread};
 use super::super::queues::queue::{Next, packet_id};
 use super::super::via::Via;
 use super::session::{Inner, Session};
@@ -132,10 +134,16 @@ impl Session {
             consumer.deliver_release(id.unwrap_or_default());
             return;
         }
-        let bytes = match item.body.read(bodies) {
-            Ok(bytes) => bytes,
+        let bytes = match self.read(epoch, item, bodies) {
+            Ok(Some(bytes)) => bytes,
+            Ok(None) => return,
+            Err(Unread::Corrupt(error)) => {
+                tracing::error!(%error, client_id = &*self.key.client_id, "a queued message is lost");
+                self.drop_unsent(epoch, item.position, Drop::Corrupt, pulled);
+                return;
+            }
             Err(error) => {
-                pulled.failed = Some(error);
+                pulled.failed = Some(error.to_string());
                 return;
             }
         };
@@ -177,6 +185,25 @@ impl Session {
             Delivered::TooLarge => self.drop_unsent(epoch, item.position, Drop::TooLarge, pulled),
             // Offline again: what has a position stays queued.
             Delivered::Full | Delivered::Closed => {}
+        }
+    }
+
+    /// The encoded message; `None` when it is done with by now. A checkpoint may move its body while nobody holds the
+    /// lock.
+    fn read(&self, epoch: u64, item: &Item, bodies: &BodyStore) -> Result<Option<Bytes>, Unread> {
+        let mut body = item.body.clone();
+        loop {
+            let error = match body.read(bodies) {
+                Err(error @ Unread::Gone(_)) => error,
+                other => return other.map(Some),
+            };
+            let Some(position) = item.position else { return Err(error) };
+            let inner = self.inner.lock();
+            match inner.queue.get(position).filter(|_| inner.is_served_by(epoch)) {
+                None => return Ok(None),
+                Some(entry) if Body::has_moved(&body, &entry.body) => body = entry.body.clone(),
+                Some(_) => return Err(error),
+            }
         }
     }
 

@@ -180,18 +180,6 @@ pub fn encode_page<'a>(
     bytes
 }
 
-/// The bodies that a page refers to.
-///
-/// # Errors
-/// As [`decode_page`].
-pub fn page_bodies(
-    queue: QueueId,
-    number: u64,
-    bytes: &[u8],
-) -> Result<impl Iterator<Item = BodyRef>, CodecError> {
-    Ok(decode_page(queue, number, bytes)?.into_iter().map(|entry| entry.body))
-}
-
 /// Reads a page.
 ///
 /// # Errors

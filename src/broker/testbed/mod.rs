@@ -4,7 +4,7 @@
 pub(in crate::broker) mod client;
 pub(in crate::broker) mod stored;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -13,6 +13,7 @@ use parking_lot::Mutex;
 use tempfile::TempDir;
 
 use super::apply::Applier;
+use super::backlog::BacklogLimits;
 use super::checkpoint::{Checkpointer, Frozen, Written};
 use super::consumer::Waiter;
 use super::fanout::QueueLimits;
@@ -25,7 +26,7 @@ use super::{Broker, Job, Parts, Timers, restore};
 use crate::auth::acl::Acl;
 use crate::metrics::Metrics;
 use crate::model::ids::Lsn;
-use crate::store::bodies::{BodyOptions, BodyStore};
+use crate::store::bodies::{BodyOptions, BodyStore, Lane, stored_bytes};
 use crate::store::disk::Disk;
 use crate::store::disk::simulated::SimulatedDisk;
 use crate::store::error::StoreError;
@@ -33,6 +34,8 @@ use crate::store::journal::batch::Batch;
 use crate::store::journal::{Journal, JournalState, OnRoom, Position, SubmitError};
 use crate::store::partition::folders::LogFolders;
 use crate::store::scratch::{ScratchOptions, ScratchStore};
+use crate::store::tables::bodies::Live;
+use crate::store::tables::body_pages::BodyPages;
 use crate::store::tables::db::Db;
 use crate::store::tables::queue_pages::QueuePages;
 
@@ -211,12 +214,14 @@ pub(in crate::broker) fn limits() -> Limits {
         transient_bytes_max: 2_000,
         // Less than anything takes: what may go out goes out.
         queue_index_bytes_max: 0,
+        backlog: BacklogLimits::default(),
         groups: GroupLimits {
             initial_rebalance_delay_ms: 100,
             session_timeout_ms_min: 1_000,
             session_timeout_ms_max: 60_000,
             members_max: 5,
             groups_max: 6,
+            bytes_max: 1 << 20,
             offset_metadata_bytes_max: 16,
             offsets_retention_ms: 10_000,
             offsets_check_ms: 1_000,
@@ -299,6 +304,23 @@ impl Bed {
         Self { broker, applier, tape, timers, checkpointer, db, phase, disk, home }
     }
 
+    /// The same, copying at most about `bytes_max` bytes out of sparse body segments with each checkpoint.
+    pub(in crate::broker) fn compacting(self, bytes_max: u64) -> Self {
+        Self { checkpointer: self.checkpointer.compacting(bytes_max), ..self }
+    }
+
+    /// Folder of the body segments.
+    pub(in crate::broker) fn body_folder(&self) -> Arc<dyn Disk> {
+        self.disk.folder("bodies").unwrap()
+    }
+
+    /// For who takes a checkpoint apart.
+    pub(in crate::broker) fn checkpointing(
+        &mut self,
+    ) -> (&Arc<Broker>, &mut Applier, &mut Checkpointer) {
+        (&self.broker, &mut self.applier, &mut self.checkpointer)
+    }
+
     /// What a start does once the journal takes records.
     pub(crate) fn resume(&self, now_ms: u64) {
         restore::resume(&self.broker, self.applier.limits(), now_ms);
@@ -343,6 +365,29 @@ impl Bed {
         segments.into_iter().map(|(segment, row)| (segment, row.live_refs)).collect()
     }
 
+    /// The database.
+    pub(in crate::broker) fn db(&self) -> Arc<Db> {
+        Arc::clone(&self.db)
+    }
+
+    /// See [`check_references`].
+    pub(in crate::broker) fn check_references(&self) {
+        check_references(&self.db);
+    }
+
+    /// Every segment has references, or is written to, for the checkpoint before gave up the others.
+    pub(in crate::broker) fn check_bodies(&self) {
+        check_references(&self.db);
+        let kept = self.body_references();
+        let fresh = self.broker.bodies.current(Lane::Fresh);
+        let dead: Vec<u32> = kept
+            .iter()
+            .filter(|(segment, references)| **references == 0 && Some(**segment) != fresh)
+            .map(|(segment, _)| *segment)
+            .collect();
+        assert!(dead.is_empty(), "{dead:?} of {kept:?}");
+    }
+
     /// Has the disk fail, or be well again.
     pub(in crate::broker) fn fail_disk(&self, fails: bool) {
         self.disk.inject(|faults| faults.everything = fails);
@@ -381,21 +426,36 @@ impl Bed {
     }
 }
 
-/// A checkpoint counts as many references to each body segment as its pages hold.
+/// A checkpoint counts as many references to each body segment as its pages hold, and their bytes; whoever looks for
+/// the pages that refer to a segment finds them.
 pub(super) fn check_references(db: &Db) {
-    let mut counted = BTreeMap::<u32, u64>::new();
+    let mut counted = BTreeMap::<u32, (u64, u64)>::new();
+    let mut pages = BTreeSet::new();
     db.for_each::<QueuePages>(|key, bytes| {
         for entry in decode_page(key.queue, key.page, &bytes).unwrap() {
-            *counted.entry(entry.body.segment).or_default() += 1;
+            let (references, live) = counted.entry(entry.body.segment).or_default();
+            *references += 1;
+            *live += stored_bytes(entry.body.len);
+            pages.insert((entry.body.segment, key));
         }
         Ok(())
     })
     .unwrap();
     let rows = restore::segments(db).unwrap();
-    let stored: BTreeMap<u32, u64> = rows
+    let stored: BTreeMap<u32, (u64, u64)> = rows
         .iter()
-        .map(|(segment, row)| (*segment, row.live_refs))
-        .filter(|(_, references)| *references > 0)
+        .map(|(segment, row)| {
+            let Live::Bytes { bytes, .. } = row.live else { panic!("{row:?} of an earlier build") };
+            (*segment, (row.live_refs, bytes))
+        })
+        .filter(|(_, (references, _))| *references > 0)
         .collect();
     assert_eq!(stored, counted);
+    let mut found = BTreeSet::new();
+    db.for_each::<BodyPages>(|key, _| {
+        found.insert((key.segment, key.page));
+        Ok(())
+    })
+    .unwrap();
+    assert_eq!(found, pages);
 }

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use crate::broker::logs::partition::{FetchError, Partition};
 use crate::broker::logs::verbs::{LogBroker, LogError, LogRef};
 use crate::broker::logs::waiters::{Registrations, Waiter};
+use crate::kafka::budget::Claim;
 use crate::kafka::codec::messages::fetch::{
     FetchPartition, FetchRequest, FetchTopic, PartitionRecords, TopicRecords, encode_response,
 };
@@ -46,9 +47,15 @@ pub(in crate::kafka) async fn answer<B: LogBroker>(
     }
     let targets: Vec<Target<'_>> =
         request.topics.iter().map(|topic| find(context, topic, to.version)).collect();
-    let reading = wait_and_read(context, &request, &targets).await;
+    let mut memory = Claim::new(&context.shared.fetches);
+    let reading = wait_and_read(context, &request, &targets, &mut memory).await;
     let code = ErrorCode::None.code();
-    Ok(to.answer(|writer, version| encode_response(writer, version, code, &reading.topics)))
+    let reply =
+        to.answer(|writer, version| encode_response(writer, version, code, &reading.topics));
+    Ok(match reply {
+        Reply::Answer(frame) if memory.held() > 0 => Reply::Large(frame, memory),
+        other => other,
+    })
 }
 
 fn find<'a, B: LogBroker>(
@@ -72,11 +79,12 @@ fn find<'a, B: LogBroker>(
     Target { topic, by_id, partitions }
 }
 
-/// Reads until there are `min_bytes`, something failed, or the time is up.
+/// Reads until there are `min_bytes`, something failed, or the time is up. Afterwards `memory` holds what was read.
 async fn wait_and_read<B: LogBroker>(
     context: &Context<B>,
     request: &FetchRequest<'_>,
     targets: &[Target<'_>],
+    memory: &mut Claim,
 ) -> Reading {
     let config = &context.shared.config;
     let asked = usize::try_from(request.max_bytes).unwrap_or(0);
@@ -87,7 +95,11 @@ async fn wait_and_read<B: LogBroker>(
     let mut time_up = context.shared.timer.sleep(Duration::from_millis(wait_ms));
     let mut late = wait_ms == 0;
     loop {
+        while !memory.raise(bytes_max) {
+            memory.turn().await;
+        }
         let reading = read(targets, bytes_max);
+        memory.set(reading.bytes);
         if late || reading.is_final || reading.bytes >= wanted {
             return reading;
         }
@@ -96,6 +108,9 @@ async fn wait_and_read<B: LogBroker>(
         if !register(&mut registrations, targets, &reading) {
             continue;
         }
+        // It is read again: meanwhile others may have the memory.
+        drop(reading);
+        memory.set(0);
         tokio::select! {
             () = waiter.woken() => {}
             () = &mut time_up => late = true,

@@ -39,10 +39,11 @@ use bytes::Bytes;
 
 use crate::auth::Principal;
 use crate::broker::logs::verbs::{LogBroker, LogError};
+use crate::kafka::budget::Claim;
 use crate::kafka::codec::api::{Api, ApiRange};
 use crate::kafka::codec::header::{self, RequestHeader};
 use crate::kafka::codec::primitives::{DecodeError, Frame, Reader, Writer};
-use crate::kafka::service::Shared;
+use crate::kafka::shared::Shared;
 
 /// What one connection's requests are carried out with.
 pub(super) struct Context<B> {
@@ -71,6 +72,8 @@ impl<B> Context<B> {
 pub(super) enum Reply {
     /// Send this.
     Answer(Frame),
+    /// Send this, and hold the memory until it is sent.
+    Large(Frame, Claim),
     /// Nothing: Produce with acks 0.
     Silent,
     /// The request's body cannot be read.

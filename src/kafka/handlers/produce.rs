@@ -14,6 +14,10 @@ use crate::kafka::codec::primitives::{DecodeError, Reader};
 use crate::kafka::error_code::ErrorCode;
 use crate::kafka::handlers::{Context, Pending, Reply, Return};
 
+/// How long a client shall wait whose batches the journal took last before it was full, ms: about as long as it takes
+/// to have room again.
+const THROTTLE_MS: i32 = 100;
+
 /// A topic's batches under way.
 struct Submitted<A> {
     name: String,
@@ -30,7 +34,7 @@ pub(in crate::kafka) fn submit<B: LogBroker>(
     let request = ProduceRequest::decode(reader, to.version)?;
     if !matches!(request.acks, -1..=1) {
         let topics = refuse_all(&request, ErrorCode::InvalidRequiredAcks);
-        let reply = to.answer(|writer, version| encode_response(writer, version, &topics));
+        let reply = to.answer(|writer, version| encode_response(writer, version, &topics, 0));
         return Ok(Box::pin(async move { reply }));
     }
     let submitted: Vec<Submitted<B::Ack>> = request
@@ -47,8 +51,9 @@ pub(in crate::kafka) fn submit<B: LogBroker>(
         })
         .collect();
     let acks = request.acks;
+    let context = Arc::clone(context);
     Ok(Box::pin(async move {
-        if acks == 0 { silent(submitted).await } else { answer(to, submitted).await }
+        if acks == 0 { silent(submitted).await } else { answer(&context, to, submitted).await }
     }))
 }
 
@@ -67,10 +72,11 @@ fn append<B: LogBroker>(
     context.shared.broker.append(&context.principal, log, partition, batch)
 }
 
-async fn answer<A>(to: Return, submitted: Vec<Submitted<A>>) -> Reply
-where
-    A: Future<Output = Result<Appended, LogError>>,
-{
+async fn answer<B: LogBroker>(
+    context: &Context<B>,
+    to: Return,
+    submitted: Vec<Submitted<B::Ack>>,
+) -> Reply {
     let mut topics = Vec::with_capacity(submitted.len());
     for topic in submitted {
         let mut partitions = Vec::with_capacity(topic.partitions.len());
@@ -108,7 +114,9 @@ where
         }
         topics.push(TopicOutcome { name: topic.name, id: topic.id, partitions });
     }
-    to.answer(|writer, version| encode_response(writer, version, &topics))
+    // Clients of version 6 on keep silent for so long (KIP-219), which is better than being left unread.
+    let throttle_ms = if context.shared.broker.is_full() { THROTTLE_MS } else { 0 };
+    to.answer(|writer, version| encode_response(writer, version, &topics, throttle_ms))
 }
 
 async fn silent<A>(submitted: Vec<Submitted<A>>) -> Reply

@@ -22,7 +22,7 @@ use crate::broker::logs::verbs::{
     Appended, CreateLog, LogBroker, LogDescription, LogError, LogRef,
 };
 use crate::broker::logs::waiters::Touched;
-use crate::kafka::service::Timer;
+use crate::kafka::shared::Timer;
 use crate::model::ids::LogId;
 
 type Answer = Result<Appended, LogError>;

@@ -13,7 +13,8 @@ use tokio::sync::watch;
 use crate::auth::Principal;
 use crate::broker::append::LogFront;
 use crate::broker::testbed::Bed;
-use crate::kafka::service::{Ends, KafkaConfig, Shared, serve};
+use crate::kafka::service::{Ends, serve};
+use crate::kafka::shared::{KafkaConfig, Shared};
 use crate::kafka::tests::double::NeverTimer;
 use crate::kafka::tests::{request, topic};
 
@@ -55,7 +56,7 @@ impl Wire {
         let now_ms = Arc::new(move || clock.load(Ordering::Relaxed));
         let front = Arc::new(LogFront { broker: Arc::clone(&bed.broker), now_ms });
         let (config, timer) = (KafkaConfig::default(), Arc::new(NeverTimer));
-        let shared = Arc::new(Shared { broker: front, config, timer });
+        let shared = Arc::new(Shared::new(front, config, timer));
         let (stop, stopped) = watch::channel(false);
         let local = "127.0.0.1:9092".parse().unwrap();
         let ends = Ends { local, peer: "10.0.0.7:4321".parse().unwrap() };

@@ -7,18 +7,19 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use crate::auth::Principal;
-use crate::kafka::service::{Ends, KafkaConfig, Shared, serve};
+use crate::kafka::service::{Ends, serve};
+use crate::kafka::shared::{KafkaConfig, Shared};
 use crate::kafka::tests::double::{MemoryBroker, RealTimer};
 
 /// Serves on an ephemeral port until the runtime ends; gives the address.
 async fn listen() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let shared = Arc::new(Shared {
-        broker: Arc::new(MemoryBroker::default()),
-        config: KafkaConfig::default(),
-        timer: Arc::new(RealTimer),
-    });
+    let shared = Arc::new(Shared::new(
+        Arc::new(MemoryBroker::default()),
+        KafkaConfig::default(),
+        Arc::new(RealTimer),
+    ));
     tokio::spawn(async move {
         let (_stop, stopped) = watch::channel(false);
         loop {

@@ -2,6 +2,7 @@
 
 mod admin;
 mod administered;
+mod budgets;
 mod by_id;
 mod double;
 mod groups;
@@ -21,7 +22,8 @@ use tokio::task::JoinHandle;
 
 use crate::auth::Principal;
 use crate::broker::logs::batch::build::{BatchBuilder, NewRecord};
-use crate::kafka::service::{Ends, KafkaConfig, ServeError, Shared, Timer, serve};
+use crate::kafka::service::{Ends, ServeError, serve};
+use crate::kafka::shared::{KafkaConfig, Shared, Timer};
 use crate::kafka::tests::double::{MemoryBroker, NeverTimer, NoTimer};
 
 struct Client {
@@ -38,8 +40,7 @@ fn connect(broker: MemoryBroker) -> Client {
 fn connect_with(broker: MemoryBroker, timer: Arc<dyn Timer>) -> Client {
     let (stream, theirs) = tokio::io::duplex(1 << 20);
     let broker = Arc::new(broker);
-    let shared =
-        Arc::new(Shared { broker: Arc::clone(&broker), config: KafkaConfig::default(), timer });
+    let shared = Arc::new(Shared::new(Arc::clone(&broker), KafkaConfig::default(), timer));
     let (stop, stopped) = watch::channel(false);
     let local = "127.0.0.1:9092".parse().unwrap();
     let principal = Principal::anonymous();

@@ -18,6 +18,7 @@ use crate::auth::Principal;
 use crate::broker::connect::{Closing, SessionHandle};
 use crate::broker::consumer::{CloseReason as BrokerClose, Completer, Encodings, Outcome, Waiter};
 use crate::broker::publish::Publisher;
+use crate::broker::publish::crowd::Brake;
 use crate::broker::replay::Replay;
 use crate::config::sections::MqttSection;
 use crate::metrics::{CloseReason, ErrorKind, Protocol};
@@ -80,6 +81,8 @@ struct Serving {
     pull: bool,
     closing: Closing,
     present: bool,
+    /// What it publishes finds queues nearly full.
+    brake: Brake,
 }
 
 /// One client.
@@ -98,7 +101,7 @@ pub struct Client {
     /// Milliseconds without a packet after which the client is gone; `None` is never [MQTT-3.1.2-22].
     patience_ms: Option<u64>,
     heard_ms: u64,
-    /// Not read because the journal is full, or too many answers are owed.
+    /// Not read because the journal or the queues are full, or too many answers are owed.
     paused: bool,
     deadline_ms: u64,
     ended_by: Option<CloseReason>,
@@ -389,11 +392,24 @@ impl Client {
         self.end(CloseReason::KeepAlive);
     }
 
+    /// When to look again at a client that publishes into queues without room.
+    fn look_again_ms(&mut self, now_ms: u64) -> Option<u64> {
+        let serving = self.serving.as_mut()?;
+        let broker = &self.shared.broker;
+        let acknowledges = || serving.handle.session.inner.lock().in_flight > 0;
+        serving.brake.holds(broker, &mut serving.publisher, acknowledges, now_ms)
+    }
+
     /// Not read while the journal is full, or while it has more answers to come than it should: the outcomes that
-    /// bring those wake it.
-    pub fn pause_or_continue(&mut self) -> Verdict {
+    /// bring those wake it. With pauses, or not, while queues are.
+    pub fn pause_or_continue(&mut self, now_ms: u64) -> Verdict {
         if self.replies.len() >= OWED_MAX {
             self.paused = true;
+            return Verdict::Pause;
+        }
+        if let Some(at_ms) = self.look_again_ms(now_ms) {
+            self.paused = true;
+            self.schedule(at_ms);
             return Verdict::Pause;
         }
         self.paused = self.shared.broker.is_full();

@@ -13,6 +13,7 @@ use crate::broker::connect::{Closing, Opened, Opening};
 use crate::broker::consumer::{Consumer, Encodings, Outcome};
 use crate::broker::message::{Message, Publisher as Author};
 use crate::broker::publish::Publisher;
+use crate::broker::publish::crowd::Brake;
 use crate::broker::sessions::session::NEVER_EXPIRES_S;
 use crate::metrics::{CloseReason, LocalCounters, Protocol};
 use crate::model::message::Publication;
@@ -128,13 +129,14 @@ impl Client {
 
     fn serve(&mut self, principal: Principal, opened: Opened, now_ms: u64) {
         let session = &opened.handle.session;
-        let publisher = Publisher::new(
+        let mut publisher = Publisher::new(
             &self.shared.broker,
             principal,
             Arc::clone(&session.key.client_id),
             session.id,
             LocalCounters::new(Protocol::Mqtt),
         );
+        publisher.can_be_told = self.version == Version::V5;
         self.serving = Some(Box::new(Serving {
             handle: opened.handle,
             publisher,
@@ -145,6 +147,7 @@ impl Client {
             pull: true,
             closing: Closing::default(),
             present: false,
+            brake: Brake::default(),
         }));
         if let Some(connect) = &mut self.connect
             && opened.expiry_s != connect.session_expiry_s.unwrap_or(0)

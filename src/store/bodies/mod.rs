@@ -8,6 +8,9 @@
 //! Only checkpoints write here, one after the other; queues read. A body is reached through a [`BodyRef`], which
 //! checkpointed rows hold. Who counts the references and moves what is left of a mostly dead segment is the
 //! checkpoint. `docs/storage.md` draws the bytes.
+//!
+//! What is moved goes into segments of its own ([`Lane`]): it has outlived others and will outlive more, so it would
+//! only be moved again and again from among fresh bodies.
 
 pub mod check;
 mod segments;
@@ -57,6 +60,32 @@ impl BodyRef {
     pub fn decode(reader: &mut Reader<'_>) -> Result<Self, CodecError> {
         Ok(Self { segment: reader.u32()?, offset: reader.u32()?, len: reader.u32()? })
     }
+}
+
+/// Which bodies share segments.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lane {
+    /// Those that came since the checkpoint before.
+    Fresh,
+    /// Those that were moved out of mostly dead segments.
+    Moved,
+}
+
+impl Lane {
+    /// How many there are.
+    const COUNT: usize = 2;
+}
+
+/// Bytes that a body of `len` bytes takes in its segment.
+#[must_use]
+pub fn stored_bytes(len: u32) -> u64 {
+    RECORD_HEADER as u64 + u64::from(len)
+}
+
+/// Bytes of a segment of `valid_len` that are bodies.
+#[must_use]
+pub fn body_bytes(valid_len: u64) -> u64 {
+    valid_len.saturating_sub(SEGMENT_HEADER as u64)
 }
 
 /// Limits of a [`BodyStore`].

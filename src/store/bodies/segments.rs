@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 
 use crate::store::bodies::writer::{BodyWriter, Current};
 use crate::store::bodies::{
-    BODY_BYTES_MAX, BodyOptions, BodyRef, RECORD_HEADER, check_header, name, number,
+    BODY_BYTES_MAX, BodyOptions, BodyRef, Lane, RECORD_HEADER, check_header, name, number,
 };
 use crate::store::codec::Reader;
 use crate::store::disk::listed::{Listed, open_listed};
@@ -23,8 +23,8 @@ pub struct BodyStore {
     disk: Arc<dyn Disk>,
     options: BodyOptions,
     next_segment: AtomicU32,
-    /// The segment that the next writer goes on in.
-    current: Mutex<Option<Current>>,
+    /// The segment that the next writer of each lane goes on in.
+    current: Mutex<[Option<Current>; Lane::COUNT]>,
     handles: Mutex<Handles>,
 }
 
@@ -33,6 +33,8 @@ pub struct BodyStore {
 struct Handles {
     open: HashMap<u32, (Arc<dyn DiskFile>, u64)>,
     tick: u64,
+    /// Counts removed segments: one that was opened meanwhile may be among them, and is not kept.
+    unlinked: u64,
 }
 
 impl BodyStore {
@@ -72,7 +74,7 @@ impl BodyStore {
             disk,
             options,
             next_segment: AtomicU32::new(next),
-            current: Mutex::new(None),
+            current: Mutex::default(),
             handles: Mutex::default(),
         }))
     }
@@ -80,7 +82,8 @@ impl BodyStore {
     /// Reads a body and checks it.
     ///
     /// # Errors
-    /// [`StoreError::Corrupt`] when there is another body or none, [`StoreError::Io`].
+    /// [`StoreError::Corrupt`] when there is another body or none, [`StoreError::Missing`] when the segment was removed,
+    /// [`StoreError::Io`].
     pub fn read(&self, body: BodyRef) -> Result<Bytes, StoreError> {
         let path = self.disk.path(&name(body.segment));
         if body.len as usize > BODY_BYTES_MAX {
@@ -91,7 +94,12 @@ impl BodyStore {
                 format!("a reference to {} bytes", body.len),
             ));
         }
-        let file = self.handle(body.segment).map_err(StoreError::io(&path, "open"))?;
+        let file = match self.handle(body.segment) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(StoreError::Missing { file: path, expected: "a body segment".into() });
+            }
+            other => other.map_err(StoreError::io(&path, "open"))?,
+        };
         let mut bytes = vec![0; RECORD_HEADER + body.len as usize];
         let count = read_full(file.as_ref(), body.offset.into(), &mut bytes)
             .map_err(StoreError::io(&path, "read a body"))?;
@@ -115,11 +123,25 @@ impl BodyStore {
         Ok(Bytes::from(bytes).slice(RECORD_HEADER..))
     }
 
-    /// Begins to write bodies. One writer at a time goes on in the current segment; another one, or one after a
-    /// failure, begins a new one.
+    /// Begins to write bodies that came since the checkpoint before. One writer at a time goes on in the current
+    /// segment; another one, or one after a failure, begins a new one.
     #[must_use]
     pub fn writer(self: &Arc<Self>) -> BodyWriter {
-        BodyWriter::new(self.clone(), self.current.lock().take())
+        self.writer_of(Lane::Fresh)
+    }
+
+    /// [`BodyStore::writer`] in a lane.
+    #[must_use]
+    pub fn writer_of(self: &Arc<Self>, lane: Lane) -> BodyWriter {
+        let current = self.current.lock().get_mut(lane as usize).and_then(Option::take);
+        BodyWriter::new(self.clone(), lane, current)
+    }
+
+    /// The segment that the next writer of `lane` goes on in.
+    #[must_use]
+    pub fn current(&self, lane: Lane) -> Option<u32> {
+        let current = self.current.lock();
+        current.get(lane as usize)?.as_ref().map(|current| current.segment)
     }
 
     pub(super) fn disk(&self) -> &dyn Disk {
@@ -136,8 +158,19 @@ impl BodyStore {
     }
 
     /// Lets the next writer go on where one has finished.
-    pub(super) fn go_on_in(&self, current: Option<Current>) {
-        *self.current.lock() = current;
+    pub(super) fn go_on_in(&self, lane: Lane, current: Option<Current>) {
+        if let Some(place) = self.current.lock().get_mut(lane as usize) {
+            *place = current;
+        }
+    }
+
+    /// Has no writer go on in `segment`.
+    pub fn seal(&self, segment: u32) {
+        for current in self.current.lock().iter_mut() {
+            if current.as_ref().is_some_and(|current| current.segment == segment) {
+                *current = None;
+            }
+        }
     }
 
     /// Removes a segment that no checkpoint names any longer. One that is not there is no error.
@@ -145,17 +178,16 @@ impl BodyStore {
     /// # Errors
     /// The file cannot be removed; the next start tries again.
     pub fn unlink(&self, segment: u32) -> Result<(), StoreError> {
-        self.handles.lock().open.remove(&segment);
-        let mut current = self.current.lock();
-        if current.as_ref().is_some_and(|current| current.segment == segment) {
-            *current = None;
-        }
-        drop(current);
+        self.seal(segment);
         let name = name(segment);
-        match self.disk.remove(&name) {
+        let removed = match self.disk.remove(&name) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             other => other.map_err(StoreError::io(&self.disk.path(&name), "remove")),
-        }
+        };
+        let mut handles = self.handles.lock();
+        handles.unlinked += 1;
+        handles.open.remove(&segment);
+        removed
     }
 
     fn handle(&self, segment: u32) -> io::Result<Arc<dyn DiskFile>> {
@@ -166,9 +198,13 @@ impl BodyStore {
             *used = tick;
             return Ok(file.clone());
         }
+        let unlinked = handles.unlinked;
         drop(handles);
         let file = self.disk.open(&name(segment))?;
         let mut handles = self.handles.lock();
+        if handles.unlinked != unlinked {
+            return Ok(file);
+        }
         if handles.open.len() >= self.options.handles_max.max(1) {
             let oldest = handles.open.iter().min_by_key(|(_, (_, used))| *used);
             if let Some(oldest) = oldest.map(|(segment, _)| *segment) {

@@ -5,7 +5,9 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::store::bodies::segments::BodyStore;
-use crate::store::bodies::{BODY_BYTES_MAX, BodyRef, RECORD_HEADER, SEGMENT_HEADER, header, name};
+use crate::store::bodies::{
+    BODY_BYTES_MAX, BodyRef, Lane, RECORD_HEADER, SEGMENT_HEADER, header, name,
+};
 use crate::store::codec::Writer;
 use crate::store::disk::DiskFile;
 use crate::store::error::StoreError;
@@ -24,6 +26,7 @@ pub(super) struct Current {
 /// does not count: the segment that it went on in is not written again, those that it began are removed.
 pub struct BodyWriter {
     store: Arc<BodyStore>,
+    lane: Lane,
     current: Option<Current>,
     /// What is not written yet; it belongs at the end of the current segment.
     buffer: Vec<u8>,
@@ -32,8 +35,9 @@ pub struct BodyWriter {
 }
 
 impl BodyWriter {
-    pub(super) fn new(store: Arc<BodyStore>, current: Option<Current>) -> Self {
-        Self { store, current, buffer: Vec::new(), touched: BTreeMap::new(), created: Vec::new() }
+    pub(super) fn new(store: Arc<BodyStore>, lane: Lane, current: Option<Current>) -> Self {
+        let (buffer, touched, created) = (Vec::new(), BTreeMap::new(), Vec::new());
+        Self { store, lane, current, buffer, touched, created }
     }
 
     /// Appends a body. It can be read once [`BodyWriter::finish`] has returned.
@@ -86,7 +90,7 @@ impl BodyWriter {
             disk.sync_dir().map_err(StoreError::io(&disk.path(""), "sync"))?;
         }
         self.created.clear();
-        self.store.go_on_in(self.current.take());
+        self.store.go_on_in(self.lane, self.current.take());
         let touched = std::mem::take(&mut self.touched);
         Ok(touched.into_iter().map(|(segment, (_, len))| (segment, len)).collect())
     }

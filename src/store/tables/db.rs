@@ -18,6 +18,7 @@ use crate::store::codec::CodecError;
 use crate::store::error::StoreError;
 use crate::store::tables::bindings::Bindings;
 use crate::store::tables::bodies::Bodies;
+use crate::store::tables::body_pages::BodyPages;
 use crate::store::tables::declared::Declared;
 use crate::store::tables::exchanges::Exchanges;
 use crate::store::tables::groups::Groups;
@@ -33,18 +34,20 @@ use crate::store::tables::retained::{self, Retained};
 use crate::store::tables::sessions::Sessions;
 use crate::store::tables::sets::Sets;
 use crate::store::tables::snapshot::Snapshot;
+use crate::store::tables::view::View;
 use crate::store::tables::{Changes, CheckpointWrite, Row, Table};
 
 pub(super) const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new(NAME);
 
 /// Every table but [`META`].
-pub(super) const TABLES: [&str; 13] = [
+pub(super) const TABLES: [&str; 14] = [
     Sessions::NAME,
     Declared::NAME,
     QueuePages::NAME,
     PageSums::NAME,
     Sets::NAME,
     Bodies::NAME,
+    BodyPages::NAME,
     Logs::NAME,
     Partitions::NAME,
     Retained::NAME,
@@ -253,6 +256,25 @@ impl Db {
         .transpose()
     }
 
+    /// Opens the file again if a failure took it out of use: [`Db::view`] and [`Db::for_each`] do not by themselves.
+    ///
+    /// # Errors
+    /// It still fails.
+    pub fn heal(&self) -> Result<(), StoreError> {
+        self.with("look after a failure", |database| Ok(database.try_begin_write()?.abort()?))
+    }
+
+    /// A table as of the last checkpoint.
+    ///
+    /// # Errors
+    /// [`StoreError::Table`].
+    pub fn view<T: Table>(&self) -> Result<View<T>, StoreError> {
+        let table = self.with("read a table", |database| {
+            Ok(database.begin_read()?.open_table(definition::<T>())?)
+        })?;
+        Ok(View::new(table, self.path.clone()))
+    }
+
     /// A retained message as of the last checkpoint.
     ///
     /// # Errors
@@ -302,6 +324,7 @@ impl Db {
             change(&transaction, &write.page_sums)?;
             change(&transaction, &write.sets)?;
             change(&transaction, &write.bodies)?;
+            change(&transaction, &write.body_pages)?;
             change(&transaction, &write.logs)?;
             change(&transaction, &write.partitions)?;
             change(&transaction, &write.retained)?;

@@ -9,12 +9,14 @@
 //! - [`meta`] format and checkpoint position
 //! - [`sessions`], [`queue_pages`], [`sets`], [`retained`] the broker's own rows; [`page_sums`] what pages come to
 //! - [`declared`] queues that clients declare
-//! - [`bodies`] body segments, [`logs`], [`partitions`] partition logs
+//! - [`bodies`] body segments, [`body_pages`] who refers to them, [`logs`], [`partitions`] partition logs
 //! - [`exchanges`], [`bindings`] the durable topology
 //! - [`groups`], [`offsets`] consumer groups
+//! - [`view`] many rows by their keys
 
 pub mod bindings;
 pub mod bodies;
+pub mod body_pages;
 pub mod db;
 pub mod declared;
 pub mod exchanges;
@@ -32,6 +34,7 @@ pub mod sets;
 pub mod snapshot;
 #[cfg(test)]
 mod tests;
+pub mod view;
 
 use bytes::Bytes;
 
@@ -120,6 +123,8 @@ pub struct CheckpointWrite {
     pub sets: Changes<sets::Sets>,
     /// Body segments.
     pub bodies: Changes<bodies::Bodies>,
+    /// Pages that refer to them.
+    pub body_pages: Changes<body_pages::BodyPages>,
     /// Logs.
     pub logs: Changes<logs::Logs>,
     /// Their partitions.
@@ -148,6 +153,7 @@ impl CheckpointWrite {
             page_sums: Changes::default(),
             sets: Changes::default(),
             bodies: Changes::default(),
+            body_pages: Changes::default(),
             logs: Changes::default(),
             partitions: Changes::default(),
             retained: Changes::default(),

@@ -13,7 +13,7 @@ use redb::{Database, StorageBackend, TableDefinition};
 use crate::model::ids::{LogId, Lsn, QueueId, SHARD, SetId, ShardId};
 use crate::store::error::StoreError;
 use crate::store::tables::bindings::{BindingKey, BindingRow, Bindings};
-use crate::store::tables::bodies::{Bodies, BodyKey, BodyRow};
+use crate::store::tables::bodies::{Bodies, BodyKey, BodyRow, Live};
 use crate::store::tables::db::Db;
 use crate::store::tables::exchanges::{ExchangeKey, ExchangeRow, Exchanges};
 use crate::store::tables::groups::{GroupKey, GroupRow, Groups};
@@ -194,7 +194,7 @@ fn a_newer_format_is_refused() {
 #[test]
 fn a_row_of_a_newer_version_or_with_more_bytes_is_refused() {
     let mut row = Vec::new();
-    BodyRow { valid_len: 1, live_refs: 2 }.encode(&mut row);
+    BodyRow { valid_len: 1, live_refs: 2, live: Live::Uncounted }.encode(&mut row);
     row.push(0);
     assert!(BodyRow::decode(&row).is_err());
     row.pop();
@@ -249,7 +249,8 @@ proptest! {
     ) {
         let shard = ShardId(shard);
         let key = BodyKey { shard, segment: partition };
-        let row = BodyRow { valid_len: a, live_refs: b };
+        let live = Live::Bytes { bytes: a, is_shared: b > a };
+        let row = BodyRow { valid_len: a, live_refs: b, live };
         prop_assert_eq!(round_trip::<Bodies>(&key, &row), (key, row));
         let key = LogKey { shard, log: LogId(log) };
         let row = LogRow {

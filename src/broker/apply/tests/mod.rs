@@ -127,12 +127,9 @@ proptest! {
             prop_assert_eq!(counted.remove(segment).unwrap_or(0), *references);
         }
         prop_assert!(counted.is_empty(), "removed while in use: {:?}", counted);
-        // The newest may go on being written to; no other stays without a reference.
-        let newest = kept.last_key_value().map(|(segment, _)| *segment);
-        let dead = kept.iter().filter(|(segment, references)| {
-            **references == 0 && Some(**segment) != newest
-        });
-        prop_assert_eq!(dead.count(), 0, "{:?}", kept);
+        // What was emptied by one goes with the next, which may empty what that filled.
+        (0..6).for_each(|_| world.bed.checkpoint(START_MS));
+        world.bed.check_bodies();
     }
 }
 

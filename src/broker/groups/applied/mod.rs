@@ -6,6 +6,7 @@
 //! A group is there as long as it has a membership or an offset; nothing else is known of it.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::sync::Arc;
 
 use ahash::{AHashMap, AHashSet};
@@ -91,6 +92,24 @@ impl AppliedGroups {
         self.groups.iter().flat_map(|(vhost, groups)| {
             groups.iter().map(move |(name, group)| (vhost, name, group))
         })
+    }
+
+    /// Every group behind the one called `name` in `vhost`, in the order of [`Self::iter`].
+    pub fn iter_after<'a>(
+        &'a self,
+        vhost: &'a str,
+        name: &'a str,
+    ) -> impl Iterator<Item = (&'a Arc<str>, &'a Arc<str>, &'a AppliedGroup)> {
+        let behind = |key: &'a str| (Bound::Excluded(key), Bound::Unbounded);
+        let of_vhost = self.groups.get_key_value(vhost).into_iter();
+        let first = of_vhost.flat_map(move |(vhost, groups)| {
+            let others = groups.range::<str, _>(behind(name));
+            others.map(move |(name, group)| (vhost, name, group))
+        });
+        let others = self.groups.range::<str, _>(behind(vhost));
+        first.chain(others.flat_map(|(vhost, groups)| {
+            groups.iter().map(move |(name, group)| (vhost, name, group))
+        }))
     }
 
     /// The groups of one vhost, by name.

@@ -174,6 +174,24 @@ impl Group {
         self.roster.len()
     }
 
+    /// Who is in it.
+    pub fn members(&self) -> impl Iterator<Item = &Member> {
+        self.roster.iter()
+    }
+
+    /// How many ids were given out with which nobody has joined yet.
+    #[must_use]
+    pub fn ids_given_out(&self) -> usize {
+        self.pending.len()
+    }
+
+    /// Bytes of assignments on their way to the journal.
+    #[must_use]
+    pub fn storing_bytes(&self) -> usize {
+        let assignments = self.storing.iter().flat_map(|storing| storing.assignments.values());
+        assignments.map(Bytes::len).sum()
+    }
+
     /// Whether it holds nothing that anybody could miss: no members, no ids given out, no past.
     #[must_use]
     pub fn is_vacant(&self) -> bool {

@@ -13,6 +13,8 @@ pub mod listed;
 
 use thiserror::Error;
 
+use crate::broker::logs::batch::inflate::INFLATED_BYTES_MAX;
+
 use self::known::{Known, Rule};
 
 /// The typed view of a log's settings.
@@ -34,6 +36,8 @@ pub struct LogSettings {
     pub before_max_ms: u64,
     /// `message.timestamp.after.max.ms`: how far a record's timestamp may lie in the future (KIP-937).
     pub after_max_ms: u64,
+    /// The most that a compressed batch may unpack to while it is checked; no log says so itself.
+    pub unpacked_bytes_max: u64,
 }
 
 impl Default for LogSettings {
@@ -47,6 +51,7 @@ impl Default for LogSettings {
             append_time: false,
             before_max_ms: LONG_MAX,
             after_max_ms: 3_600_000,
+            unpacked_bytes_max: INFLATED_BYTES_MAX,
         }
     }
 }

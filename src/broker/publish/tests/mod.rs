@@ -2,6 +2,7 @@
 
 mod cache;
 mod crossing;
+mod crowd;
 mod headers;
 mod kept;
 mod overtaken;

@@ -105,8 +105,13 @@ pub struct TopicOutcome {
     pub partitions: Vec<PartitionOutcome>,
 }
 
-/// Writes the body at `version`.
-pub fn encode_response(writer: &mut Writer, version: i16, topics: &[TopicOutcome]) {
+/// Writes the body at `version`. The client shall send nothing for `throttle_ms`.
+pub fn encode_response(
+    writer: &mut Writer,
+    version: i16,
+    topics: &[TopicOutcome],
+    throttle_ms: i32,
+) {
     writer.array(topics, |writer, topic| {
         if version <= 12 {
             writer.string(&topic.name);
@@ -133,6 +138,6 @@ pub fn encode_response(writer: &mut Writer, version: i16, topics: &[TopicOutcome
         });
         writer.end();
     });
-    writer.i32(0);
+    writer.i32(throttle_ms);
     writer.end();
 }

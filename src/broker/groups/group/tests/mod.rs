@@ -26,6 +26,7 @@ fn limits() -> GroupLimits {
         session_timeout_ms_max: 1_800_000,
         members_max: 4,
         groups_max: 8,
+        bytes_max: 1 << 20,
         offset_metadata_bytes_max: 64,
         offsets_retention_ms: 1,
         offsets_check_ms: 1,

@@ -226,7 +226,7 @@ fn produce_responses() {
             record_error: Some((2, "why".into())),
         }],
     }];
-    let encode = |w: &mut _, v| produce::encode_response(w, v, &ours);
+    let encode = |w: &mut _, v| produce::encode_response(w, v, &ours, 0);
     for (version, read) in responses::<theirs::ProduceResponse>(Api::Produce, encode) {
         if version >= 13 {
             assert_eq!(read.responses[0].topic_id.into_bytes(), ID);
