@@ -10,14 +10,14 @@ use serde_json::json;
 use crate::app::offline::now_ms;
 use crate::config::Config;
 use crate::model::ids::Lsn;
-use crate::store::backup::plan::{Planned, plan};
 use crate::store::backup::Target;
+use crate::store::backup::plan::{Planned, plan};
 use crate::store::disk::Disk;
 use crate::store::disk::overlay::Overlay;
 use crate::store::error::StoreError;
+use crate::store::journal::JournalOptions;
 use crate::store::journal::Position;
 use crate::store::journal::embedded::EmbeddedJournal;
-use crate::store::journal::JournalOptions;
 use crate::store::tables::snapshot::{Copy, RawRow};
 
 use super::progress::{Progress, size};
@@ -93,9 +93,11 @@ fn copy_stopped(
     let db = open_db(root)?;
     let from = db.checkpoint()?.map_or(Position::START, |row| row.position());
     let path = root.path("journal");
-    let disk = root
-        .folder("journal")
-        .map_err(|source| StoreError::Io { file: path, doing: "open", source })?;
+    let disk = root.folder("journal").map_err(|source| StoreError::Io {
+        file: path,
+        doing: "open",
+        source,
+    })?;
     let opened = EmbeddedJournal::<()>::open(disk, JournalOptions::default(), from)?;
     let last = Lsn(opened.next.lsn.0.saturating_sub(1));
     drop(opened);

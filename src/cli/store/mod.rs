@@ -118,7 +118,9 @@ pub enum StoreCommandError {
         source: io::Error,
     },
     /// What was copied is not whole.
-    #[error("the copy is damaged, {0} faults: there is no backup; `rialto store verify` tells more of the original")]
+    #[error(
+        "the copy is damaged, {0} faults: there is no backup; `rialto store verify` tells more of the original"
+    )]
     Damaged(u64),
 }
 

@@ -216,7 +216,10 @@ fn inspect_queues(root: &Arc<dyn Disk>, db: &Db, audit: &mut Audit, report: &mut
 fn inspect_names(db: &Db, audit: &mut Audit, report: &mut Report) {
     let counts = [
         ("sets", rows::<Sets>(db, report, |key, row, _| audit.set(key, &row))),
-        ("retained messages", rows::<Retained>(db, report, |key, row, _| audit.retained(key, &row))),
+        (
+            "retained messages",
+            rows::<Retained>(db, report, |key, row, _| audit.retained(key, &row)),
+        ),
         ("exchanges", rows::<Exchanges>(db, report, |key, row, _| audit.exchange(key, &row))),
         ("bindings", rows::<Bindings>(db, report, |key, _, _| audit.binding(key))),
     ];
