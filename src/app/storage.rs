@@ -22,6 +22,7 @@ use crate::broker::fanout::QueueLimits;
 use crate::broker::groups::limits::GroupLimits;
 use crate::broker::limits::Limits;
 use crate::broker::logs::settings::LogSettings;
+use crate::broker::paging::StoredPages;
 use crate::broker::restore;
 use crate::config::Config;
 use crate::config::live::Bundle;
@@ -141,6 +142,7 @@ fn limits(config: &Config) -> Limits {
         retention_check_ms: config.logs.retention_check_ms,
         transient_bytes_max: config.amqp.memory_bytes_max,
         volatile_bytes_max: config.mqtt.memory_bytes_max,
+        queue_index_bytes_max: config.memory.queue_index_bytes_max,
         backlog: backlog_limits(config),
         groups: group_limits(config),
     }
@@ -201,7 +203,8 @@ impl Storage {
         let (root, db) = open_disk(data_dir, root)?;
         let Restored { broker, applier, db, checkpoint, segments, journal, is_behind } =
             Restored::read(Arc::clone(&root), db, around)?;
-        restore::revive(&broker, &applier);
+        restore::keep_page_sums(&db)?;
+        restore::revive(&broker, &applier)?;
         around.timers.serve(&broker);
         let applied = applier.limits();
         let broker_uuid = checkpoint.map_or_else(new_uuid, |row| Ok(row.broker_uuid))?;
@@ -298,13 +301,15 @@ impl Restored {
                 LogFolders::new(folder(&root, "logs")?),
                 log_defaults(config),
             )?,
+            pages: Arc::new(StoredPages(Arc::clone(&db))),
             acl: around.bundle.live().acl.clone(),
             limits: limits(config),
             timers: Arc::new(Handle(Arc::clone(around.timers))),
         };
         let (broker, mut applier) = restore::broker(parts, &db, checkpoint.as_ref())?;
         broker.exchanges.set_limits(topology_limits(config));
-        let is_behind = replay(&mut applier, opened.replay)? > 0 || checkpoint.is_none();
+        let is_behind =
+            replay(&mut applier, opened.replay, around.readiness)? > 0 || checkpoint.is_none();
         let journal = opened.journal;
         Ok(Self { broker, applier, db, checkpoint, segments, journal, is_behind })
     }
@@ -323,16 +328,19 @@ fn announce_room(journal: &EmbeddedJournal<Waiter>, broker: &Arc<Broker>) {
 /// Applies what the checkpoint does not cover; returns how many batches that was.
 fn replay(
     applier: &mut Applier,
-    replay: crate::store::journal::replay::Replay<Waiter>,
+    mut replay: crate::store::journal::replay::Replay<Waiter>,
+    readiness: &Readiness,
 ) -> Result<u64, AppError> {
     let mut batches = 0u64;
-    for batch in replay {
+    while let Some(batch) = replay.next() {
         let batch = batch?;
         let number = batch.number;
         applier.replay_batch(batch)?;
         batches += 1;
         if batches.is_multiple_of(PROGRESS_BATCHES) {
-            tracing::info!(batches, number, "replaying the journal");
+            let percent = replay.percent();
+            tracing::info!(batches, number, percent, "replaying the journal");
+            readiness.set(Condition::Start, format!("replaying the journal, {percent} %"));
         }
     }
     if batches > 0 {

@@ -29,6 +29,8 @@ pub struct Limits {
     pub transient_bytes_max: usize,
     /// Memory for messages in sessions that end with their connections, and of QoS 0 behind others, bytes.
     pub volatile_bytes_max: usize,
+    /// Memory for the indexes of durable queues, bytes; beyond it their pages are on disk only.
+    pub queue_index_bytes_max: usize,
     /// What waits in durable queues.
     pub backlog: BacklogLimits,
     /// Groups and their offsets.

@@ -16,6 +16,7 @@
 //! - [`publish`], [`routed`], [`connect`], [`wills`], [`subscribe`], [`replay`], [`settle`], [`append`] the verbs
 //! - [`carry`] what a log holds, published again: routes out of logs
 //! - [`apply`], [`checkpoint`], [`restore`] records to state, state to disk, disk to state
+//! - [`engine`] the threads that apply and checkpoint; [`paging`] queue indexes within their budget
 //! - [`audit`] whether rows of a checkpoint are what they must be
 //! - [`engine`] the threads that apply and checkpoint
 //! - [`limits`] what apply and delivery are bounded by; [`backlog`] what waits in all queues
@@ -40,6 +41,7 @@ pub mod limits;
 pub mod log_changes;
 pub mod logs;
 pub mod message;
+pub mod paging;
 pub mod pending;
 pub mod publish;
 pub mod queues;
@@ -84,6 +86,7 @@ use self::exchanges::Exchanges;
 use self::groups::Groups;
 use self::limits::Limits;
 use self::logs::registry::Logs;
+use self::paging::{PageRows, Paging};
 use self::queues::meter::Meter;
 use self::record::Record;
 use self::replies::Replies;
@@ -166,6 +169,8 @@ pub struct Broker {
     pub(crate) memory: Arc<Meter>,
     /// Memory that messages take in sessions which no record keeps.
     pub(crate) volatile: Arc<Meter>,
+    /// Memory that queue indexes take.
+    pub paging: Paging,
     sets: Arc<Sets>,
     acl: ArcSwap<Acl>,
     limits: ArcSwap<Limits>,
@@ -191,6 +196,8 @@ pub struct Parts {
     pub retained: Retained,
     /// Logs as the last checkpoint left them.
     pub logs: Logs,
+    /// Pages of queues that are on disk only.
+    pub pages: Arc<dyn PageRows>,
     /// Access rules.
     pub acl: Acl,
     /// Limits.
@@ -203,6 +210,7 @@ impl Broker {
     /// A broker over restored parts; [`restore`] fills in the sessions.
     #[must_use]
     pub fn new(parts: Parts) -> Self {
+        let paging = Paging::new(parts.pages, parts.limits.queue_index_bytes_max);
         let keeping = Keeping::new(
             parts.limits.transient_bytes_max,
             parts.scratch,
@@ -214,8 +222,8 @@ impl Broker {
         Self {
             journal: parts.journal,
             router: Router::default(),
-            sessions: Sessions::default(),
-            declared: DeclaredQueues::new(keeping),
+            sessions: Sessions::new(&paging.memory),
+            declared: DeclaredQueues::new(keeping, &paging.memory),
             exchanges: Exchanges::default(),
             retained: parts.retained,
             logs: parts.logs,
@@ -226,6 +234,7 @@ impl Broker {
             backlog,
             memory: Meter::new(usize::MAX),
             volatile,
+            paging,
             sets: Arc::new(Sets::default()),
             acl: ArcSwap::from_pointee(parts.acl),
             limits: ArcSwap::from_pointee(parts.limits),

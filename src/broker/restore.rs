@@ -13,12 +13,14 @@ use crate::store::codec::Reader;
 use crate::store::error::StoreError;
 use crate::store::journal::Position;
 use crate::store::partition::folders::LogFolders;
+use crate::store::tables::Changes;
 use crate::store::tables::bodies::{Bodies, BodyRow};
 use crate::store::tables::db::Db;
 use crate::store::tables::logs::{LogRow, Logs as LogsTable};
 use crate::store::tables::meta::CheckpointRow;
+use crate::store::tables::page_sums::{PageSum, PageSums};
 use crate::store::tables::partitions::{PartitionRow, Partitions};
-use crate::store::tables::queue_pages::QueuePages;
+use crate::store::tables::queue_pages::{PageKey, QueuePages};
 use crate::store::tables::retained::Retained as RetainedTable;
 use crate::store::tables::sessions::Sessions as SessionsTable;
 use crate::store::tables::sets::Sets as SetsTable;
@@ -35,9 +37,11 @@ use super::logs::partition::Partition;
 use super::logs::registry::Logs;
 use super::logs::settings::LogSettings;
 use super::logs::stored;
+use super::queues::page::Page;
+use super::queues::queue::Queue;
 use super::record::{Record, SetMember};
 use super::retained::{Retained, row as retained_row};
-use super::sessions::row::{SessionRow, decode_page};
+use super::sessions::row::{SessionRow, decode_page, sum_page};
 use super::sessions::session::{NEVER_EXPIRES_S, Session};
 use super::{Job, Parts};
 
@@ -176,9 +180,42 @@ fn restore_sessions(broker: &Broker, db: &Db) -> Result<(), StoreError> {
 }
 
 /// Whose pages they are.
+#[derive(Clone)]
 enum Owner {
     Session(Arc<Session>),
     Declared(Arc<DeclaredQueue>),
+}
+
+impl Owner {
+    /// Whether messages are still to come on the page.
+    fn restore_out(&self, number: u64, sum: PageSum) -> bool {
+        let tail = match self {
+            Self::Session(session) => {
+                let mut inner = session.inner.lock();
+                inner.persisted.insert(number);
+                inner.queue.restore_out(number, sum);
+                inner.queue.tail()
+            }
+            Self::Declared(queue) => {
+                let mut inner = queue.inner.lock();
+                inner.persisted.insert(number);
+                inner.ledger.restore_out(number, sum);
+                inner.ledger.queue.tail()
+            }
+        };
+        Page::number_of(tail) == number
+    }
+
+    fn bring_tail_in(&self, broker: &Broker, id: QueueId) -> Result<(), String> {
+        let bring_in = |queue: &mut Queue| {
+            let tail = queue.tail();
+            broker.paging.bring_in(id, queue, tail, tail.saturating_add(1))
+        };
+        match self {
+            Self::Session(session) => bring_in(&mut session.inner.lock().queue),
+            Self::Declared(queue) => bring_in(&mut queue.inner.lock().ledger.queue),
+        }
+    }
 }
 
 fn owner(broker: &Broker, id: QueueId) -> Option<Owner> {
@@ -186,40 +223,63 @@ fn owner(broker: &Broker, id: QueueId) -> Option<Owner> {
     session.or_else(|| broker.declared.by_id(id).map(Owner::Declared))
 }
 
+/// Queues as long as they were, their pages on disk but for those that messages are still to come on.
 fn restore_pages(broker: &Broker, db: &Db) -> Result<(), StoreError> {
-    let mut queued = 0;
     let mut last: Option<(QueueId, Owner)> = None;
-    db.for_each::<QueuePages>(|key, bytes| {
+    let mut tails = Vec::new();
+    for_each_sum(db, |key, sum| {
         let owner = match last.take().filter(|(id, _)| *id == key.queue) {
             Some((_, owner)) => owner,
             None => owner(broker, key.queue).ok_or_else(|| {
                 malformed(format!("queue {}", key.queue))("pages without a queue".to_owned())
             })?,
         };
-        let entries = decode_page(key.queue, key.page, &bytes).map_err(|error| {
-            malformed(format!("page {} of queue {}", key.page, key.queue))(error.to_string())
-        })?;
-        let entries = entries.into_iter().map(|entry| {
-            queued += 1;
-            (entry.position, entry.restored())
-        });
-        match &owner {
-            Owner::Session(session) => {
-                let mut inner = session.inner.lock();
-                inner.persisted.insert(key.page);
-                inner.queue.restore(entries);
-            }
-            Owner::Declared(queue) => {
-                let mut inner = queue.inner.lock();
-                inner.persisted.insert(key.page);
-                inner.ledger.restore(entries);
-            }
+        if owner.restore_out(key.page, sum) {
+            tails.push((key.queue, owner.clone()));
         }
         last = Some((key.queue, owner));
         Ok(())
     })?;
-    broker.metrics.state.queued.set(queued);
+    for (id, owner) in tails {
+        owner.bring_tail_in(broker, id).map_err(malformed(format!("queue {id}")))?;
+    }
     Ok(())
+}
+
+/// What each page comes to; of a directory that an earlier build wrote, all pages are read for that.
+fn for_each_sum(
+    db: &Db,
+    mut each: impl FnMut(PageKey, PageSum) -> Result<(), StoreError>,
+) -> Result<(), StoreError> {
+    if db.has_page_sums()? {
+        return db.for_each::<PageSums>(each);
+    }
+    db.for_each::<QueuePages>(|key, bytes| {
+        let entries = decode_page(key.queue, key.page, &bytes).map_err(|error| {
+            malformed(format!("page {} of queue {}", key.page, key.queue))(error.to_string())
+        })?;
+        let entries: Vec<_> =
+            entries.into_iter().map(|it| (it.position, it.body, it.restored())).collect();
+        let entries = entries.iter().map(|(position, body, entry)| (*position, entry, *body));
+        each(key, sum_page(key.page, entries))
+    })
+}
+
+/// Keeps what pages come to, if an earlier build left it out; to be called before the first checkpoint.
+///
+/// # Errors
+/// The database cannot be read or written.
+pub fn keep_page_sums(db: &Db) -> Result<(), StoreError> {
+    if db.has_page_sums()? {
+        return Ok(());
+    }
+    let mut sums = Changes::<PageSums>::default();
+    for_each_sum(db, |key, sum| {
+        sums.put(key, sum);
+        Ok(())
+    })?;
+    tracing::info!(pages = sums.puts.len(), "pages of queues are added up, once after an upgrade");
+    db.put_page_sums(&sums)
 }
 
 fn restore_sets(db: &Db) -> Result<AHashMap<SetId, Arc<[SetMember]>>, StoreError> {
@@ -240,7 +300,10 @@ fn restore_sets(db: &Db) -> Result<AHashMap<SetId, Arc<[SetMember]>>, StoreError
 
 /// The journal is replayed: what only lives in memory is made again. No record may be submitted before the
 /// journal was started.
-pub fn revive(broker: &Broker, applier: &Applier) {
+///
+/// # Errors
+/// A page of a session's queue cannot be read.
+pub fn revive(broker: &Broker, applier: &Applier) -> Result<(), StoreError> {
     broker.restore_sets(0, applier.sets().keys().copied());
     frozen::revive(broker);
     let mut keys = broker.sessions.keys();
@@ -256,8 +319,9 @@ pub fn revive(broker: &Broker, applier: &Applier) {
         if inner.state.connected {
             // What the last connection was sent is not known beyond its window.
             let window = usize::from(inner.state.receive_max);
-            let last = inner.queue.iter().take(window).last().map(|(position, _)| position);
-            inner.sent = inner.sent.max(last.map_or(0, |last| last + 1));
+            let id = session.id;
+            let sent_below = broker.paging.end_of_first(id, &mut inner.queue, window);
+            inner.sent = inner.sent.max(sent_below.map_err(malformed(format!("session {id}")))?);
         }
         inner.cursor = inner.queue.head();
         for (filter, subscription) in &inner.subscriptions {
@@ -270,6 +334,7 @@ pub fn revive(broker: &Broker, applier: &Applier) {
     }
     drop(keys);
     exchanges::revive(broker);
+    Ok(())
 }
 
 /// The journal takes records: sessions whose connection the crash took are closed, deadlines are set again,

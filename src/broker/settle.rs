@@ -100,7 +100,8 @@ impl Broker {
     ) -> Result<(), String> {
         let applied = self.applied_lsn().0;
         let session = &handle.session;
-        let pulled = session.pull(handle.epoch, applied, now_ms, &self.bodies, encodings);
+        let (bodies, paging) = (&*self.bodies, &self.paging);
+        let pulled = session.pull(handle.epoch, applied, now_ms, bodies, paging, encodings);
         for (total, more) in counters.delivered.iter_mut().zip(pulled.delivered) {
             *total += more;
         }

@@ -20,6 +20,16 @@ pub enum Via {
 }
 
 impl Via {
+    /// Bytes of memory that it takes, about.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        let names = match self {
+            Self::Exchange { exchange, key } => exchange.len() + key.len(),
+            Self::Topic(topic) => topic.len(),
+        };
+        16 + size_of::<Self>() + names
+    }
+
     /// Appends the address.
     pub fn encode(&self, w: &mut Writer<'_>) {
         match self {

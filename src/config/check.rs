@@ -119,6 +119,8 @@ fn check_ranges(config: &Config, faults: &mut Vec<Fault>) {
     range("checkpoint.interval_s", config.checkpoint.interval_s, 1, 86_400);
     range("checkpoint.journal_bytes", config.checkpoint.journal_bytes, MIB, 1024 * GIB);
     range("checkpoint.memory_bytes", config.checkpoint.memory_bytes, MIB, 1024 * GIB);
+    let index = config.memory.queue_index_bytes_max as u64;
+    range("memory.queue_index_bytes_max", index, MIB, 1024 * GIB);
     range("checkpoint.compaction_bytes_max", config.checkpoint.compaction_bytes_max, 0, 64 * GIB);
     range("checkpoint.body_segment_bytes", config.checkpoint.body_segment_bytes, MIB, GIB);
     range("retained.messages_max", config.retained.messages_max as u64, 0, 1_000_000_000);

@@ -35,7 +35,7 @@ use crate::config::queues::QueuesSection;
 use crate::config::rules::AclRule;
 use crate::config::sections::{
     AuthSection, CheckpointSection, JournalSection, ListenersSection, LogSection, LogsSection,
-    MqttSection, RetainedSection, StoreSection, TlsSection,
+    MemorySection, MqttSection, RetainedSection, StoreSection, TlsSection,
 };
 use crate::config::source::{ConfigError, Source};
 
@@ -77,6 +77,8 @@ pub struct Config {
     pub checkpoint: CheckpointSection,
     /// Room on disk.
     pub store: StoreSection,
+    /// Budgets of memory.
+    pub memory: MemorySection,
     /// What the broker says about itself.
     pub log: LogSection,
 }
@@ -101,6 +103,7 @@ impl Default for Config {
             journal: JournalSection::default(),
             checkpoint: CheckpointSection::default(),
             store: StoreSection::default(),
+            memory: MemorySection::default(),
             log: LogSection::default(),
         }
     }

@@ -317,6 +317,22 @@ impl Default for StoreSection {
     }
 }
 
+/// `[memory]`: budgets that all clients share.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct MemorySection {
+    /// Indexes of durable sessions and queues, bytes: what is more is on disk only, and read when somebody consumes it.
+    /// Default 64 MiB.
+    #[serde(deserialize_with = "byte_size::deserialize")]
+    pub queue_index_bytes_max: usize,
+}
+
+impl Default for MemorySection {
+    fn default() -> Self {
+        Self { queue_index_bytes_max: 64 << 20 }
+    }
+}
+
 /// `[log]`: the broker's own messages, on standard error.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]

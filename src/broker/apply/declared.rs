@@ -8,6 +8,7 @@ use super::super::consumer::Outcome;
 use super::super::declared::queue::DeclaredQueue;
 use super::super::declared::settings::QueueSettings;
 use super::super::message::Message;
+use super::super::queues::ended::EndedQueue;
 use super::super::queues::entry::{Body, Entry, NEVER_MS, Stored};
 use super::super::record::{Record, SetMember};
 use super::super::via::Via;
@@ -67,13 +68,13 @@ impl Applier {
         }
         self.refusing -= usize::from(queue.may_refuse());
         let entries = inner.ledger.take_durable();
-        let pages = std::mem::take(&mut inner.persisted).into_iter().collect();
+        let written = std::mem::take(&mut inner.persisted).into_iter().collect();
         drop(inner);
-        for (_, entry) in entries.iter() {
+        for (_, entry) in entries.iter_here() {
             self.released(&entry.body);
         }
         self.broker.backlog.leave(entries.live(), entries.bytes());
-        self.delta.ended_declared.push((id, pages));
+        self.delta.ended_declared.push(EndedQueue { queue: id, written });
         self.broker.declared.forget(id);
         for consumer in ended.consumers {
             consumer.cancelled();
@@ -89,13 +90,14 @@ impl Applier {
         }
         for (first, count) in ranges {
             let end = first.saturating_add(*count);
-            let mut next = inner.ledger.queue.next_live(*first);
+            self.bring_in(id, &mut inner.ledger.queue, *first, end);
+            let mut next = inner.ledger.queue.next_here(*first);
             while let Some(position) = next.filter(|position| *position < end) {
                 if let Some(entry) = inner.ledger.remove(position) {
                     self.released(&entry.body);
                     self.broker.backlog.leave(1, entry.body.len());
                 }
-                next = inner.ledger.queue.next_live(position.saturating_add(1));
+                next = inner.ledger.queue.next_here(position.saturating_add(1));
             }
         }
         if !std::mem::replace(&mut inner.dirty, true) {

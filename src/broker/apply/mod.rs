@@ -33,7 +33,9 @@ use super::declared::queue::DeclaredQueue;
 use super::logs::carried::Headers;
 use super::logs::gather::RouteGather;
 use super::logs::waiters::Touched;
+use super::queues::ended::EndedQueue;
 use super::queues::entry::Body;
+use super::queues::queue::Queue;
 use super::record::{Record, SetMember};
 use super::sessions::session::{Inner, Session};
 
@@ -66,10 +68,10 @@ pub struct Delta {
     pub sessions: Vec<Arc<Session>>,
     /// Declared queues.
     pub declared: Vec<Arc<DeclaredQueue>>,
-    /// Declared queues that were deleted, with the pages a checkpoint wrote of them.
-    pub ended_declared: Vec<(QueueId, Vec<u64>)>,
-    /// Sessions that ended, with the pages a checkpoint wrote of them.
-    pub ended: Vec<(QueueId, Vec<u64>)>,
+    /// Declared queues that were deleted.
+    pub ended_declared: Vec<EndedQueue>,
+    /// Sessions that ended.
+    pub ended: Vec<EndedQueue>,
     /// Partitions that got batches or gave some up.
     pub partitions: AHashSet<(LogId, u32)>,
     /// Logs that were created or changed.
@@ -107,6 +109,8 @@ pub struct Applier {
     to_tidy: Vec<(u64, QueueId)>,
     /// Declared queues that refuse messages when they are at their limit.
     refusing: usize,
+    /// A page that a record needs cannot be read.
+    unread: Option<String>,
     completers: Vec<Arc<dyn Completer>>,
     /// Who waits for a single record, with what became of it: told after the whole batch, so that a connection
     /// which waits for many finds all of them.
@@ -137,6 +141,7 @@ impl Applier {
             to_call: Vec::new(),
             to_tidy: Vec::new(),
             refusing: 0,
+            unread: None,
             completers: Vec::new(),
             calls: Vec::new(),
         }
@@ -219,6 +224,9 @@ impl Applier {
                 .map_err(|error| ApplyError { lsn, reason: error.to_string() })?;
             let called = self.to_call.len();
             let outcome = self.apply(lsn, decoded, &bytes);
+            if let Some(reason) = self.unread.take() {
+                return Err(ApplyError { lsn, reason });
+            }
             if let Some(waiter) = told.take(lsn) {
                 self.tell(waiter, outcome, called);
             }
@@ -325,11 +333,7 @@ impl Applier {
                 })
             }
             Record::Settle { queue, positions } => self.settle(queue, &positions),
-            Record::Release { queue, position } => self.change_session(queue, None, |inner| {
-                if let Some(entry) = inner.queue.get_mut(position) {
-                    entry.release();
-                }
-            }),
+            Record::Release { queue, position } => self.release(queue, position),
             Record::ForgetInbound { session, epoch, packet_id } => {
                 self.change_session(session, Some(epoch), |inner| {
                     inner.state.inbound.remove(&packet_id);
@@ -372,6 +376,14 @@ impl Applier {
         if !inner.dirty {
             inner.dirty = true;
             self.delta.sessions.push(Arc::clone(session));
+        }
+    }
+
+    /// Brings in pages that hold positions of `from..end`. Only a replay finds one on disk: what records name is in
+    /// memory otherwise, see `broker::paging`.
+    fn bring_in(&mut self, id: QueueId, queue: &mut Queue, from: u64, end: u64) {
+        if let Err(reason) = self.broker.paging.bring_in(id, queue, from, end) {
+            self.unread = Some(reason);
         }
     }
 

@@ -3,6 +3,7 @@
 use crate::model::ids::QueueId;
 
 use super::super::consumer::Outcome;
+use super::super::queues::ended::EndedQueue;
 use super::super::record::OpenSession;
 use super::super::sessions::session::{Durable, Inner, SessionKey, Will};
 use super::Applier;
@@ -83,14 +84,29 @@ impl Applier {
         inner.ended = true;
         inner.state = Durable::default();
         let queue = std::mem::take(&mut inner.queue);
-        let pages = std::mem::take(&mut inner.persisted).into_iter().collect();
+        let written = std::mem::take(&mut inner.persisted).into_iter().collect();
         drop(inner);
-        for (_, entry) in queue.iter() {
+        for (_, entry) in queue.iter_here() {
             self.released(&entry.body);
         }
         self.broker.backlog.leave(queue.live(), queue.bytes());
-        self.delta.ended.push((id, pages));
+        self.delta.ended.push(EndedQueue { queue: id, written });
         self.broker.sessions.forget(id);
+        Outcome::Done
+    }
+
+    /// The receiver holds the QoS 2 message at `position`.
+    pub(super) fn release(&mut self, id: QueueId, position: u64) -> Outcome {
+        let Some(session) = self.broker.sessions.by_id(id) else { return Outcome::Stale };
+        let mut inner = session.inner.lock();
+        if !inner.state.exists {
+            return Outcome::Stale;
+        }
+        self.bring_in(id, &mut inner.queue, position, position.saturating_add(1));
+        if let Some(entry) = inner.queue.get_mut(position) {
+            entry.release();
+        }
+        self.mark(&session, &mut inner);
         Outcome::Done
     }
 
@@ -101,6 +117,7 @@ impl Applier {
             return Outcome::Stale;
         }
         for position in positions {
+            self.bring_in(id, &mut inner.queue, *position, position.saturating_add(1));
             if let Some(entry) = inner.queue.remove(*position) {
                 self.released(&entry.body);
                 self.broker.backlog.leave(1, entry.body.len());

@@ -35,7 +35,6 @@ use crate::store::tables::bindings::BindingRow;
 use crate::store::tables::bodies::BodyRow;
 use crate::store::tables::db::Db;
 use crate::store::tables::meta::CheckpointRow;
-use crate::store::tables::queue_pages::PageKey;
 use crate::store::tables::retained::RetainedKey;
 use crate::store::tables::sessions::SessionKey as SessionRowKey;
 use crate::store::tables::sets::SetKey;
@@ -52,6 +51,7 @@ use super::declared::queue::DeclaredQueue;
 use super::exchanges::applied::FrozenTopology;
 use super::groups::frozen::FrozenGroups;
 use super::logs::frozen::FrozenLogs;
+use super::queues::ended::EndedQueue;
 use super::queues::page::Page;
 use super::record::SetMember;
 use super::retained::row;
@@ -63,7 +63,7 @@ use super::sessions::session::Session;
 pub struct Frozen {
     position: Position,
     sessions: Vec<FrozenSession>,
-    ended: Vec<(QueueId, Vec<u64>)>,
+    ended: Vec<EndedQueue>,
     declared: FrozenQueues,
     sets: AHashMap<SetId, Option<Arc<[SetMember]>>>,
     logs: FrozenLogs,
@@ -242,11 +242,9 @@ impl Checkpointer {
             let placed = put_session(&mut write, session, &mut bodies, &mut references)?;
             written.push((Arc::clone(&session.session), placed));
         }
-        for (queue, pages) in &frozen.ended {
-            write.sessions.delete(SessionRowKey { shard: SHARD, queue: *queue });
-            for page in pages {
-                write.queue_pages.delete(PageKey { shard: SHARD, queue: *queue, page: *page });
-            }
+        for ended in &frozen.ended {
+            write.sessions.delete(SessionRowKey { shard: SHARD, queue: ended.queue });
+            ended.put(&mut write);
         }
         let declared = frozen.declared.put(&mut write, &mut bodies, &mut references)?;
         put_sets(&mut write, &frozen.sets);
@@ -265,6 +263,9 @@ impl Checkpointer {
     /// Gives memory back: entries and retained values whose bodies are on disk now. A message that is gone by
     /// then gives its reference back with the next checkpoint.
     pub fn settle(broker: &Broker, applier: &mut Applier, written: Written) {
+        let sessions = written.bodies.iter().map(|(session, _)| session.id);
+        let queues = written.declared.iter().map(|(queue, _)| queue.id);
+        let changed: Vec<QueueId> = sessions.chain(queues).collect();
         for (session, placed) in written.bodies {
             let mut inner = session.inner.lock();
             for (position, order, body) in placed {
@@ -282,6 +283,7 @@ impl Checkpointer {
             }
         }
         broker.retained.checkpointed(&written.retained);
+        broker.page_out(changed.into_iter());
     }
 }
 

@@ -73,7 +73,7 @@ mod tests {
     use proptest::collection::btree_map;
     use proptest::prelude::*;
 
-    use super::{Named, named, rename};
+    use super::{Named, PAGE_POSITIONS, named, rename};
     use crate::broker::queues::entry::{Body, Entry, Stored};
     use crate::broker::sessions::row::{decode_page, encode_page};
     use crate::broker::via::Via;
@@ -84,7 +84,7 @@ mod tests {
     proptest! {
         #[test]
         fn the_same_bodies_are_found_as_in_entries_and_replaced(
-            slots in btree_map(0u64..256, (any::<u64>(), any::<u32>(), 0u8..8), 0..20),
+            slots in btree_map(0..PAGE_POSITIONS, (any::<u64>(), any::<u32>(), 0u8..8), 0..20),
         ) {
             let entries: Vec<(u64, Entry, BodyRef)> = slots
                 .iter()
@@ -100,14 +100,14 @@ mod tests {
                     if shape & 4 != 0 {
                         entry.payload_bytes = 9;
                     }
-                    (512 + slot, entry, BodyRef { segment: *segment, offset: 16, len: 3 })
+                    (2 * PAGE_POSITIONS + slot, entry, BodyRef { segment: *segment, offset: 16, len: 3 })
                 })
                 .collect();
             let row = encode_page(2, entries.iter().map(|(at, entry, body)| (*at, entry, *body)));
             let found = named(&row).unwrap();
             let as_entries = |row: &[u8]| -> Vec<(u64, BodyRef)> {
                 let page = decode_page(QueueId(1), 2, row).unwrap();
-                page.into_iter().map(|entry| (entry.position - 512, entry.body)).collect()
+                page.into_iter().map(|entry| (entry.position - 2 * PAGE_POSITIONS, entry.body)).collect()
             };
             let flat: Vec<_> = found.iter().map(|Named { slot, body, .. }| (*slot, *body)).collect();
             prop_assert_eq!(&flat, &as_entries(&row));

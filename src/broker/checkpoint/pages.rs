@@ -7,7 +7,7 @@ use ahash::AHashMap;
 use crate::broker::checkpoint::bodies::Bodies;
 use crate::broker::queues::entry::{Body, Entry};
 use crate::broker::queues::page::Page;
-use crate::broker::sessions::row::encode_page;
+use crate::broker::sessions::row::{encode_page, sum_page};
 use crate::model::ids::{QueueId, SHARD};
 use crate::store::bodies::BodyRef;
 use crate::store::error::StoreError;
@@ -30,6 +30,7 @@ pub(in crate::broker) fn put_pages(
         let key = PageKey { shard: SHARD, queue, page: *number };
         let Some(page) = page else {
             write.queue_pages.delete(key);
+            write.page_sums.delete(key);
             continue;
         };
         let mut entries: Vec<(u64, &Entry, BodyRef)> = Vec::with_capacity(page.live() as usize);
@@ -47,6 +48,7 @@ pub(in crate::broker) fn put_pages(
             };
             entries.push((position, entry, body));
         }
+        write.page_sums.put(key, sum_page(*number, entries.iter().copied()));
         write.queue_pages.put(key, encode_page(*number, entries.into_iter()).into());
     }
     Ok(placed)

@@ -19,6 +19,7 @@ use crate::broker::queues::entry::Body;
 use crate::broker::record::Condition;
 use crate::broker::testbed::Bed;
 use crate::broker::testbed::client::{Client, NOW_MS, publisher, waiter};
+use crate::broker::testbed::stored::entries;
 use crate::metrics::{LocalCounters, Protocol};
 use crate::model::ids::{ConnectionId, SHARD};
 use crate::model::message::Publication;
@@ -123,10 +124,12 @@ fn places(bed: &Bed) -> BTreeMap<u32, BTreeSet<(u32, u32, u32)>> {
         found.entry(value).or_default().insert((place.segment, place.offset, place.len));
     };
     for session in bed.broker.sessions.all() {
-        session.inner.lock().queue.iter().for_each(|(_, entry)| note(&entry.body));
+        let all = entries(&bed.broker, session.id, &session.inner.lock().queue);
+        all.iter().for_each(|(_, entry)| note(&entry.body));
     }
     for queue in bed.broker.declared.all() {
-        queue.inner.lock().ledger.queue.iter().for_each(|(_, entry)| note(&entry.body));
+        let all = entries(&bed.broker, queue.id, &queue.inner.lock().ledger.queue);
+        all.iter().for_each(|(_, entry)| note(&entry.body));
     }
     found
 }

@@ -15,6 +15,7 @@ use crate::broker::queues::queue::Queue;
 use crate::broker::sessions::session::Session;
 use crate::broker::testbed::stored::waiting;
 use crate::broker::testbed::{Violation, ensure};
+use crate::model::ids::QueueId;
 use crate::model::topic::TopicFilter;
 
 /// What a restart finds, by the messages' numbers.
@@ -65,8 +66,8 @@ pub(super) fn number(payload: &[u8]) -> u64 {
 }
 
 /// Positions and numbers of what waits.
-pub(super) fn numbers(broker: &Broker, queue: &Queue) -> Vec<(u64, u64)> {
-    waiting(broker, queue)
+pub(super) fn numbers(broker: &Broker, id: QueueId, queue: &Queue) -> Vec<(u64, u64)> {
+    waiting(broker, id, queue)
         .iter()
         .map(|(position, bytes)| (*position, number(Message::decode(bytes).unwrap().payload)))
         .collect()
@@ -83,7 +84,7 @@ pub(super) fn queue(broker: &Broker, name: &str) -> Option<Arc<DeclaredQueue>> {
 
 fn in_queue(broker: &Broker, queue: &DeclaredQueue) -> Vec<u64> {
     let inner = queue.inner.lock();
-    numbers(broker, &inner.ledger.queue).into_iter().map(|(_, number)| number).collect()
+    numbers(broker, queue.id, &inner.ledger.queue).into_iter().map(|(_, number)| number).collect()
 }
 
 /// Whether messages of topic `t/{extra}` go into the queue.
@@ -99,7 +100,8 @@ pub(super) fn found(broker: &Broker) -> Result<Found, Violation> {
     let in_session = |name: &str| -> Result<Vec<u64>, Violation> {
         let session = session(broker, name).ok_or_else(|| format!("session {name} is lost"))?;
         let inner = session.inner.lock();
-        Ok(numbers(broker, &inner.queue).into_iter().map(|(_, number)| number).collect())
+        let waiting = numbers(broker, session.id, &inner.queue);
+        Ok(waiting.into_iter().map(|(_, number)| number).collect())
     };
     let queued = queue(broker, QUEUE).ok_or_else(|| format!("queue {QUEUE} is lost"))?;
     let mut logged = Vec::new();

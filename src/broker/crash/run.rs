@@ -19,6 +19,7 @@ use crate::broker::engine::{Due, Engine, Observer};
 use crate::broker::exchanges::error::Entity;
 use crate::broker::exchanges::verbs::{BindingSpec, QueueDeclaration};
 use crate::broker::logs::settings::LogSettings;
+use crate::broker::paging::StoredPages;
 use crate::broker::sessions::subscription::Subscription;
 use crate::broker::subscribe::{RetainedWanted, Wish};
 use crate::broker::testbed::client::waiter;
@@ -97,6 +98,7 @@ fn parts(
         metrics: Arc::new(Metrics::new(0.0).unwrap()),
         retained: restore::retained(db).map_err(|error| said(&error))?,
         logs: restore::logs(db, logs, settings).map_err(|error| said(&error))?,
+        pages: Arc::new(StoredPages(Arc::clone(db))),
         acl: Acl::default(),
         limits,
         timers: Arc::<Deadlines>::default(),
@@ -158,7 +160,8 @@ impl Running {
             let batch = batch.map_err(|error| said(&error))?;
             applier.replay_batch(batch).unwrap();
         }
-        restore::revive(&broker, &applier);
+        restore::keep_page_sums(&db).map_err(|error| said(&error))?;
+        restore::revive(&broker, &applier).map_err(|error| said(&error))?;
         check(&broker).map_err(Failed::Violation)?;
         let applied = applier.limits();
         let checkpointer =

@@ -275,7 +275,7 @@ impl<'a> Work<'a> {
     /// A session's client acknowledges some of what it has.
     fn take(&self, count: usize, promised: &mut Promised) -> Option<Awaited> {
         let takes = session(self.broker, SESSIONS[1]).unwrap();
-        let waiting = numbers(self.broker, &takes.inner.lock().queue).into_iter();
+        let waiting = numbers(self.broker, takes.id, &takes.inner.lock().queue).into_iter();
         let chosen: Vec<(u64, u64)> = waiting
             .filter(|(_, number)| !promised.taken.contains(number))
             .step_by(2)

@@ -51,6 +51,8 @@ enum Step {
     Breathe,
     /// These must be read first.
     Read(Vec<(Place, Body)>),
+    /// This page of the index must come in first.
+    PageIn(u64),
 }
 
 impl Broker {
@@ -132,6 +134,12 @@ impl Round<'_> {
             match self.hand_out(inner)? {
                 Step::Done => return Ok(()),
                 Step::Breathe => MutexGuard::bump(inner),
+                Step::PageIn(page) => {
+                    inner.dispatching = true;
+                    let outcome = self.broker.page_in(self.queue, inner, page);
+                    inner.dispatching = false;
+                    outcome?;
+                }
                 Step::Read(bodies) => {
                     inner.dispatching = true;
                     let outcome = MutexGuard::unlocked(inner, || self.read(bodies));
@@ -156,10 +164,12 @@ impl Round<'_> {
     /// Hands out under one hold of the lock.
     fn hand_out(&mut self, inner: &mut Inner) -> Result<Step, String> {
         for _ in 0..HOLD_MESSAGES {
-            let Some(ready) = inner.ledger.first_ready() else { return Ok(Step::Done) };
             if !inner.consumers.can_take() || self.count >= MESSAGES_MAX {
                 return Ok(Step::Done);
             }
+            let Some(ready) = inner.ledger.first_ready() else {
+                return Ok(inner.ledger.wanted_page().map_or(Step::Done, Step::PageIn));
+            };
             let Some(entry) = inner.ledger.get(ready.place) else { return Ok(Step::Done) };
             if entry.is_expired(self.now_ms) {
                 inner.finish(ready.place);

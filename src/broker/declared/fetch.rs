@@ -45,7 +45,8 @@ impl Broker {
         self.may_consume(who, queue, connection)?;
         queue.touch(now_ms);
         loop {
-            let Some(fetched) = self.take_first(queue, now_ms) else { return Ok(None) };
+            let fetched = self.take_first(queue, now_ms).map_err(ConsumeError::Storage)?;
+            let Some(fetched) = fetched else { return Ok(None) };
             let place = fetched.ready.place;
             let bytes = match self.read_taken(queue, place, &fetched.body) {
                 Ok(bytes) => bytes,
@@ -113,11 +114,16 @@ impl Broker {
         }
     }
 
-    fn take_first(&self, queue: &Arc<DeclaredQueue>, now_ms: u64) -> Option<Fetched> {
+    fn take_first(
+        &self,
+        queue: &Arc<DeclaredQueue>,
+        now_ms: u64,
+    ) -> Result<Option<Fetched>, String> {
         let mut inner = queue.inner.lock();
         inner.place_held(queue.keeping.applied());
-        let dropped = inner.tidy(queue, now_ms);
-        let fetched = inner.ledger.first_ready().and_then(|ready| {
+        let (dropped, outcome) = self.tidy_to_head(queue, &mut inner, now_ms);
+        let first = inner.ledger.first_ready().filter(|_| outcome.is_ok());
+        let fetched = first.and_then(|ready| {
             let entry = inner.ledger.get(ready.place)?;
             let (body, via) = (entry.body.clone(), entry.via.clone());
             inner.ledger.take(ready.place);
@@ -127,6 +133,6 @@ impl Broker {
         let has_settled = !inner.to_settle.is_empty();
         drop(inner);
         self.after_tidying(queue, dropped, tidy_at_ms, has_settled);
-        fetched
+        outcome.map(|()| fetched)
     }
 }

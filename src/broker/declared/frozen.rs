@@ -4,16 +4,16 @@ use std::sync::Arc;
 
 use ahash::AHashMap;
 
-use crate::model::ids::{QueueId, SHARD};
+use crate::model::ids::SHARD;
 use crate::store::error::StoreError;
 use crate::store::tables::CheckpointWrite;
 use crate::store::tables::db::Db;
 use crate::store::tables::declared::{Declared, DeclaredKey};
-use crate::store::tables::queue_pages::PageKey;
 
 use super::super::Broker;
 use super::super::checkpoint::bodies::Bodies;
 use super::super::checkpoint::pages::{Placed, put_pages};
+use super::super::queues::ended::EndedQueue;
 use super::super::queues::page::Page;
 use super::queue::DeclaredQueue;
 use super::row::DeclaredRow;
@@ -22,7 +22,7 @@ use super::settings::QueueSettings;
 /// What changed of declared queues since the checkpoint before.
 pub struct FrozenQueues {
     changed: Vec<FrozenQueue>,
-    ended: Vec<(QueueId, Vec<u64>)>,
+    ended: Vec<EndedQueue>,
 }
 
 struct FrozenQueue {
@@ -34,7 +34,7 @@ struct FrozenQueue {
 impl FrozenQueues {
     /// Freezes `changed`; of `ended`, pages go.
     #[must_use]
-    pub fn take(changed: Vec<Arc<DeclaredQueue>>, ended: Vec<(QueueId, Vec<u64>)>) -> Self {
+    pub fn take(changed: Vec<Arc<DeclaredQueue>>, ended: Vec<EndedQueue>) -> Self {
         Self { changed: changed.into_iter().filter_map(freeze).collect(), ended }
     }
 
@@ -54,11 +54,9 @@ impl FrozenQueues {
             let placed = put_pages(write, queue.id, pages, bodies, references)?;
             written.push((Arc::clone(queue), placed));
         }
-        for (queue, pages) in &self.ended {
-            write.declared.delete(DeclaredKey { shard: SHARD, queue: *queue });
-            for page in pages {
-                write.queue_pages.delete(PageKey { shard: SHARD, queue: *queue, page: *page });
-            }
+        for ended in &self.ended {
+            write.declared.delete(DeclaredKey { shard: SHARD, queue: ended.queue });
+            ended.put(write);
         }
         Ok(written)
     }

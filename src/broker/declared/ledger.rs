@@ -3,12 +3,19 @@
 //! Messages are handed out by place. Every ready one at or beyond the cursor was never handed out; the ready ones
 //! before it were returned, and are remembered one by one. A durable message that is settled stays until the
 //! record that says so is applied; everything else goes at once.
+//!
+//! Of durable messages some pages may be on disk only: [`Ledger::wanted_page`] names the one in front of whatever is
+//! ready. Messages on such pages are ready, and none of them was handed out since the restart.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use super::super::queues::entry::Entry;
-use super::super::queues::queue::Queue;
+use super::super::queues::entry::{Entry, NEVER_MS};
+use super::super::queues::meter::Meter;
+use super::super::queues::page::Page;
+use super::super::queues::queue::{Next, Queue};
 use super::place::Place;
+use crate::store::tables::page_sums::PageSum;
 
 /// A message that may be handed out next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +55,8 @@ pub struct Ledger {
     durable_bytes: u64,
     /// Positions below were there before the restart.
     restored_below: u64,
+    /// Some message may expire.
+    may_expire: bool,
 }
 
 impl Ledger {
@@ -67,6 +76,7 @@ impl Ledger {
             ready_bytes: 0,
             durable_bytes: 0,
             restored_below: 0,
+            may_expire: false,
         }
     }
 
@@ -107,6 +117,7 @@ impl Ledger {
         let place = self.next_place();
         entry.order = place.position;
         self.ready_bytes += u64::from(entry.payload_bytes);
+        self.may_expire |= entry.expires_ms != NEVER_MS;
         if self.durable {
             self.next_turn += 1;
             self.between.insert(place, entry);
@@ -120,15 +131,39 @@ impl Ledger {
     pub fn push_durable(&mut self, entry: Entry) {
         self.ready_bytes += u64::from(entry.payload_bytes);
         self.durable_bytes += u64::from(entry.payload_bytes);
+        self.may_expire |= entry.expires_ms != NEVER_MS;
         self.queue.push(entry);
     }
 
-    /// Entries that a checkpoint wrote (restart).
-    pub fn restore(&mut self, entries: impl Iterator<Item = (u64, Entry)>) {
-        let mut bytes = 0;
-        self.queue.restore(entries.inspect(|(_, entry)| bytes += u64::from(entry.payload_bytes)));
-        self.ready_bytes += bytes;
-        self.durable_bytes += bytes;
+    /// Has the index of a durable queue count in `memory`; to be called while it is empty.
+    pub fn count_in(&mut self, memory: &Arc<Meter>) {
+        self.queue = Queue::counted(memory);
+    }
+
+    /// A page that a checkpoint wrote (restart).
+    pub fn restore_out(&mut self, number: u64, sum: PageSum) {
+        self.queue.restore_out(number, sum);
+        self.ready_bytes += sum.payload_bytes;
+        self.durable_bytes += sum.payload_bytes;
+        self.may_expire = true;
+    }
+
+    /// Whether some message may expire.
+    #[must_use]
+    pub fn may_expire(&self) -> bool {
+        self.may_expire
+    }
+
+    /// Position from which on nothing was handed out.
+    #[must_use]
+    pub fn next_position(&self) -> u64 {
+        self.cursor.position
+    }
+
+    /// Numbers of the pages with messages that were returned.
+    #[must_use]
+    pub fn pages_of_returned(&self) -> BTreeSet<u64> {
+        self.returned.iter().map(|place| Page::number_of(place.position)).collect()
     }
 
     /// All that is here now was here before the restart.
@@ -163,6 +198,12 @@ impl Ledger {
             .or_else(|| self.ready_from(self.cursor))
     }
 
+    /// The page on disk without which [`Self::first_ready`] does not know what is ready.
+    #[must_use]
+    pub fn wanted_page(&self) -> Option<u64> {
+        if self.returned.is_empty() { self.look_from(self.cursor)?.err() } else { None }
+    }
+
     /// The message to hand out after the one at `place`.
     #[must_use]
     pub fn ready_after(&self, place: Place) -> Option<Ready> {
@@ -174,14 +215,26 @@ impl Ledger {
     }
 
     fn ready_from(&self, from: Place) -> Option<Ready> {
-        let on = self.queue.next_live(from.position).map(Place::at);
+        self.look_from(from)?.ok()
+    }
+
+    /// What is ready at or after `from`, or the page that must come in first.
+    fn look_from(&self, from: Place) -> Option<Result<Ready, u64>> {
         let before = self.between.range(from..).next().map(|(place, _)| *place);
-        let place = match (on, before) {
-            (Some(on), Some(before)) => on.min(before),
-            (on, before) => on.or(before)?,
+        let place = match (self.queue.next(from.position), before) {
+            (Some(Next::Here(on)), Some(before)) => before.min(Place::at(on)),
+            (Some(Next::Here(on)), None) => Place::at(on),
+            (Some(Next::Out(page)), before) => {
+                let first = Place::at(Page::first_of(page).max(from.position));
+                match before.filter(|before| *before < first) {
+                    Some(before) => before,
+                    None => return Some(Err(page)),
+                }
+            }
+            (None, before) => before?,
         };
         let redelivered = place.turn == Place::ON && place.position < self.restored_below;
-        Some(Ready { place, redelivered })
+        Some(Ok(Ready { place, redelivered }))
     }
 
     /// The ready message at `place` goes out with a consumer that must acknowledge it. False when it is not ready.
@@ -281,15 +334,5 @@ impl Ledger {
         if !self.durable {
             *self = Self::new(false);
         }
-    }
-
-    /// Ready messages in order.
-    pub fn iter_ready(&self) -> impl Iterator<Item = Place> {
-        let mut next = self.first_ready();
-        std::iter::from_fn(move || {
-            let ready = next?;
-            next = self.ready_after(ready.place);
-            Some(ready.place)
-        })
     }
 }

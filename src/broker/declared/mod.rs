@@ -10,6 +10,7 @@
 //! - [`registry`] all of them, [`keeping`] what they share
 //! - [`consumers`] who takes turns
 //! - [`deliver`] what is published and not journaled
+//! - [`paged`] what is done to messages whose pages are on disk only
 //! - [`dispatch`] ready messages to consumers, [`fetch`] one to whoever asks
 //! - [`settle`] acknowledged, returned, purged
 //! - [`verbs`] what connections call
@@ -23,6 +24,7 @@ pub mod fetch;
 pub mod frozen;
 pub mod keeping;
 pub mod ledger;
+pub mod paged;
 pub mod place;
 pub mod queue;
 pub mod registry;

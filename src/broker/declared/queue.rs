@@ -215,6 +215,11 @@ impl Inner {
         self.ledger.first_ready().is_some_and(|ready| ready.place == place)
     }
 
+    /// Whether anybody consumes.
+    pub(in crate::broker) fn has_consumers(&self) -> bool {
+        !self.consumers.is_empty()
+    }
+
     /// Whom to call, if there is something to hand out.
     pub(in crate::broker) fn whom_to_call(&self) -> Option<Arc<dyn QueueConsumer>> {
         if self.ledger.ready() == 0 { None } else { self.consumers.whom_to_call() }
@@ -241,7 +246,12 @@ impl Inner {
         }
     }
 
-    /// Drops what is expired at the head, and the oldest of what is too much.
+    /// No record says that these positions are done with: their messages are ready again.
+    pub(super) fn unsettle(&mut self, positions: &[u64]) {
+        positions.iter().for_each(|position| self.ledger.unsettle(*position));
+    }
+
+    /// Drops what is expired at the head, and the oldest of what is too much, as far as it is in memory.
     pub(super) fn tidy(&mut self, queue: &DeclaredQueue, now_ms: u64) -> Dropped {
         let mut dropped = Dropped::default();
         while let Some(ready) = self.ledger.first_ready() {
@@ -277,8 +287,11 @@ impl Inner {
         })
     }
 
-    /// The same for the message at the head.
+    /// The same for the message at the head; at once when nobody can tell which that is.
     pub(super) fn plan_head(&mut self) -> Option<u64> {
+        if self.ledger.may_expire() && self.ledger.wanted_page().is_some() {
+            return self.plan(0);
+        }
         let head = self.ledger.first_ready()?;
         let expires_ms = self.ledger.get(head.place)?.expires_ms;
         if expires_ms == NEVER_MS { None } else { self.plan(expires_ms) }

@@ -8,6 +8,7 @@ use parking_lot::RwLock;
 
 use crate::model::ids::QueueId;
 
+use super::super::queues::meter::Meter;
 use super::keeping::Keeping;
 use super::queue::DeclaredQueue;
 use super::settings::QueueSettings;
@@ -17,16 +18,19 @@ pub struct DeclaredQueues {
     by_id: RwLock<AHashMap<QueueId, Arc<DeclaredQueue>>>,
     /// What they share.
     pub keeping: Arc<Keeping>,
+    /// Counts what the indexes of durable ones take.
+    memory: Arc<Meter>,
     pub(super) next_connection: AtomicU64,
     pub(super) next_consumer: AtomicU64,
 }
 
 impl DeclaredQueues {
-    /// None yet.
+    /// None yet; their indexes will count in `memory`.
     #[must_use]
-    pub fn new(keeping: Arc<Keeping>) -> Self {
+    pub fn new(keeping: Arc<Keeping>, memory: &Arc<Meter>) -> Self {
         let (next_connection, next_consumer) = (AtomicU64::new(1), AtomicU64::new(1));
-        Self { by_id: RwLock::default(), keeping, next_connection, next_consumer }
+        let memory = Arc::clone(memory);
+        Self { by_id: RwLock::default(), keeping, memory, next_connection, next_consumer }
     }
 
     /// A queue that nobody finds by name yet. `id` is of the counter that sessions share:
@@ -38,8 +42,22 @@ impl DeclaredQueues {
         name: Arc<str>,
         settings: QueueSettings,
     ) -> Arc<DeclaredQueue> {
-        let queue = DeclaredQueue::new(id, vhost, name, settings, &self.keeping);
+        let queue = self.make(id, vhost, name, settings);
         self.by_id.write().insert(id, Arc::clone(&queue));
+        queue
+    }
+
+    fn make(
+        &self,
+        id: QueueId,
+        vhost: Arc<str>,
+        name: Arc<str>,
+        settings: QueueSettings,
+    ) -> Arc<DeclaredQueue> {
+        let queue = DeclaredQueue::new(id, vhost, name, settings, &self.keeping);
+        if queue.durable {
+            queue.inner.lock().ledger.count_in(&self.memory);
+        }
         queue
     }
 
@@ -59,7 +77,7 @@ impl DeclaredQueues {
             return known;
         }
         let (vhost, name, settings) = make();
-        let queue = DeclaredQueue::new(id, vhost, name, settings, &self.keeping);
+        let queue = self.make(id, vhost, name, settings);
         Arc::clone(self.by_id.write().entry(id).or_insert(queue))
     }
 

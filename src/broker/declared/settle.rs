@@ -82,8 +82,7 @@ impl Broker {
         }
         inner.tidy_at_ms = super::super::queues::entry::NEVER_MS;
         inner.place_held(queue.keeping.applied());
-        let dropped = inner.tidy(&queue, now_ms);
-        let tidy_at_ms = inner.plan_head();
+        let (dropped, tidy_at_ms) = self.tidy_some(&queue, &mut inner, now_ms);
         let has_settled = !inner.to_settle.is_empty();
         drop(inner);
         self.after_tidying(&queue, dropped, tidy_at_ms, has_settled);

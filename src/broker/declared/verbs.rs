@@ -13,6 +13,7 @@ use super::super::consumer::Waiter;
 use super::super::exchanges::error::Entity;
 use super::super::record::Record;
 use super::consumers::Registration;
+use super::paged::Emptied;
 use super::queue::{DeclaredQueue, QueueCounts};
 use super::settle::ranges;
 
@@ -148,7 +149,8 @@ impl Broker {
     pub fn queue_counts(&self, queue: &Arc<DeclaredQueue>, now_ms: u64) -> QueueCounts {
         let mut inner = queue.inner.lock();
         inner.place_held(queue.keeping.applied());
-        let dropped = inner.tidy(queue, now_ms);
+        // As good as what can be read.
+        let (dropped, _) = self.tidy_to_head(queue, &mut inner, now_ms);
         let counts = inner.counts();
         let has_settled = !inner.to_settle.is_empty();
         drop(inner);
@@ -159,7 +161,7 @@ impl Broker {
     /// Removes all ready messages; what expired or is too much by now does not count.
     ///
     /// # Errors
-    /// [`ConsumeError`]; nothing durable was removed.
+    /// [`ConsumeError`]; of durable messages those of pages that were on disk may be gone.
     pub fn purge(
         &self,
         who: &Principal,
@@ -172,27 +174,24 @@ impl Broker {
         let mut inner = queue.inner.lock();
         inner.place_held(queue.keeping.applied());
         let dropped = inner.tidy(queue, now_ms);
-        let mut count = inner.held.len() as u64;
-        inner.held.clear();
-        let before = inner.to_settle.len();
-        while let Some(ready) = inner.ledger.first_ready()
-            && inner.finish(ready.place)
-        {
-            count += 1;
-        }
-        let mut purged = inner.to_settle.split_off(before);
+        let emptied = self.empty(queue, &mut inner);
         let has_settled = !inner.to_settle.is_empty();
         drop(inner);
         self.after_tidying(queue, dropped, None, has_settled);
-        if purged.is_empty() {
-            return Ok(Purged { count, waits: false });
-        }
-        let record = Record::SettleRanges { queue: queue.id, ranges: ranges(&mut purged) };
-        if let Err(error) = self.submit(Some(waiter()), &record) {
-            let mut inner = queue.inner.lock();
-            purged.into_iter().for_each(|position| inner.ledger.unsettle(position));
-            drop(inner);
+        if emptied.is_err() {
             // Whoever looked meanwhile found nothing.
+            queue.call();
+        }
+        let Emptied { count, mut positions, submitted } = emptied?;
+        if positions.is_empty() {
+            if submitted {
+                self.tell_when_applied(waiter())?;
+            }
+            return Ok(Purged { count, waits: submitted });
+        }
+        let record = Record::SettleRanges { queue: queue.id, ranges: ranges(&mut positions) };
+        if let Err(error) = self.submit(Some(waiter()), &record) {
+            queue.inner.lock().unsettle(&positions);
             queue.call();
             return Err(error.into());
         }

@@ -208,6 +208,13 @@ impl Entry {
         }
     }
 
+    /// Bytes of memory it has elsewhere, its body apart, about.
+    #[must_use]
+    pub fn bytes_beside(&self) -> usize {
+        let ids = self.subscription_ids.as_ref().map_or(0, |ids| 16 + 4 * ids.len());
+        ids + self.via.as_ref().map_or(0, |via| via.bytes())
+    }
+
     /// The promise towards this destination.
     #[must_use]
     pub fn qos(&self) -> QoS {

@@ -24,6 +24,44 @@ impl Meter {
     }
 }
 
+/// Bytes that count while this is there, more or fewer of them; without a meter they are just known.
+#[derive(Debug, Default)]
+pub struct Held {
+    meter: Option<Arc<Meter>>,
+    bytes: usize,
+}
+
+impl Held {
+    /// None yet.
+    #[must_use]
+    pub fn new(meter: Option<Arc<Meter>>) -> Self {
+        Self { meter, bytes: 0 }
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// What took `before` bytes takes `after` now.
+    pub fn change(&mut self, before: usize, after: usize) {
+        self.bytes = (self.bytes + after).saturating_sub(before);
+        let Some(meter) = &self.meter else { return };
+        if after >= before {
+            meter.used.fetch_add(after - before, Ordering::Relaxed);
+        } else {
+            meter.used.fetch_sub(before - after, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.change(self.bytes, 0);
+    }
+}
+
 /// Bytes that count until this is dropped.
 #[derive(Debug)]
 pub struct Charge {
@@ -56,7 +94,7 @@ impl Drop for Charge {
 
 #[cfg(test)]
 mod tests {
-    use super::{Charge, Meter};
+    use super::{Charge, Held, Meter};
 
     #[test]
     fn charges_fit_or_are_refused_and_are_given_back() {
@@ -67,6 +105,17 @@ mod tests {
         let forced = Charge::forced(&meter, 5);
         assert_eq!(meter.used(), 11);
         drop((first, forced));
+        assert_eq!(meter.used(), 0);
+    }
+
+    #[test]
+    fn what_is_held_counts_until_it_is_gone() {
+        let meter = Meter::new(0);
+        let mut held = Held::new(Some(std::sync::Arc::clone(&meter)));
+        held.change(0, 100);
+        held.change(60, 20);
+        assert_eq!((held.bytes(), meter.used()), (60, 60));
+        drop(held);
         assert_eq!(meter.used(), 0);
     }
 }

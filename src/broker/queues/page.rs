@@ -3,16 +3,32 @@
 //! Pages are shared with a checkpoint by reference count and copied on the next write, so freezing a queue
 //! costs one pointer a changed page and stops nobody.
 
-use super::entry::Entry;
+use crate::store::tables::page_sums::PageSum;
 
-/// Positions a page covers.
-pub const PAGE_POSITIONS: u64 = 256;
+use super::entry::{Body, Entry};
+
+/// Positions a page covers. Few in unit tests, so that a handful of messages fills several.
+pub const PAGE_POSITIONS: u64 = if cfg!(test) { 5 } else { 256 };
+
+/// What a page takes beside its entries: the allocations it is in, and its place in a queue.
+const OVERHEAD_BYTES: usize = size_of::<Page>() + 64;
 
 /// Entries at positions `number * PAGE_POSITIONS ..`; gaps are acknowledged ones.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub struct Page {
     entries: Vec<Option<Entry>>,
     live: u32,
+    /// Bytes that entries have elsewhere, bodies apart.
+    beside: usize,
+}
+
+impl Clone for Page {
+    /// A copy takes as much memory as the page that it replaces.
+    fn clone(&self) -> Self {
+        let mut entries = Vec::with_capacity(self.entries.capacity());
+        entries.extend(self.entries.iter().cloned());
+        Self { entries, live: self.live, beside: self.beside }
+    }
 }
 
 impl Page {
@@ -20,6 +36,12 @@ impl Page {
     #[must_use]
     pub fn number_of(position: u64) -> u64 {
         position / PAGE_POSITIONS
+    }
+
+    /// The first position that page `number` covers.
+    #[must_use]
+    pub fn first_of(number: u64) -> u64 {
+        number.saturating_mul(PAGE_POSITIONS)
     }
 
     fn slot(position: u64) -> usize {
@@ -30,6 +52,33 @@ impl Page {
     #[must_use]
     pub fn live(&self) -> u32 {
         self.live
+    }
+
+    /// Bytes of memory it takes, bodies apart.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        OVERHEAD_BYTES + self.entries.capacity() * size_of::<Option<Entry>>() + self.beside
+    }
+
+    /// What it comes to.
+    #[must_use]
+    pub fn sum(&self) -> PageSum {
+        let mut sum = PageSum { live: self.live, ..PageSum::default() };
+        sum.first = self.entries.iter().take_while(|entry| entry.is_none()).count() as u32;
+        for entry in self.entries.iter().flatten() {
+            sum.bytes += entry.body.len();
+            sum.payload_bytes += u64::from(entry.payload_bytes);
+            sum.newest = entry.order;
+        }
+        sum
+    }
+
+    /// Whether a row says all of it: every body is on disk, nothing is with a consumer or settled.
+    #[must_use]
+    pub fn is_at_rest(&self) -> bool {
+        self.entries.iter().flatten().all(|entry| {
+            matches!(entry.body, Body::Disk(_)) && !entry.is_out() && !entry.is_settled()
+        })
     }
 
     /// The entry at `position`.
@@ -49,9 +98,11 @@ impl Page {
         if slot >= self.entries.len() {
             self.entries.resize_with(slot + 1, || None);
         }
+        self.beside += entry.bytes_beside();
         let before = self.entries.get_mut(slot).and_then(|place| place.replace(entry));
-        if before.is_none() {
-            self.live += 1;
+        match &before {
+            Some(before) => self.beside = self.beside.saturating_sub(before.bytes_beside()),
+            None => self.live += 1,
         }
         before
     }
@@ -59,8 +110,9 @@ impl Page {
     /// Takes the entry at `position` out.
     pub fn remove(&mut self, position: u64) -> Option<Entry> {
         let removed = self.entries.get_mut(Self::slot(position))?.take();
-        if removed.is_some() {
+        if let Some(entry) = &removed {
             self.live -= 1;
+            self.beside = self.beside.saturating_sub(entry.bytes_beside());
         }
         removed
     }
@@ -71,6 +123,12 @@ impl Page {
         let start = Self::slot(from);
         let ahead = self.entries.get(start..)?.iter().position(Option::is_some)?;
         Some(from + ahead as u64)
+    }
+
+    /// The order of the newest entry.
+    #[must_use]
+    pub fn newest(&self) -> Option<u64> {
+        self.entries.iter().rev().flatten().next().map(|entry| entry.order)
     }
 
     /// Live entries with their positions, given the page's number.

@@ -9,7 +9,9 @@ use std::num::NonZeroU16;
 use std::sync::Arc;
 
 use super::entry::{Body, Entry, Move};
+use super::meter::{Held, Meter};
 use super::page::{PAGE_POSITIONS, Page};
+use super::paged::OutPage;
 use crate::store::bodies::BodyRef;
 
 /// Packet identifiers run from 1 to this [MQTT-2.2.1].
@@ -22,20 +24,37 @@ pub fn packet_id(position: u64) -> NonZeroU16 {
     NonZeroU16::MIN.saturating_add(id)
 }
 
+/// What comes next in a queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// The message at this position.
+    Here(u64),
+    /// Perhaps one of the page of this number, which is on disk only.
+    Out(u64),
+}
+
 /// Messages in order of arrival; acknowledged in any order.
+///
+/// A page is in memory or on disk only, see [`super::paged`]. What looks at single messages sees those in memory;
+/// [`Queue::next`] tells when there is another page in between.
 #[derive(Debug, Default)]
 pub struct Queue {
-    pages: BTreeMap<u64, Arc<Page>>,
+    pub(super) pages: BTreeMap<u64, Arc<Page>>,
+    pub(super) out: BTreeMap<u64, OutPage>,
     /// Lowest position that may still be live.
-    head: u64,
+    pub(super) head: u64,
     /// Next position to be given out.
     tail: u64,
-    live: u64,
-    bytes: u64,
+    pub(super) live: u64,
+    pub(super) bytes: u64,
     /// Pages changed since the last checkpoint, the emptied ones included.
-    dirty: BTreeSet<u64>,
+    pub(super) dirty: BTreeSet<u64>,
     /// No checkpoint ever asks what changed.
-    volatile: bool,
+    pub(super) volatile: bool,
+    /// Of the page that went out last.
+    pub(super) generation: u32,
+    /// What the pages take, bodies apart.
+    pub(super) memory: Held,
 }
 
 impl Queue {
@@ -43,6 +62,12 @@ impl Queue {
     #[must_use]
     pub fn starting_at(tail: u64) -> Self {
         Self { head: tail, tail, ..Self::default() }
+    }
+
+    /// An empty queue whose pages count in `meter`.
+    #[must_use]
+    pub fn counted(meter: &Arc<Meter>) -> Self {
+        Self { memory: Held::new(Some(Arc::clone(meter))), ..Self::default() }
     }
 
     /// An empty queue that no checkpoint keeps.
@@ -96,11 +121,13 @@ impl Queue {
     pub fn put(&mut self, position: u64, entry: Entry) {
         let number = Page::number_of(position);
         self.bytes += entry.body.len();
+        let known = self.pages.get(&number).map_or(0, |page| page.bytes());
         let page = Arc::make_mut(self.pages.entry(number).or_default());
         match page.put(position, entry) {
             Some(before) => self.bytes = self.bytes.saturating_sub(before.body.len()),
             None => self.live += 1,
         }
+        self.memory.change(known, page.bytes());
         self.mark(number);
     }
 
@@ -127,14 +154,15 @@ impl Queue {
 
     /// Forgets acknowledgements below `end` that no record followed: those messages go out again.
     pub fn unsettle(&mut self, end: u64) {
-        let mut next = self.next_live(self.head);
+        // What is on disk only is not settled.
+        let mut next = self.next_here(self.head);
         while let Some(position) = next.filter(|position| *position < end) {
             if self.get(position).is_some_and(Entry::is_settled)
                 && let Some(entry) = self.get_volatile(position)
             {
                 entry.unsettle();
             }
-            next = self.next_live(position + 1);
+            next = self.next_here(position + 1);
         }
     }
 
@@ -144,14 +172,16 @@ impl Queue {
         let page = self.pages.get_mut(&number)?;
         page.get(position)?;
         let page = Arc::make_mut(page);
+        let known = page.bytes();
         let entry = page.remove(position)?;
         let emptied = page.live() == 0;
+        self.memory.change(known, page.bytes());
         self.live -= 1;
         self.bytes = self.bytes.saturating_sub(entry.body.len());
         self.mark(number);
         // The page at the tail stays: what comes next would make it again, gaps and all.
         if emptied && number != Page::number_of(self.tail) {
-            self.pages.remove(&number);
+            self.drop_empty_page(number);
         }
         if position == self.head {
             self.advance_head();
@@ -160,13 +190,24 @@ impl Queue {
     }
 
     fn drop_empty_page(&mut self, number: u64) {
-        if self.pages.get(&number).is_some_and(|page| page.live() == 0) {
+        if let Some(page) = self.pages.get(&number).filter(|page| page.live() == 0) {
+            self.memory.change(page.bytes(), 0);
             self.pages.remove(&number);
         }
     }
 
     fn advance_head(&mut self) {
-        self.head = self.next_live(self.head).unwrap_or(self.tail);
+        self.head = self.lowest_from(self.head).unwrap_or(self.tail);
+    }
+
+    /// The lowest live position at or after `from`, which is not behind the first message of a page on disk only.
+    fn lowest_from(&self, from: u64) -> Option<u64> {
+        let out = self.out.range(Page::number_of(from)..).next();
+        let out = out.map(|(number, page)| page.first(*number).max(from));
+        match (self.next_here(from), out) {
+            (Some(here), Some(out)) => Some(here.min(out)),
+            (here, out) => here.or(out),
+        }
     }
 
     /// The live position whose message has packet identifier `id`, looking from the head.
@@ -186,25 +227,37 @@ impl Queue {
         position - self.head < PACKET_IDS
     }
 
-    /// Next live position at or after `from`.
+    /// Next live position at or after `from` whose page is in memory.
     #[must_use]
-    pub fn next_live(&self, from: u64) -> Option<u64> {
+    pub fn next_here(&self, from: u64) -> Option<u64> {
         let first = Page::number_of(from);
         self.pages.range(first..).find_map(|(number, page)| {
             page.next_live(if *number == first { from } else { number * PAGE_POSITIONS })
         })
     }
 
-    /// The newest message.
+    /// What comes next at or after `from`.
     #[must_use]
-    pub fn newest(&self) -> Option<&Entry> {
-        let pages = self.pages.iter().rev();
-        let mut newest = pages.filter_map(|(number, page)| page.iter(*number).next_back());
-        newest.next().map(|(_, entry)| entry)
+    pub fn next(&self, from: u64) -> Option<Next> {
+        let here = self.next_here(from);
+        match self.out.range(Page::number_of(from)..).next() {
+            Some((number, _)) if here.is_none_or(|here| Page::number_of(here) > *number) => {
+                Some(Next::Out(*number))
+            }
+            _ => here.map(Next::Here),
+        }
     }
 
-    /// Live entries in order.
-    pub fn iter(&self) -> impl Iterator<Item = (u64, &Entry)> {
+    /// The order of the newest message.
+    #[must_use]
+    pub fn newest(&self) -> Option<u64> {
+        let here = self.pages.values().rev().find_map(|page| page.newest());
+        let out = self.out.last_key_value().map(|(_, page)| page.sum.newest);
+        here.max(out)
+    }
+
+    /// Live entries in memory, in order.
+    pub fn iter_here(&self) -> impl Iterator<Item = (u64, &Entry)> {
         self.pages.iter().flat_map(|(number, page)| page.iter(*number))
     }
 
@@ -232,7 +285,7 @@ impl Queue {
     /// After a checkpoint wrote bodies of page `number` elsewhere: its row names the new places already, and entries
     /// that are still there follow.
     pub fn moved(&mut self, number: u64, moves: &[Move]) {
-        let Some(page) = self.pages.get_mut(&number) else { return };
+        let Some(page) = self.pages.get_mut(&number) else { return self.moved_out(number) };
         let names_old = |page: &Page, moved: &Move| {
             let body = page.get(moved.position).map(|entry| &entry.body);
             matches!(body, Some(Body::Disk(body)) if *body == moved.old)
@@ -250,26 +303,9 @@ impl Queue {
         }
     }
 
-    /// Entries that a checkpoint wrote (restart): nothing of them is dirty.
-    pub fn restore(&mut self, entries: impl Iterator<Item = (u64, Entry)>) {
-        let dirty = std::mem::take(&mut self.dirty);
-        let mut lowest = None;
-        for (position, entry) in entries {
-            lowest.get_or_insert(position);
-            self.put(position, entry);
-        }
-        self.dirty = dirty;
-        // Pages come in order; the first one of an empty queue sets its head.
-        if let Some(lowest) = lowest
-            && self.live > 0
-        {
-            self.head = self.next_live(0).unwrap_or(lowest);
-        }
-    }
-
     /// Sets the next position (after a restart).
     pub fn set_tail(&mut self, tail: u64) {
         self.tail = self.tail.max(tail);
-        self.head = self.next_live(0).unwrap_or(self.tail);
+        self.head = self.lowest_from(0).unwrap_or(self.tail);
     }
 }

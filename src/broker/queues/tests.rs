@@ -1,14 +1,13 @@
 //! A queue against a sorted map; its packet identifiers; what a checkpoint sees of it. Part of `broker::queues`.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use super::entry::{Body, Entry, Stored};
+use super::entry::{Body, Entry, Move, Stored};
 use super::page::{PAGE_POSITIONS, Page};
-use super::queue::{Queue, packet_id};
+use super::queue::{Next, Queue, packet_id};
 use crate::model::qos::QoS;
 use crate::store::bodies::BodyRef;
 
@@ -24,7 +23,14 @@ enum Step {
     Remove(usize),
     RemoveAnywhere(u64),
     Release(usize),
+    /// A checkpoint from beginning to end.
     Freeze,
+    /// Every page that may go out goes, but for those of this remainder.
+    Out(u64),
+    /// The page of the live position of this rank comes in.
+    In(usize),
+    /// A checkpoint moves the body at the live position of this rank.
+    Move(usize),
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -33,7 +39,10 @@ fn step() -> impl Strategy<Value = Step> {
         5 => any::<usize>().prop_map(Step::Remove),
         1 => (0u64..2_000).prop_map(Step::RemoveAnywhere),
         1 => any::<usize>().prop_map(Step::Release),
-        1 => Just(Step::Freeze),
+        2 => Just(Step::Freeze),
+        2 => (0u64..4).prop_map(Step::Out),
+        3 => any::<usize>().prop_map(Step::In),
+        1 => any::<usize>().prop_map(Step::Move),
     ]
 }
 
@@ -43,13 +52,38 @@ struct Model {
     live: BTreeMap<u64, (usize, bool)>,
     tail: u64,
     /// The pages as a database would have them after the freezes so far.
-    pages: BTreeMap<u64, Arc<Page>>,
+    pages: BTreeMap<u64, Page>,
+}
+
+/// A page as its row has it, bodies in `segment`.
+fn as_row(number: u64, page: &Page, segment: u32) -> Page {
+    let mut row = Page::default();
+    for (position, entry) in page.iter(number) {
+        let len = u32::try_from(entry.body.len()).unwrap();
+        let body = match entry.body {
+            Body::Disk(body) => body,
+            _ => BodyRef { segment, offset: 16, len },
+        };
+        let mut restored = Entry::restored(entry.order, body, entry.durable_flags());
+        restored.payload_bytes = entry.payload_bytes;
+        row.put(position, restored);
+    }
+    row
 }
 
 impl Model {
     fn nth(&self, rank: usize) -> Option<u64> {
         let count = self.live.len();
         (count > 0).then(|| *self.live.keys().nth(rank % count).unwrap())
+    }
+
+    /// Has the page of `position` in memory, as everyone does who needs a message of it.
+    fn bring_in(&self, queue: &mut Queue, position: u64) {
+        for absent in queue.absent_within(position, position + 1) {
+            let page = self.pages[&absent.number].clone();
+            assert_eq!(queue.page_in(absent, page.clone()), Ok(true));
+            assert_eq!(queue.page_in(absent, page), Ok(false), "it is there");
+        }
     }
 
     fn run(&mut self, queue: &mut Queue, step: &Step) {
@@ -61,30 +95,79 @@ impl Model {
             }
             Step::Remove(rank) => {
                 let Some(position) = self.nth(*rank) else { return };
+                self.bring_in(queue, position);
                 let removed = queue.remove(position).unwrap();
                 let (length, released) = self.live.remove(&position).unwrap();
                 assert_eq!((removed.order, removed.body.len()), (position, length as u64));
                 assert_eq!(removed.is_released(), released);
             }
             Step::RemoveAnywhere(position) => {
-                let known = self.live.remove(position).is_some();
+                let known = self.live.contains_key(position);
+                if queue.is_out(*position) {
+                    assert!(queue.remove(*position).is_none());
+                    self.bring_in(queue, *position);
+                }
                 assert_eq!(queue.remove(*position).is_some(), known);
+                self.live.remove(position);
             }
             Step::Release(rank) => {
                 let Some(position) = self.nth(*rank) else { return };
+                self.bring_in(queue, position);
                 queue.get_mut(position).unwrap().release();
                 self.live.get_mut(&position).unwrap().1 = true;
             }
             Step::Freeze => self.freeze(queue),
+            Step::Out(spared) => {
+                let here: Vec<u64> =
+                    queue.pages_here().filter(|page| page % 4 != *spared).collect();
+                for number in here {
+                    let absent = queue.page_out(number).then(|| queue.absent_from(number, 1)[0]);
+                    if let Some(absent) = absent {
+                        assert!(self.pages.contains_key(&number) && queue.is_absent(absent));
+                    }
+                }
+            }
+            Step::In(rank) => {
+                let Some(position) = self.nth(*rank) else { return };
+                self.bring_in(queue, position);
+            }
+            Step::Move(rank) => self.move_body(queue, *rank),
         }
     }
 
     fn freeze(&mut self, queue: &mut Queue) {
         for (number, page) in queue.freeze() {
-            match page {
-                Some(page) => self.pages.insert(number, page),
-                None => self.pages.remove(&number),
+            let Some(page) = page else {
+                self.pages.remove(&number);
+                continue;
             };
+            let row = as_row(number, &page, 1);
+            for (position, entry) in row.iter(number) {
+                if let Body::Disk(body) = entry.body {
+                    assert!(queue.on_disk(position, entry.order, body));
+                }
+            }
+            self.pages.insert(number, row);
+        }
+    }
+
+    /// Only of a page whose row is right: a checkpoint that rewrites others writes what it froze.
+    fn move_body(&mut self, queue: &mut Queue, rank: usize) {
+        self.freeze(queue);
+        let Some(position) = self.nth(rank) else { return };
+        let number = Page::number_of(position);
+        let stale = queue.absent_from(number, 1).into_iter().find(|it| it.number == number);
+        let row = self.pages.get_mut(&number).unwrap();
+        let before = row.clone();
+        let entry = row.get_mut(position).unwrap();
+        let Body::Disk(old) = entry.body else { panic!("a row without a body") };
+        let new = BodyRef { segment: old.segment + 1, ..old };
+        entry.body = Body::Disk(new);
+        queue.moved(number, &[Move { position, old, new }]);
+        if let Some(stale) = stale {
+            assert_eq!(queue.page_in(stale, before), Ok(false), "read before the move");
+        } else {
+            assert!(matches!(queue.get(position).unwrap().body, Body::Disk(at) if at == new));
         }
     }
 
@@ -95,32 +178,35 @@ impl Model {
         assert_eq!(queue.tail(), self.tail);
         let head = self.live.keys().next().copied().unwrap_or(self.tail);
         assert_eq!(queue.head(), head);
-        let positions: Vec<u64> = queue.iter().map(|(position, _)| position).collect();
-        assert!(positions.iter().eq(self.live.keys()));
+        let is_here = |position: &u64| !queue.is_out(*position);
+        let positions: Vec<u64> = queue.iter_here().map(|(position, _)| position).collect();
+        assert!(positions.iter().eq(self.live.keys().filter(|position| is_here(position))));
+        let newest = self.live.keys().next_back().copied();
+        assert_eq!(queue.newest(), newest, "orders are positions here");
+        let index: usize = queue.iter_here().count() * size_of::<Entry>();
+        assert!(queue.index_bytes() >= index);
+        assert!(queue.count_here() > 0 || queue.index_bytes() == 0);
         for from in [0, head, head + 1, self.tail / 2, self.tail, self.tail + PAGE_POSITIONS] {
             let next = self.live.range(from..).next().map(|(position, _)| *position);
-            assert_eq!(queue.next_live(from), next, "from {from}");
+            match queue.next(from) {
+                // The page may hold none from there on, but nothing comes before it.
+                Some(Next::Out(page)) => {
+                    let before = next.is_some_and(|next| next < Page::first_of(page).max(from));
+                    assert!(!before && next.is_none_or(|next| Page::number_of(next) >= page));
+                }
+                Some(Next::Here(position)) => assert_eq!(Some(position), next, "from {from}"),
+                None => assert_eq!(next, None, "from {from}"),
+            }
         }
     }
 }
 
 /// What a checkpoint writes of pages, and a restart reads.
-fn restored(pages: &BTreeMap<u64, Arc<Page>>, tail: u64) -> Queue {
+fn restored(pages: &BTreeMap<u64, Page>, tail: u64) -> Queue {
     let mut queue = Queue::default();
     queue.set_tail(tail);
     for (number, page) in pages {
-        let entries: Vec<(u64, Entry)> = page
-            .iter(*number)
-            .map(|(position, entry)| {
-                let len = u32::try_from(entry.body.len()).unwrap();
-                let body = BodyRef { segment: 1, offset: 2, len };
-                let ids = entry.subscription_ids.clone();
-                let mut restored = Entry::restored(entry.order, body, entry.durable_flags());
-                restored.subscription_ids = ids;
-                (position, restored)
-            })
-            .collect();
-        queue.restore(entries.into_iter());
+        queue.restore_out(*number, page.sum());
     }
     queue
 }
@@ -140,15 +226,19 @@ proptest! {
         // Everything that a checkpoint was ever told of, put together, is the queue.
         model.freeze(&mut queue);
         prop_assert!(queue.freeze().is_empty());
-        let again = restored(&model.pages, queue.tail());
+        let mut again = restored(&model.pages, queue.tail());
         model.check(&again);
-        for (position, entry) in queue.iter() {
-            let other = again.get(position).unwrap();
+        let positions: Vec<u64> = model.live.keys().copied().collect();
+        for position in positions {
+            model.bring_in(&mut queue, position);
+            model.bring_in(&mut again, position);
+            let (entry, other) = (queue.get(position).unwrap(), again.get(position).unwrap());
             prop_assert_eq!(
                 (entry.order, entry.durable_flags(), entry.body.len()),
                 (other.order, other.durable_flags(), other.body.len())
             );
         }
+        model.check(&again);
     }
 
     #[test]

@@ -23,7 +23,7 @@ const STRANGER: QueueId = QueueId(99);
 
 fn session(id: u64) -> Arc<Session> {
     let key = SessionKey { vhost: "/".into(), client_id: format!("c{id}").into() };
-    Session::new(QueueId(id), key, true)
+    Session::new(QueueId(id), key, Some(&crate::broker::queues::meter::Meter::new(0)))
 }
 
 fn filter(text: &str) -> TopicFilter {

@@ -103,7 +103,7 @@ impl Inner {
         }
         let Some(stored) = fanout.store_in_memory() else { return Fate::Dropped(Drop::NoRoom) };
         self.volatile_bytes += stored.bytes.len();
-        let after = behind.max(self.queue.newest().map_or(0, |entry| entry.order));
+        let after = behind.max(self.queue.newest().unwrap_or(0));
         self.volatile.push_back(Volatile {
             behind,
             after,

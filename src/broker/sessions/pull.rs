@@ -9,8 +9,9 @@ use super::super::consumer::{Consumer, Delivered, Encodings, Outgoing};
 use super::super::crossing::TopicView;
 use super::super::fanout::Drop;
 use super::super::message::Message;
+use super::super::paging::Paging;
 use super::super::queues::entry::{Body, Unread};
-use super::super::queues::queue::packet_id;
+use super::super::queues::queue::{Next, packet_id};
 use super::super::via::Via;
 use super::session::{Inner, Session};
 use crate::model::ids::Lsn;
@@ -67,6 +68,7 @@ impl Session {
         applied: u64,
         now_ms: u64,
         bodies: &BodyStore,
+        paging: &Paging,
         encodings: &mut Encodings,
     ) -> Pulled {
         let mut pulled = Pulled::default();
@@ -81,6 +83,16 @@ impl Session {
                     return pulled;
                 }
                 let items = inner.take_items(applied);
+                if items.is_empty()
+                    && let Some(page) = inner.wanted_page()
+                {
+                    let came = paging.page_in(self.id, &mut inner, |it| &mut it.queue, page);
+                    pulled.failed = came.err();
+                    if pulled.failed.is_some() {
+                        return pulled;
+                    }
+                    continue;
+                }
                 pulled.waits_for = inner.waits_for(applied).or(pulled.waits_for);
                 inner.pulling = !items.is_empty();
                 (consumer, items)
@@ -271,7 +283,12 @@ impl Inner {
         let mut items = Vec::new();
         let mut bytes = 0;
         while items.len() < BATCH_MESSAGES && bytes < BATCH_BYTES {
-            let next = self.queue.next_live(self.cursor);
+            let next = match self.queue.next(self.cursor) {
+                // What comes before it goes out first, see `wanted_page`.
+                Some(Next::Out(_)) => break,
+                Some(Next::Here(position)) => Some(position),
+                None => None,
+            };
             let order = next.and_then(|at| self.queue.get(at)).map(|entry| entry.order);
             let item = match self.take_volatile(applied, order) {
                 Some(item) => item,
@@ -291,6 +308,18 @@ impl Inner {
             items.push(item);
         }
         items
+    }
+
+    /// The page on disk without which nobody knows what goes out next, unless nothing can.
+    fn wanted_page(&self) -> Option<u64> {
+        // What is queued waits for the window, but QoS 0 messages may have to wait for what is queued.
+        if self.is_window_shut() && self.volatile.is_empty() {
+            return None;
+        }
+        match self.queue.next(self.cursor)? {
+            Next::Out(page) => Some(page),
+            Next::Here(_) => None,
+        }
     }
 
     /// The record that the first QoS 0 message waits for, told once.

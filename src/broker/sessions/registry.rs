@@ -11,6 +11,7 @@ use parking_lot::{Mutex, MutexGuard, RwLock};
 
 use crate::model::ids::QueueId;
 
+use super::super::queues::meter::Meter;
 use super::session::{Session, SessionKey};
 
 /// The sessions of a broker.
@@ -18,23 +19,26 @@ pub struct Sessions {
     by_key: Mutex<AHashMap<SessionKey, Arc<Session>>>,
     by_id: RwLock<AHashMap<QueueId, Arc<Session>>>,
     next_id: AtomicU64,
-}
-
-impl Default for Sessions {
-    fn default() -> Self {
-        Self {
-            by_key: Mutex::default(),
-            by_id: RwLock::default(),
-            // 0 is nobody: publishers without a session.
-            next_id: AtomicU64::new(1),
-        }
-    }
+    /// Counts what the indexes of durable ones take.
+    memory: Arc<Meter>,
 }
 
 /// Publisher id of whoever has no session.
 pub const NOBODY: QueueId = QueueId(0);
 
 impl Sessions {
+    /// None yet; their indexes will count in `memory`.
+    #[must_use]
+    pub fn new(memory: &Arc<Meter>) -> Self {
+        Self {
+            by_key: Mutex::default(),
+            by_id: RwLock::default(),
+            // 0 is nobody: publishers without a session.
+            next_id: AtomicU64::new(1),
+            memory: Arc::clone(memory),
+        }
+    }
+
     /// The next queue id; also what a checkpoint keeps.
     #[must_use]
     pub fn next_id(&self) -> u64 {
@@ -54,7 +58,7 @@ impl Sessions {
     /// A session that nobody finds yet.
     pub fn create(&self, key: SessionKey, durable: bool) -> Arc<Session> {
         let id = self.new_id();
-        let session = Session::new(id, key, durable);
+        let session = Session::new(id, key, durable.then_some(&self.memory));
         self.by_id.write().insert(id, Arc::clone(&session));
         session
     }
@@ -71,7 +75,7 @@ impl Sessions {
             return known;
         }
         self.raise_next_id(id.0.saturating_add(1));
-        let session = Session::new(id, key(), true);
+        let session = Session::new(id, key(), Some(&self.memory));
         Arc::clone(self.by_id.write().entry(id).or_insert(session))
     }
 

@@ -13,6 +13,7 @@ use crate::model::ids::QueueId;
 
 use super::super::consumer::Consumer;
 use super::super::queues::entry::Stored;
+use super::super::queues::meter::Meter;
 use super::super::queues::queue::Queue;
 use super::subscription::Subscription;
 
@@ -145,10 +146,11 @@ pub struct Inner {
 }
 
 impl Session {
-    /// An empty session.
+    /// An empty session: a durable one, whose index counts in `memory`, or one without.
     #[must_use]
-    pub fn new(id: QueueId, key: SessionKey, durable: bool) -> Arc<Self> {
-        let queue = if durable { Queue::default() } else { Queue::volatile() };
+    pub fn new(id: QueueId, key: SessionKey, memory: Option<&Arc<Meter>>) -> Arc<Self> {
+        let queue = memory.map_or_else(Queue::volatile, Queue::counted);
+        let durable = memory.is_some();
         Arc::new(Self { id, key, durable, inner: Mutex::new(Inner { queue, ..Inner::default() }) })
     }
 

@@ -26,6 +26,8 @@ enum Step {
     Full(bool),
     /// The client comes back with this window.
     Reconnect(u16),
+    /// The next step of a checkpoint; after the last one pages go out.
+    Checkpoint,
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -37,6 +39,7 @@ fn step() -> impl Strategy<Value = Step> {
         6 => any::<usize>().prop_map(Step::Acknowledge),
         1 => any::<bool>().prop_map(Step::Full),
         1 => (1u16..6).prop_map(Step::Reconnect),
+        4 => Just(Step::Checkpoint),
     ]
 }
 
@@ -102,6 +105,7 @@ impl Model {
             Step::Full(full) => self.client.receiver.full.store(*full, Ordering::SeqCst),
             Step::Reconnect(window) if self.durable => self.reconnect(*window),
             Step::Reconnect(_) => {}
+            Step::Checkpoint => self.bed.checkpoint_step(NOW_MS),
         }
         if matches!(step, Step::Pull) {
             for sent in self.client.turn(&self.broker, NOW_MS) {

@@ -11,8 +11,9 @@ use crate::broker::logs::partition::Partition;
 use crate::broker::message::Message;
 use crate::broker::sessions::session::Inner;
 use crate::broker::testbed::snapshot::{check_live, snapshot};
-use crate::broker::testbed::stored::{body, waiting};
+use crate::broker::testbed::stored::{body, entries, waiting};
 use crate::broker::testbed::{Bed, Violation, ensure};
+use crate::model::ids::QueueId;
 use crate::model::topic::TopicFilter;
 
 /// Offsets are certainly kept so long, and certainly gone after so long, ms.
@@ -44,9 +45,10 @@ fn number(message: &[u8]) -> u64 {
     parse(Message::decode(message).unwrap().payload)
 }
 
-fn session(broker: &Broker, inner: &Inner) -> SessionView {
+fn session(broker: &Broker, id: QueueId, inner: &Inner) -> SessionView {
     let subscriptions = inner.state.subscriptions.iter();
-    let entries = inner.queue.iter().filter(|(_, entry)| !entry.is_settled());
+    let entries = entries(broker, id, &inner.queue).into_iter();
+    let entries = entries.filter(|(_, entry)| !entry.is_settled());
     SessionView {
         subscriptions: subscriptions
             .map(|(filter, options)| (filter.to_string(), options.qos as u8))
@@ -80,13 +82,13 @@ fn of_broker(broker: &Broker) -> View {
     for one in broker.sessions.all() {
         let inner = one.inner.lock();
         if inner.state.exists {
-            sessions.insert(one.key.client_id.to_string(), session(broker, &inner));
+            sessions.insert(one.key.client_id.to_string(), session(broker, one.id, &inner));
         }
     }
     let queues = broker.declared.all();
     let queues = queues.iter().filter(|queue| queue.inner.lock().exists).map(|queue| {
         let inner = queue.inner.lock();
-        let waiting = waiting(broker, &inner.ledger.queue);
+        let waiting = waiting(broker, queue.id, &inner.ledger.queue);
         (queue.name.to_string(), waiting.iter().map(|(_, bytes)| number(bytes)).collect())
     });
     let all = TopicFilter::parse("#").unwrap();

@@ -20,6 +20,7 @@ use super::fanout::QueueLimits;
 use super::groups::limits::GroupLimits;
 use super::limits::Limits;
 use super::logs::settings::LogSettings;
+use super::paging::StoredPages;
 use super::sessions::row::decode_page;
 use super::{Broker, Job, Parts, Timers, restore};
 use crate::auth::acl::Acl;
@@ -235,6 +236,8 @@ pub(in crate::broker) fn limits() -> Limits {
         retention_check_ms: 60_000,
         transient_bytes_max: 2_000,
         volatile_bytes_max: 1 << 30,
+        // Less than anything takes: what may go out goes out.
+        queue_index_bytes_max: 0,
         backlog: BacklogLimits::default(),
         groups: GroupLimits {
             initial_rebalance_delay_ms: 100,
@@ -308,6 +311,7 @@ impl Bed {
                 LogSettings::default(),
             )
             .unwrap(),
+            pages: Arc::new(StoredPages(Arc::clone(&db))),
             acl: Acl::default(),
             limits: limits(),
             timers: timers.clone(),
@@ -316,7 +320,8 @@ impl Bed {
         for batch in tape.history(applier.next()) {
             applier.replay_batch(batch).unwrap();
         }
-        restore::revive(&broker, &applier);
+        restore::keep_page_sums(&db).unwrap();
+        restore::revive(&broker, &applier).unwrap();
         let checkpointer =
             Checkpointer::new(Arc::clone(&broker), Arc::clone(&db), [7; 16], segments);
         let phase = Phase::Idle;
@@ -418,6 +423,11 @@ impl Bed {
     /// Has the disk fail, or be well again.
     pub(in crate::broker) fn fail_disk(&self, fails: bool) {
         self.disk.inject(|faults| faults.everything = fails);
+    }
+
+    /// Leaves the database as an earlier build would.
+    pub(in crate::broker) fn forget_page_sums(&self) {
+        self.db.forget_page_sums();
     }
 
     /// Power goes. Of each file's unsynced bytes `keep` says how many reached the disk; records that were not

@@ -16,7 +16,7 @@ use crate::broker::queues::entry::Entry;
 use crate::broker::record::SetMember;
 use crate::broker::sessions::session::{Durable, Session, SessionKey};
 use crate::broker::testbed::Bed;
-use crate::broker::testbed::stored::body;
+use crate::broker::testbed::stored::{body, entries};
 use crate::broker::via::Via;
 use crate::model::topic::TopicFilter;
 use crate::store::journal::Position;
@@ -92,9 +92,10 @@ fn queued(broker: &Broker, position: u64, entry: &Entry) -> Queued {
 
 fn declared(broker: &Broker, queue: &DeclaredQueue) -> DeclaredView {
     let inner = queue.inner.lock();
-    let entries = inner.ledger.queue.iter().map(|(position, entry)| {
+    let all = entries(broker, queue.id, &inner.ledger.queue);
+    let entries = all.iter().map(|(position, entry)| {
         let via = entry.via.as_deref().cloned();
-        (queued(broker, position, entry), entry.expires_ms, entry.payload_bytes, via)
+        (queued(broker, *position, entry), entry.expires_ms, entry.payload_bytes, via)
     });
     DeclaredView {
         vhost: queue.vhost.to_string(),
@@ -110,7 +111,8 @@ fn declared(broker: &Broker, queue: &DeclaredQueue) -> DeclaredView {
 
 fn session(broker: &Broker, session: &Session) -> SessionView {
     let inner = session.inner.lock();
-    let queue = inner.queue.iter().map(|(position, entry)| queued(broker, position, entry));
+    let all = entries(broker, session.id, &inner.queue);
+    let queue = all.iter().map(|(position, entry)| queued(broker, *position, entry));
     SessionView {
         key: session.key.clone(),
         state: inner.state.clone(),

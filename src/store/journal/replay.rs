@@ -28,12 +28,22 @@ pub struct Replay<W> {
     disk: Arc<dyn Disk>,
     spans: std::vec::IntoIter<Span>,
     current: Option<(Span, Arc<dyn DiskFile>)>,
+    total_bytes: u64,
+    read_bytes: u64,
     waiter: PhantomData<fn() -> W>,
 }
 
 impl<W> Replay<W> {
     pub(super) fn new(disk: Arc<dyn Disk>, spans: Vec<Span>) -> Self {
-        Self { disk, spans: spans.into_iter(), current: None, waiter: PhantomData }
+        let total_bytes = spans.iter().map(|span| span.end.saturating_sub(span.offset)).sum();
+        let (current, read_bytes, waiter) = (None, 0, PhantomData);
+        Self { disk, spans: spans.into_iter(), current, total_bytes, read_bytes, waiter }
+    }
+
+    /// How much of it was read, in percent.
+    #[must_use]
+    pub fn percent(&self) -> u64 {
+        self.read_bytes.saturating_mul(100) / self.total_bytes.max(1)
     }
 
     fn step(&mut self) -> Result<Option<Batch<W>>, StoreError> {
@@ -43,6 +53,7 @@ impl<W> Replay<W> {
             {
                 let (header, records) = read_batch(self.disk.as_ref(), file.as_ref(), span)?;
                 span.offset += header.disk_bytes();
+                self.read_bytes += header.disk_bytes();
                 return Ok(Some(Batch {
                     number: header.number,
                     first_lsn: Lsn(header.first_lsn),

@@ -1,10 +1,13 @@
 //! Where partitions live: `logs/<log id>-<name>/<partition>/`. Part of `store::partition`.
 //!
-//! The id alone says which log a folder belongs to; the name is for people.
+//! The id alone says which log a folder belongs to; the name is for people. What is there is listed once: nobody else
+//! makes or removes folders, and a start that listed them for each partition would take the square of their number.
 
 use std::collections::BTreeSet;
-use std::io;
 use std::sync::Arc;
+
+use ahash::AHashMap;
+use parking_lot::Mutex;
 
 use crate::model::ids::LogId;
 use crate::store::disk::Disk;
@@ -17,13 +20,15 @@ const NAME_BYTES_MAX: usize = 64;
 #[derive(Debug, Clone)]
 pub struct LogFolders {
     disk: Arc<dyn Disk>,
+    /// The folder of each log; `None` until they were listed.
+    names: Arc<Mutex<Option<AHashMap<LogId, String>>>>,
 }
 
 impl LogFolders {
     /// Takes the folder of all logs.
     #[must_use]
     pub fn new(disk: Arc<dyn Disk>) -> Self {
-        Self { disk }
+        Self { disk, names: Arc::default() }
     }
 
     /// The folder of one partition, created when missing.
@@ -42,7 +47,9 @@ impl LogFolders {
         };
         let path = self.disk.path(&folder);
         let create = || self.disk.folder(&folder)?.folder(&partition.to_string());
-        create().map_err(StoreError::io(&path, "create"))
+        let created = create().map_err(StoreError::io(&path, "create"))?;
+        self.with_names(|names| names.insert(log, folder))?;
+        Ok(created)
     }
 
     /// Removes a log with all its partitions; to be called once no checkpoint names it.
@@ -52,7 +59,8 @@ impl LogFolders {
     pub fn remove(&self, log: LogId) -> Result<(), StoreError> {
         let Some(folder) = self.find(log)? else { return Ok(()) };
         let path = self.disk.path(&folder);
-        self.disk.remove_folder(&folder).map_err(StoreError::io(&path, "remove"))
+        self.disk.remove_folder(&folder).map_err(StoreError::io(&path, "remove"))?;
+        self.with_names(|names| names.remove(&log)).map(drop)
     }
 
     /// Removes what belongs to no log of the checkpoint; to be called at start, before the replay.
@@ -60,22 +68,32 @@ impl LogFolders {
     /// # Errors
     /// [`StoreError::Io`].
     pub fn remove_unlisted(&self, listed: &BTreeSet<LogId>) -> Result<(), StoreError> {
-        for folder in self.folders()? {
-            if parse(&folder).is_some_and(|log| !listed.contains(&log)) {
-                let path = self.disk.path(&folder);
-                self.disk.remove_folder(&folder).map_err(StoreError::io(&path, "remove"))?;
-            }
-        }
-        Ok(())
+        let unlisted = self.with_names(|names| {
+            let unlisted = names.keys().filter(|log| !listed.contains(log));
+            unlisted.copied().collect::<Vec<_>>()
+        })?;
+        unlisted.into_iter().try_for_each(|log| self.remove(log))
     }
 
     fn find(&self, log: LogId) -> Result<Option<String>, StoreError> {
-        Ok(self.folders()?.into_iter().find(|folder| parse(folder) == Some(log)))
+        self.with_names(|names| names.get(&log).cloned())
     }
 
-    fn folders(&self) -> Result<Vec<String>, StoreError> {
-        let listed: io::Result<_> = self.disk.list_folders();
-        listed.map_err(StoreError::io(&self.disk.path(""), "list"))
+    fn with_names<R>(
+        &self,
+        look: impl FnOnce(&mut AHashMap<LogId, String>) -> R,
+    ) -> Result<R, StoreError> {
+        let mut names = self.names.lock();
+        let names = match &mut *names {
+            Some(names) => names,
+            unknown => {
+                let listed = self.disk.list_folders();
+                let listed = listed.map_err(StoreError::io(&self.disk.path(""), "list"))?;
+                let known = listed.into_iter().filter_map(|folder| Some((parse(&folder)?, folder)));
+                unknown.insert(known.collect())
+            }
+        };
+        Ok(look(names))
     }
 }
 

@@ -24,8 +24,11 @@ use crate::store::tables::declared::Declared;
 use crate::store::tables::exchanges::Exchanges;
 use crate::store::tables::groups::Groups;
 use crate::store::tables::logs::Logs;
-use crate::store::tables::meta::{CHECKPOINT_KEY, CheckpointRow, FORMAT, FORMAT_KEY, NAME};
+use crate::store::tables::meta::{
+    CHECKPOINT_KEY, CheckpointRow, FORMAT, FORMAT_KEY, NAME, PAGE_SUMS_KEY,
+};
 use crate::store::tables::offsets::Offsets;
+use crate::store::tables::page_sums::PageSums;
 use crate::store::tables::partitions::Partitions;
 use crate::store::tables::queue_pages::QueuePages;
 use crate::store::tables::renewed::DatabaseFile;
@@ -39,10 +42,11 @@ use crate::store::tables::{Changes, CheckpointWrite, Row, Table};
 pub(super) const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new(NAME);
 
 /// Every table but [`META`].
-pub(super) const TABLES: [&str; 13] = [
+pub(super) const TABLES: [&str; 14] = [
     Sessions::NAME,
     Declared::NAME,
     QueuePages::NAME,
+    PageSums::NAME,
     Sets::NAME,
     Bodies::NAME,
     BodyPages::NAME,
@@ -324,6 +328,7 @@ impl Db {
             change(&transaction, &write.sessions)?;
             change(&transaction, &write.declared)?;
             change(&transaction, &write.queue_pages)?;
+            change(&transaction, &write.page_sums)?;
             change(&transaction, &write.sets)?;
             change(&transaction, &write.bodies)?;
             change(&transaction, &write.body_pages)?;
@@ -336,9 +341,63 @@ impl Db {
             change(&transaction, &write.offsets)?;
             let mut row = Vec::new();
             write.checkpoint.encode(&mut row);
-            transaction.open_table(META)?.insert(CHECKPOINT_KEY, row.as_slice())?;
+            let mut meta = transaction.open_table(META)?;
+            meta.insert(CHECKPOINT_KEY, row.as_slice())?;
+            let lsn = write.checkpoint.next_lsn.0.to_le_bytes();
+            meta.insert(PAGE_SUMS_KEY, lsn.as_slice())?;
+            drop(meta);
             Ok(transaction.commit()?)
         })
+    }
+
+    /// Whether the sums of all pages are there and right: every commit of this build says that it kept them, one of an
+    /// earlier build does not.
+    ///
+    /// # Errors
+    /// [`StoreError::Row`], [`StoreError::Table`].
+    pub fn has_page_sums(&self) -> Result<bool, StoreError> {
+        let Some(checkpoint) = self.checkpoint()? else { return Ok(true) };
+        let kept = self.meta(PAGE_SUMS_KEY)?;
+        Ok(kept.is_some_and(|lsn| lsn == checkpoint.next_lsn.0.to_le_bytes()))
+    }
+
+    /// Replaces the sums of all pages by `sums`, which were taken from the pages.
+    ///
+    /// # Errors
+    /// [`StoreError::Row`], [`StoreError::Table`].
+    pub fn put_page_sums(&self, sums: &Changes<PageSums>) -> Result<(), StoreError> {
+        let Some(checkpoint) = self.checkpoint()? else { return Ok(()) };
+        self.with("write sums of pages", |database| {
+            let mut transaction = database.begin_write()?;
+            transaction.set_durability(Durability::Immediate)?;
+            transaction.delete_table(definition::<PageSums>())?;
+            drop(transaction.open_table(definition::<PageSums>())?);
+            change(&transaction, sums)?;
+            let lsn = checkpoint.next_lsn.0.to_le_bytes();
+            transaction.open_table(META)?.insert(PAGE_SUMS_KEY, lsn.as_slice())?;
+            Ok(transaction.commit()?)
+        })
+    }
+}
+
+#[cfg(test)]
+impl Db {
+    /// Leaves the database as an earlier build would, which keeps no sums of pages, or wrong ones.
+    pub(crate) fn forget_page_sums(&self) {
+        let mut wrong = Changes::default();
+        let sum = crate::store::tables::page_sums::PageSum { live: 7, ..Default::default() };
+        self.for_each::<PageSums>(|key, _| {
+            wrong.put(key, sum);
+            Ok(())
+        })
+        .unwrap();
+        self.put_page_sums(&wrong).unwrap();
+        self.with("forget", |database| {
+            let transaction = database.begin_write()?;
+            transaction.open_table(META)?.remove(PAGE_SUMS_KEY)?;
+            Ok(transaction.commit()?)
+        })
+        .unwrap();
     }
 }
 

@@ -15,6 +15,8 @@ pub(super) const NAME: &str = "meta";
 pub(super) const FORMAT_KEY: &str = "format";
 /// Key of the [`CheckpointRow`].
 pub(super) const CHECKPOINT_KEY: &str = "checkpoint";
+/// Key of the next LSN of the checkpoint up to which sums of pages were kept, a u64.
+pub(super) const PAGE_SUMS_KEY: &str = "page_sums";
 
 /// Where replay begins, and the next identifier of each kind: none is ever given out twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

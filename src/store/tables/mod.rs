@@ -8,7 +8,7 @@
 //! - [`renewed`] its file, and another one after a sync that failed
 //! - [`snapshot`] all of it at one moment, for backups
 //! - [`meta`] format and checkpoint position
-//! - [`sessions`], [`queue_pages`], [`sets`], [`retained`] the broker's own rows
+//! - [`sessions`], [`queue_pages`], [`sets`], [`retained`] the broker's own rows; [`page_sums`] what pages come to
 //! - [`declared`] queues that clients declare
 //! - [`bodies`] body segments, [`body_pages`] who refers to them, [`logs`], [`partitions`] partition logs
 //! - [`exchanges`], [`bindings`] the durable topology
@@ -26,6 +26,7 @@ pub mod logs;
 pub mod meta;
 pub mod offsets;
 pub mod on_disk;
+pub mod page_sums;
 pub mod partitions;
 pub mod queue_pages;
 mod renewed;
@@ -118,6 +119,8 @@ pub struct CheckpointWrite {
     pub declared: Changes<declared::Declared>,
     /// Pages of long queues.
     pub queue_pages: Changes<queue_pages::QueuePages>,
+    /// What they come to.
+    pub page_sums: Changes<page_sums::PageSums>,
     /// Interned destination sets.
     pub sets: Changes<sets::Sets>,
     /// Body segments.
@@ -149,6 +152,7 @@ impl CheckpointWrite {
             sessions: Changes::default(),
             declared: Changes::default(),
             queue_pages: Changes::default(),
+            page_sums: Changes::default(),
             sets: Changes::default(),
             bodies: Changes::default(),
             body_pages: Changes::default(),

@@ -19,6 +19,7 @@ use crate::broker::record::Record;
 use crate::broker::record::tests::record;
 use crate::broker::restore;
 use crate::broker::testbed::snapshot::{check_live, snapshot};
+use crate::broker::testbed::stored::entries;
 use crate::broker::testbed::{Bed, Tape};
 use crate::model::ids::Lsn;
 use crate::store::journal::Journal;
@@ -108,14 +109,14 @@ proptest! {
             if !session.durable {
                 continue;
             }
-            for (_, entry) in inner.queue.iter() {
+            for (_, entry) in entries(&world.bed.broker, session.id, &inner.queue) {
                 let Body::Disk(body) = &entry.body else { panic!("{entry:?} is still in memory") };
                 *counted.entry(body.segment).or_default() += 1;
             }
         }
         for queue in world.bed.broker.declared.all() {
             let inner = queue.inner.lock();
-            for (_, entry) in inner.ledger.queue.iter() {
+            for (_, entry) in entries(&world.bed.broker, queue.id, &inner.ledger.queue) {
                 let Body::Disk(body) = &entry.body else { panic!("{entry:?} is still in memory") };
                 *counted.entry(body.segment).or_default() += 1;
             }
@@ -166,7 +167,7 @@ proptest! {
             .collect();
         let applied = world.bed.applier.replay_batch(batch(next.batch, next.lsn, &encoded));
         prop_assert!(applied.is_ok(), "{:?}", applied);
-        restore::revive(&world.bed.broker, &world.bed.applier);
+        restore::revive(&world.bed.broker, &world.bed.applier).unwrap();
         restore::resume(&world.bed.broker, world.bed.applier.limits(), START_MS);
         world.bed.run_jobs(u64::MAX);
         world.sync();

@@ -31,7 +31,7 @@ use crate::broker::testbed::Bed;
 use crate::broker::testbed::client::{Client, NOW_MS, waiter};
 use crate::broker::testbed::stored::waiting;
 use crate::metrics::label::RouteFailure;
-use crate::model::ids::ConnectionId;
+use crate::model::ids::{ConnectionId, QueueId};
 use crate::model::qos::QoS;
 use crate::model::topic::TopicFilter;
 
@@ -263,7 +263,7 @@ impl Yard {
         let session = broker.sessions.all().into_iter().find(|one| &*one.key.client_id == id);
         let session = session.unwrap();
         let inner = session.inner.lock();
-        payloads(&broker, &inner.queue)
+        payloads(&broker, session.id, &inner.queue)
     }
 
     /// Payloads in a queue.
@@ -271,7 +271,7 @@ impl Yard {
         let broker = self.broker();
         let queue = broker.exchanges.vhost("/").unwrap().queue(name).unwrap();
         let inner = queue.inner.lock();
-        payloads(&broker, &inner.ledger.queue)
+        payloads(&broker, queue.id, &inner.ledger.queue)
     }
 
     /// Values of a log's partition.
@@ -296,8 +296,8 @@ impl Yard {
     }
 }
 
-fn payloads(broker: &Broker, queue: &Queue) -> Vec<String> {
-    waiting(broker, queue)
+fn payloads(broker: &Broker, id: QueueId, queue: &Queue) -> Vec<String> {
+    waiting(broker, id, queue)
         .iter()
         .map(|(_, bytes)| {
             String::from_utf8(Message::decode(bytes).unwrap().payload.to_vec()).unwrap()

@@ -165,8 +165,14 @@ fn beyond_their_memory_transient_messages_wait_on_disk() {
     assert!(keeping.memory.used() <= 2_000);
     assert!(keeping.scratch.bytes() > 300 * 50 && keeping.scratch.bytes() < 400 * 60);
     let is_on_disk = |body: &Body| matches!(body, Body::Scratch(_));
-    let spilled =
-        queues[0].inner.lock().ledger.queue.iter().filter(|(_, e)| is_on_disk(&e.body)).count();
+    let spilled = queues[0]
+        .inner
+        .lock()
+        .ledger
+        .queue
+        .iter_here()
+        .filter(|(_, e)| is_on_disk(&e.body))
+        .count();
     assert!(spilled > 50);
     let all: Vec<u32> = (0..60).collect();
     for queue in &queues {
