@@ -251,13 +251,13 @@ mod tests {
             }
             // Those who hold give back; then the others get theirs, one after the other.
             for _ in 0..20 {
-                for who in 0..5 {
+                for (who, claim) in claims.iter_mut().enumerate() {
                     match wants.get(&who).copied() {
-                        Some(wanted) if claims[who].raise(wanted) => {
+                        Some(wanted) if claim.raise(wanted) => {
                             wants.remove(&who);
                         }
                         Some(_) => {}
-                        None => claims[who].set(0),
+                        None => claim.set(0),
                     }
                 }
             }

@@ -10,7 +10,7 @@ use crate::amqp::codec::reply::Reply;
 use crate::amqp::confirms::Confirms;
 use crate::amqp::connection::{Flow, Published as Message};
 use crate::amqp::error::{Fault, ReplyCode};
-use crate::amqp::owing::Owed;
+use crate::amqp::owing::{Owed, Owing};
 use crate::amqp::prepared::{Author, prepare};
 use crate::amqp::refusal;
 use crate::broker::Broker;
@@ -105,19 +105,9 @@ impl Client {
         let Some(confirms) = &mut channel.confirms else { return Ok(()) };
         let publish = confirms.begin();
         *unconfirmed |= confirms.open() >= self.limits.unconfirmed_per_channel_max;
-        match outcome {
-            Published::Waiting { refused: true, .. } => {
-                // Whatever becomes of the record: not all destinations have the message.
-                owing.owe(Owed::Nothing);
-                confirms.refuse(publish);
-            }
-            Published::Waiting { .. } => {
-                let opening = channel.opening;
-                owing.owe(Owed::Confirm { channel: number, opening, number: publish });
-                return Ok(());
-            }
-            Published::Done { .. } => confirms.store(publish),
-            Published::Refused => confirms.refuse(publish),
+        let at = (number, channel.opening);
+        if !may_tell(confirms, publish, at, &outcome, owing) {
+            return Ok(());
         }
         if !std::mem::replace(&mut channel.telling, true) {
             telling.push(number);
@@ -158,4 +148,28 @@ impl Serving {
             self.telling.push(number);
         }
     }
+}
+
+/// Notes what became of the publish `publish` of a channel (its number and opening); false while its record is awaited.
+fn may_tell(
+    confirms: &mut Confirms,
+    publish: u64,
+    (channel, opening): (u16, u32),
+    outcome: &Published,
+    owing: &mut Owing,
+) -> bool {
+    match outcome {
+        Published::Waiting { refused: true, .. } => {
+            // Whatever becomes of the record: not all destinations have the message.
+            owing.owe(Owed::Nothing);
+            confirms.refuse(publish);
+        }
+        Published::Waiting { .. } => {
+            owing.owe(Owed::Confirm { channel, opening, number: publish });
+            return false;
+        }
+        Published::Done { .. } => confirms.store(publish),
+        Published::Refused => confirms.refuse(publish),
+    }
+    true
 }

@@ -99,9 +99,10 @@ pub(super) fn connect(
     let (told, mut outcome) = waiter();
     let who = Principal::anonymous();
     let opened = broker.open(&who, opening, told, NOW_MS).ok()?;
-    while opened.waits {
+    let mut waits = opened.waits;
+    while waits {
         match outcome.try_recv() {
-            Ok(_) => break,
+            Ok(_) => waits = false,
             Err(TryRecvError::Empty) if !disk.is_cut() => std::thread::yield_now(),
             Err(_) => return None,
         }

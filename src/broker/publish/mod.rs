@@ -343,6 +343,25 @@ impl Broker {
         Some(publisher.last_lsn).filter(|last| *last > self.applied_lsn())
     }
 
+    /// What a topic keeps of a retained message: nothing of an empty one. `is_taken`: it holds another already.
+    fn kept(
+        &self,
+        publisher: &mut Publisher,
+        is_taken: bool,
+        message: &Message<'_>,
+    ) -> Result<Option<Arc<Stored>>, BrokerError> {
+        if message.payload.is_empty() {
+            return Ok(None);
+        }
+        if !is_taken && self.retained.len() >= self.limits.load().retained_max {
+            publisher.counters.drop_messages(DropReason::RetainedFull, 1);
+            return Err(BrokerError::Limit("retained messages"));
+        }
+        let mut bytes = Vec::new();
+        message.encode(&mut bytes);
+        Ok(Some(Stored::new(bytes.into())))
+    }
+
     /// A retained publish: the topic's slot is held from taking the LSN to the last direct delivery, and the
     /// route that counts is the one read after the LSN was taken (design, "Retained").
     fn publish_retained(
@@ -357,16 +376,7 @@ impl Broker {
     ) -> Result<Published, BrokerError> {
         let vhost = Arc::clone(&publisher.principal.vhost);
         let mut contents = slot.hold();
-        let keeps = !message.payload.is_empty();
-        if keeps && !contents.is_taken() && self.retained.len() >= self.limits.load().retained_max {
-            publisher.counters.drop_messages(DropReason::RetainedFull, 1);
-            return Err(BrokerError::Limit("retained messages"));
-        }
-        let stored = keeps.then(|| {
-            let mut bytes = Vec::new();
-            message.encode(&mut bytes);
-            Stored::new(bytes.into())
-        });
+        let stored = self.kept(publisher, contents.is_taken(), &message)?;
         self.admitted(publisher)?;
         let appends = self.routed_appends(publisher, &route.reach.logs, &message)?;
         let mut recorded = route.recorded(self, message.qos)?;

@@ -88,19 +88,21 @@ impl World {
                 }
             }
             Step::Publish { who, topic, qos, id } => {
-                if self.clients[who].link.is_some() {
-                    let number = self.next_number();
-                    self.publish(who, Sent { number, topic, qos }, id, Some(false));
-                    self.model.publish(who, id, Sent { number, topic, qos });
+                if self.clients[who].link.is_none() {
+                    return Ok(());
                 }
+                let number = self.next_number();
+                self.publish(who, Sent { number, topic, qos }, id, Some(false));
+                self.model.publish(who, id, Sent { number, topic, qos });
             }
             Step::Retain { who, is_empty } => {
-                if self.clients[who].link.is_some() {
-                    let number = if is_empty { 0 } else { self.next_number() };
-                    let message = Sent { number, topic: 0, qos: 1 };
-                    self.publish(who, message, 1, Some(true));
-                    self.model.retain(message, is_empty);
+                if self.clients[who].link.is_none() {
+                    return Ok(());
                 }
+                let number = if is_empty { 0 } else { self.next_number() };
+                let message = Sent { number, topic: 0, qos: 1 };
+                self.publish(who, message, 1, Some(true));
+                self.model.retain(message, is_empty);
             }
             Step::Release { who, id } => {
                 let Some(link) = &self.clients[who].link else { return Ok(()) };

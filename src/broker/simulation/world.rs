@@ -113,7 +113,7 @@ impl World {
 
     /// What a start does, with limits that nothing reaches.
     fn resume(&mut self) {
-        let mut limits = (*self.bed.broker.limits()).clone();
+        let mut limits = *self.bed.broker.limits();
         limits.queue.messages_max = 100_000;
         limits.queue.volatile_max = 100_000;
         self.bed.broker.limits.store(Arc::new(limits));
