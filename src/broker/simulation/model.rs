@@ -246,7 +246,6 @@ impl Model {
         let (number, qos, state) = session.queue[at];
         if qos == 2 && state == State::Sent {
             session.queue[at].2 = State::Released;
-            session.to_say.push((number, true));
         } else {
             session.queue.remove(at);
         }

@@ -8,7 +8,7 @@ use super::world::World;
 use super::{FILTERS, RECEIVE_MAX, Step, TOPICS, WILL};
 use crate::auth::principal::Principal;
 use crate::broker::connect::{Closing, Opening, SessionHandle};
-use crate::broker::consumer::Encodings;
+use crate::broker::consumer::{Encodings, Outcome};
 use crate::broker::message::{Message, Publisher as Author};
 use crate::broker::publish::Publisher;
 use crate::broker::record::Condition;
@@ -221,8 +221,13 @@ impl World {
         let id = NonZeroU16::new(flights[at].1).unwrap();
         let broker = &self.bed.broker;
         if qos == 2 && state == State::Sent {
-            let known = broker.release(&link.handle, id, waiter().0).unwrap();
-            ensure!(known.is_some(), "{id} of {number} is not in flight");
+            let (told, mut outcome) = waiter();
+            let known = broker.release(&link.handle, id, told).unwrap();
+            ensure!(known == Some(true), "{id} of {number} is not in flight");
+            // Its connection says PUBREL when the record is applied.
+            self.sync();
+            let outcome = outcome.try_recv();
+            ensure!(outcome == Ok(Outcome::Done), "PUBREC of {number} comes to {outcome:?}");
             return Ok(());
         }
         flights.remove(at);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::model::Answer;
-use super::world::World;
+use super::world::{START_MS, World};
 use super::{LOGS, SHORT_MAX, SHORT_TTL_MS, Step};
 use crate::auth::principal::Principal;
 use crate::broker::declared::queue::DeclaredQueue;
@@ -41,7 +41,7 @@ fn batch(number: u64, producer: Option<(i64, i32)>) -> Vec<u8> {
     let mut builder = BatchBuilder::default();
     let value = number.to_string();
     let value = Some(value.as_bytes());
-    builder.push(&NewRecord { timestamp_ms: 1, key: None, value, headers: &[] });
+    builder.push(&NewRecord { timestamp_ms: START_MS as i64, key: None, value, headers: &[] });
     let mut batch = builder.finish().unwrap();
     if let Some((id, sequence)) = producer {
         batch[43..51].copy_from_slice(&id.to_be_bytes());

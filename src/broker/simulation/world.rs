@@ -18,7 +18,7 @@ use crate::broker::testbed::tampered::{drop_publish, swap_publishes};
 use crate::broker::testbed::{Bed, Violation, ensure};
 use crate::model::topic::TopicFilter;
 
-const START_MS: u64 = 1_700_000_000_000;
+pub(super) const START_MS: u64 = 1_700_000_000_000;
 /// Each step takes so long: no two deadlines are the same.
 const STEP_MS: u64 = 1;
 
