@@ -79,7 +79,7 @@ impl Offline {
         let (broker, db) = (Arc::clone(&self.broker), Arc::clone(&self.db));
         let mut checkpointer = Checkpointer::new(broker, db, self.uuid, segments);
         let written = checkpointer.write(&mut frozen, self.now_ms)?;
-        Checkpointer::settle(&self.broker, &mut self.applier, written);
+        Checkpointer::settle(&self.broker, written);
         Ok(())
     }
 }

@@ -384,7 +384,7 @@ impl Loop {
         self.writing = false;
         match outcome {
             Ok(written) => {
-                Checkpointer::settle(&self.broker, &mut self.applier, written);
+                Checkpointer::settle(&self.broker, written);
                 for told in self.told.drain(..) {
                     // Whoever gave up waiting needs no news.
                     told.send(()).ok();

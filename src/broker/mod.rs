@@ -9,16 +9,14 @@
 //! - [`consumer`] the seam to a connection: deliver, wake, complete; [`pending`] what waits for records there;
 //!   [`fanout`] a publish on its way
 //! - [`router`] topic filters to destinations; [`crossing`] messages seen from the tree; [`replies`] direct reply-to
-//! - [`router`] topic filters to destinations; [`exchanges`] exchanges, bindings, names of queues
+//! - [`exchanges`] exchanges, bindings, names of queues
 //! - [`sessions`], [`queues`], [`retained`], [`logs`], [`groups`], [`sets`] the state
 //! - [`publish`], [`routed`], [`connect`], [`wills`], [`subscribe`], [`replay`], [`settle`], [`append`],
 //!   [`log_changes`] the verbs
-//! - [`publish`], [`routed`], [`connect`], [`wills`], [`subscribe`], [`replay`], [`settle`], [`append`] the verbs
 //! - [`carry`] what a log holds, published again: routes out of logs
 //! - [`apply`], [`checkpoint`], [`restore`] records to state, state to disk, disk to state
 //! - [`engine`] the threads that apply and checkpoint; [`paging`] queue indexes within their budget
 //! - [`audit`] whether rows of a checkpoint are what they must be
-//! - [`engine`] the threads that apply and checkpoint
 //! - [`limits`] what apply and delivery are bounded by; [`backlog`] what waits in all queues
 
 pub mod append;

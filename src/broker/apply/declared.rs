@@ -70,9 +70,6 @@ impl Applier {
         let entries = inner.ledger.take_durable();
         let written = std::mem::take(&mut inner.persisted).into_iter().collect();
         drop(inner);
-        for (_, entry) in entries.iter_here() {
-            self.released(&entry.body);
-        }
         self.broker.backlog.leave(entries.live(), entries.bytes());
         self.delta.ended_declared.push(EndedQueue { queue: id, written });
         self.broker.declared.forget(id);
@@ -94,7 +91,6 @@ impl Applier {
             let mut next = inner.ledger.queue.next_here(*first);
             while let Some(position) = next.filter(|position| *position < end) {
                 if let Some(entry) = inner.ledger.remove(position) {
-                    self.released(&entry.body);
                     self.broker.backlog.leave(1, entry.body.len());
                 }
                 next = inner.ledger.queue.next_here(position.saturating_add(1));

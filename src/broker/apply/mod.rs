@@ -34,7 +34,6 @@ use super::logs::carried::Headers;
 use super::logs::gather::RouteGather;
 use super::logs::waiters::Touched;
 use super::queues::ended::EndedQueue;
-use super::queues::entry::Body;
 use super::queues::queue::Queue;
 use super::record::{Record, SetMember};
 use super::sessions::session::{Inner, Session};
@@ -80,8 +79,6 @@ pub struct Delta {
     pub deleted_logs: AHashMap<LogId, u32>,
     /// Sets defined (`Some`) and retired (`None`).
     pub sets: AHashMap<SetId, Option<Arc<[SetMember]>>>,
-    /// References to body segments that came (+) or went (-).
-    pub references: AHashMap<u32, i64>,
 }
 
 /// Who waits for the record of a message that it published.
@@ -175,14 +172,6 @@ impl Applier {
         self.delta.logs.extend(newer.logs);
         self.delta.deleted_logs.extend(newer.deleted_logs);
         self.delta.sets.extend(newer.sets);
-        for (segment, change) in newer.references {
-            *self.delta.references.entry(segment).or_default() += change;
-        }
-    }
-
-    /// References that changed outside of a record: bodies written for messages that were gone by then.
-    pub fn unreference(&mut self, segment: u32) {
-        *self.delta.references.entry(segment).or_default() -= 1;
     }
 
     /// The sets in use.
@@ -384,13 +373,6 @@ impl Applier {
     fn bring_in(&mut self, id: QueueId, queue: &mut Queue, from: u64, end: u64) {
         if let Err(reason) = self.broker.paging.bring_in(id, queue, from, end) {
             self.unread = Some(reason);
-        }
-    }
-
-    /// A body left a queue; if a checkpoint had written it, its segment loses a reference.
-    fn released(&mut self, body: &Body) {
-        if let Body::Disk(reference) = body {
-            self.unreference(reference.segment);
         }
     }
 

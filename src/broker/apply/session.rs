@@ -86,9 +86,6 @@ impl Applier {
         let queue = std::mem::take(&mut inner.queue);
         let written = std::mem::take(&mut inner.persisted).into_iter().collect();
         drop(inner);
-        for (_, entry) in queue.iter_here() {
-            self.released(&entry.body);
-        }
         self.broker.backlog.leave(queue.live(), queue.bytes());
         self.delta.ended.push(EndedQueue { queue: id, written });
         self.broker.sessions.forget(id);
@@ -119,7 +116,6 @@ impl Applier {
         for position in positions {
             self.bring_in(id, &mut inner.queue, *position, position.saturating_add(1));
             if let Some(entry) = inner.queue.remove(*position) {
-                self.released(&entry.body);
                 self.broker.backlog.leave(1, entry.body.len());
             }
         }

@@ -72,9 +72,11 @@ pub(super) struct Moves {
 }
 
 impl Moves {
-    /// Old and new places.
-    pub(super) fn names(&self) -> impl Iterator<Item = (BodyRef, BodyRef)> {
-        self.pages.iter().flat_map(|(_, moves)| moves).map(|moved| (moved.old, moved.new))
+    /// Old and new places, by the pages that name them. Other pages may name the old ones still.
+    pub(super) fn names(&self) -> impl Iterator<Item = ((PageKey, BodyRef), BodyRef)> {
+        self.pages.iter().flat_map(|(page, moves)| {
+            moves.iter().map(move |moved| ((*page, moved.old), moved.new))
+        })
     }
 
     /// Tells entries in memory their bodies' new places, when the checkpoint is current. An entry that is gone has
@@ -100,6 +102,11 @@ impl Compactor {
             count: 0,
             is_failing: false,
         }
+    }
+
+    /// What was copied last came to nothing: its copies lie behind the length that counts, or nowhere.
+    pub(super) fn forget_copies(&mut self) {
+        self.unfinished = None;
     }
 
     /// Empties what there is to empty, as far as a checkpoint may. `site` is as before when that fails.

@@ -70,7 +70,6 @@ pub struct Frozen {
     retained: Vec<(Arc<Slot>, Option<Value>)>,
     topology: FrozenTopology,
     groups: FrozenGroups,
-    references: AHashMap<u32, i64>,
     next_queue_id: u64,
     next_log_id: u32,
     next_set_id: u64,
@@ -104,7 +103,7 @@ impl Frozen {
             applier.restore_delta(delta);
             return None;
         };
-        let Delta { sessions, ended, declared, ended_declared, sets, references, .. } = delta;
+        let Delta { sessions, ended, declared, ended_declared, sets, .. } = delta;
         Some(Self {
             position: applier.next(),
             sessions: sessions.into_iter().filter_map(freeze_session).collect(),
@@ -115,7 +114,6 @@ impl Frozen {
             retained: broker.retained.freeze(),
             topology: broker.exchanges.applied.lock().freeze(),
             groups: FrozenGroups::take(&mut broker.groups.applied.lock()),
-            references,
             next_queue_id: broker.sessions.next_id(),
             next_log_id: broker.logs.next_id(),
             next_set_id: broker.next_set_id(),
@@ -235,18 +233,17 @@ impl Checkpointer {
             queued_messages_max: frozen.limits.messages_max,
             queued_bytes_max: frozen.limits.bytes_max,
         });
-        let mut references = frozen.references.clone();
         let mut bodies = Bodies::new(&mut frozen.places, self.broker.bodies.writer());
         let mut written = Vec::new();
         for session in &frozen.sessions {
-            let placed = put_session(&mut write, session, &mut bodies, &mut references)?;
+            let placed = put_session(&mut write, session, &mut bodies)?;
             written.push((Arc::clone(&session.session), placed));
         }
         for ended in &frozen.ended {
             write.sessions.delete(SessionRowKey { shard: SHARD, queue: ended.queue });
             ended.put(&mut write);
         }
-        let declared = frozen.declared.put(&mut write, &mut bodies, &mut references)?;
+        let declared = frozen.declared.put(&mut write, &mut bodies)?;
         put_sets(&mut write, &frozen.sets);
         put_retained(&mut write, &frozen.retained);
         put_topology(&mut write, &frozen.topology);
@@ -261,25 +258,22 @@ impl Checkpointer {
     }
 
     /// Gives memory back: entries and retained values whose bodies are on disk now. A message that is gone by
-    /// then gives its reference back with the next checkpoint.
-    pub fn settle(broker: &Broker, applier: &mut Applier, written: Written) {
+    /// then leaves its page's row with the next checkpoint. To be called on the applier's thread, before another
+    /// checkpoint is begun.
+    pub fn settle(broker: &Broker, written: Written) {
         let sessions = written.bodies.iter().map(|(session, _)| session.id);
         let queues = written.declared.iter().map(|(queue, _)| queue.id);
         let changed: Vec<QueueId> = sessions.chain(queues).collect();
         for (session, placed) in written.bodies {
             let mut inner = session.inner.lock();
             for (position, order, body) in placed {
-                if !inner.queue.on_disk(position, order, body) {
-                    applier.unreference(body.segment);
-                }
+                inner.queue.on_disk(position, order, body);
             }
         }
         for (queue, placed) in written.declared {
             let mut inner = queue.inner.lock();
             for (position, order, body) in placed {
-                if !inner.ledger.queue.on_disk(position, order, body) {
-                    applier.unreference(body.segment);
-                }
+                inner.ledger.queue.on_disk(position, order, body);
             }
         }
         broker.retained.checkpointed(&written.retained);
@@ -292,12 +286,11 @@ fn put_session(
     write: &mut CheckpointWrite,
     frozen: &FrozenSession,
     bodies: &mut Bodies<'_>,
-    references: &mut AHashMap<u32, i64>,
 ) -> Result<Placed, StoreError> {
     let queue = frozen.session.id;
     let key = SessionRowKey { shard: SHARD, queue };
     write.sessions.put(key, frozen.row.clone().into());
-    put_pages(write, queue, &frozen.pages, bodies, references)
+    put_pages(write, queue, &frozen.pages, bodies)
 }
 
 fn put_sets(write: &mut CheckpointWrite, sets: &AHashMap<SetId, Option<Arc<[SetMember]>>>) {

@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use ahash::AHashMap;
-
 use crate::broker::checkpoint::bodies::Bodies;
 use crate::broker::queues::entry::{Body, Entry};
 use crate::broker::queues::page::Page;
@@ -23,7 +21,6 @@ pub(in crate::broker) fn put_pages(
     queue: QueueId,
     pages: &[(u64, Option<Arc<Page>>)],
     bodies: &mut Bodies<'_>,
-    references: &mut AHashMap<u32, i64>,
 ) -> Result<Placed, StoreError> {
     let mut placed = Vec::new();
     for (number, page) in pages {
@@ -39,7 +36,6 @@ pub(in crate::broker) fn put_pages(
                 Body::Disk(body) => *body,
                 Body::Memory(stored) => {
                     let body = bodies.place(stored)?;
-                    *references.entry(body.segment).or_default() += 1;
                     placed.push((position, entry.order, body));
                     body
                 }

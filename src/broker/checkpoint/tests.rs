@@ -389,7 +389,7 @@ fn an_attempt_whose_end_is_unknown_loses_no_body() {
             db.commit(&write).unwrap();
         }
         let written = checkpointer.write(&mut frozen, NOW_MS + 2).unwrap();
-        Checkpointer::settle(broker, applier, written);
+        Checkpointer::settle(broker, written);
         bed.check_references();
         let mut expected = waiting();
         expected.remove(0);

@@ -14,6 +14,7 @@ use crate::store::error::StoreError;
 use crate::store::tables::CheckpointWrite;
 use crate::store::tables::db::Db;
 use crate::store::tables::meta::CheckpointRow;
+use crate::store::tables::queue_pages::PageKey;
 
 use super::compaction::{BYTES_MAX, Compactor, Moves, Site};
 use super::named::{named, rename};
@@ -30,7 +31,7 @@ pub(super) struct Upkeep {
     /// What was last handed to the database, until that has taken it.
     tried: Option<Tried>,
     /// Moves of failed attempts that took effect: what is being checkpointed was frozen before them.
-    renamed: AHashMap<BodyRef, BodyRef>,
+    renamed: AHashMap<(PageKey, BodyRef), BodyRef>,
     /// Segments that those attempts gave up.
     dead: Vec<u32>,
 }
@@ -123,6 +124,7 @@ impl Upkeep {
             self.renamed.extend(moves.names());
             self.dead.extend(draft.dead());
         } else {
+            self.compactor.forget_copies();
             let unnamed = moves.segments.iter().filter(|segment| segments.get(**segment).is_none());
             for segment in unnamed {
                 if let Err(error) = self.broker.bodies.unlink(*segment) {
@@ -159,12 +161,12 @@ impl Upkeep {
 }
 
 /// Has pages that were frozen before bodies were moved name the new places.
-fn rename_frozen(write: &mut CheckpointWrite, renamed: &AHashMap<BodyRef, BodyRef>) {
-    for (_, row) in &mut write.queue_pages.puts {
+fn rename_frozen(write: &mut CheckpointWrite, renamed: &AHashMap<(PageKey, BodyRef), BodyRef>) {
+    for (page, row) in &mut write.queue_pages.puts {
         let stale: Vec<_> = named(row)
             .unwrap_or_default()
             .into_iter()
-            .filter_map(|found| Some((found.at, *renamed.get(&found.body)?)))
+            .filter_map(|found| Some((found.at, *renamed.get(&(*page, found.body))?)))
             .collect();
         if stale.is_empty() {
             continue;

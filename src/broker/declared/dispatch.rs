@@ -136,6 +136,7 @@ impl Round<'_> {
                 Step::Breathe => MutexGuard::bump(inner),
                 Step::PageIn(page) => {
                     inner.dispatching = true;
+                    self.broker.settle_many(self.queue, inner);
                     let outcome = self.broker.page_in(self.queue, inner, page);
                     inner.dispatching = false;
                     outcome?;

@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use ahash::AHashMap;
-
 use crate::model::ids::SHARD;
 use crate::store::error::StoreError;
 use crate::store::tables::CheckpointWrite;
@@ -46,12 +44,11 @@ impl FrozenQueues {
         &self,
         write: &mut CheckpointWrite,
         bodies: &mut Bodies<'_>,
-        references: &mut AHashMap<u32, i64>,
     ) -> Result<Vec<(Arc<DeclaredQueue>, Placed)>, StoreError> {
         let mut written = Vec::with_capacity(self.changed.len());
         for FrozenQueue { queue, row, pages } in &self.changed {
             write.declared.put(DeclaredKey { shard: SHARD, queue: queue.id }, row.clone().into());
-            let placed = put_pages(write, queue.id, pages, bodies, references)?;
+            let placed = put_pages(write, queue.id, pages, bodies)?;
             written.push((Arc::clone(queue), placed));
         }
         for ended in &self.ended {

@@ -44,6 +44,17 @@ impl Broker {
         self.paging.page_in(queue.id, inner, |inner| &mut inner.ledger.queue, number)
     }
 
+    /// Submits what is settled, if that is much: so that it leaves the memory while more comes.
+    pub(super) fn settle_many(
+        &self,
+        queue: &Arc<DeclaredQueue>,
+        inner: &mut MutexGuard<'_, Inner>,
+    ) {
+        if inner.to_settle.len() >= SETTLED_MAX {
+            MutexGuard::unlocked(inner, || self.submit_settled_places(queue));
+        }
+    }
+
     /// Tidies up until the first message that is ready is in memory, if there is one.
     pub(super) fn tidy_to_head(
         &self,
@@ -71,6 +82,10 @@ impl Broker {
         let mut dropped = Dropped::default();
         for _ in 0..PASS_PAGES {
             match self.tidy_pass(queue, inner, now_ms, &mut dropped) {
+                // The journal takes nothing now: what is dropped would stay in memory while more comes.
+                Ok(true) if inner.to_settle.len() >= SETTLED_MAX => {
+                    return (dropped, inner.plan(now_ms.saturating_add(RETRY_MS)));
+                }
                 Ok(true) => {}
                 Ok(false) => return (dropped, inner.plan_head()),
                 Err(error) => {
@@ -141,10 +156,7 @@ impl Broker {
         let Some(page) = inner.ledger.wanted_page().filter(|_| !queue.is_gone()) else {
             return Ok(false);
         };
-        // So that what is dropped leaves the memory while more comes.
-        if inner.to_settle.len() >= SETTLED_MAX {
-            MutexGuard::unlocked(inner, || self.submit_settled_places(queue));
-        }
+        self.settle_many(queue, inner);
         self.page_in(queue, inner, page)?;
         Ok(true)
     }

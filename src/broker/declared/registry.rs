@@ -86,6 +86,12 @@ impl DeclaredQueues {
         self.by_id.write().remove(&id);
     }
 
+    /// How many there are.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.by_id.read().len()
+    }
+
     /// Every queue there is, by id.
     #[must_use]
     pub fn all(&self) -> Vec<Arc<DeclaredQueue>> {

@@ -195,6 +195,13 @@ impl Broker {
         let mut crowded = paging.crowded.lock();
         crowded.extend(changed);
         if !paging.is_over(paging.bytes_max) {
+            // Queues end, and their numbers do not come again.
+            let known = self.sessions.count() + self.declared.count();
+            if crowded.len() / 2 > known {
+                crowded.retain(|id| {
+                    self.sessions.by_id(*id).is_some() || self.declared.by_id(*id).is_some()
+                });
+            }
             return;
         }
         let mut all: Vec<QueueId> = std::mem::take(&mut *crowded).into_iter().collect();

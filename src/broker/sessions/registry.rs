@@ -97,6 +97,12 @@ impl Sessions {
         all
     }
 
+    /// How many there are by id.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.by_id.read().len()
+    }
+
     /// How many sessions CONNECT would find.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -375,7 +375,7 @@ impl Bed {
                 Phase::Written(self.checkpointer.write(&mut frozen, now_ms).unwrap())
             }
             Phase::Written(written) => {
-                Checkpointer::settle(&self.broker, &mut self.applier, written);
+                Checkpointer::settle(&self.broker, written);
                 Phase::Idle
             }
         };
