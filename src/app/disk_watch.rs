@@ -49,7 +49,8 @@ impl DiskWatch {
             Ok(None) => return None,
             Err(error) => {
                 tracing::debug!(%error, "the free space of the disk could not be read");
-                return None;
+                // As it was, until that can be told.
+                return self.short.then(|| format!("the free space is not known: {error}"));
             }
         };
         metrics.disk.free_bytes.set(i64::try_from(free).unwrap_or(i64::MAX));

@@ -145,7 +145,9 @@ impl Broker {
         let (count, bytes) = sessions
             .chain(declared)
             .fold((0_u64, 0), |(count, bytes), more| (count + more.0, bytes + more.1));
+        // Replay took away what it had not counted.
         self.backlog.bytes.store(0, Ordering::Relaxed);
+        self.backlog.is_slow.store(false, Ordering::Relaxed);
         self.backlog.enter(bytes);
         self.metrics.state.queued.set(i64::try_from(count).unwrap_or(i64::MAX));
     }

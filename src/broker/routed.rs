@@ -8,6 +8,7 @@ use crate::store::journal::SubmitError;
 
 use super::Broker;
 use super::crossing::TopicView;
+use super::logs::verbs::LogError;
 use super::message::Message;
 use super::publish::Publisher;
 use super::publish::resolve::LogTarget;
@@ -27,12 +28,20 @@ pub struct Append {
     pub via: Option<Arc<Via>>,
 }
 
+/// Why a route makes no append of a message.
+enum Unplaced {
+    /// The message is not what it takes.
+    Message(String),
+    /// Its log cannot be created now: the journal takes nothing.
+    Journal(String),
+}
+
 impl Broker {
     /// The appends that routes make of `message`; what a route cannot place is counted and logged.
     ///
     /// # Errors
-    /// A log takes nothing, because its files cannot be written: then the message goes nowhere, for it goes everywhere
-    /// or nowhere.
+    /// A log takes nothing, because its files cannot be written or it cannot be created: then the message goes nowhere,
+    /// for it goes everywhere or nowhere.
     pub(crate) fn routed_appends(
         &self,
         publisher: &mut Publisher,
@@ -42,7 +51,9 @@ impl Broker {
         let mut appends = Vec::with_capacity(targets.len());
         for LogTarget { route, via } in targets {
             let mut view = TopicView::default();
-            let seen = view.of(message, via.as_deref()).map_err(|error| error.to_string());
+            let seen = view
+                .of(message, via.as_deref())
+                .map_err(|error| Unplaced::Message(error.to_string()));
             let is_route = publisher.is_route();
             let append = seen.and_then(|seen| {
                 let input = RouteInput {
@@ -68,7 +79,11 @@ impl Broker {
                     }
                     appends.push(Append { via: via.clone(), ..append });
                 }
-                Err(why) => {
+                Err(Unplaced::Journal(reason)) => {
+                    publisher.counters.drop_messages(DropReason::LogFailed, 1);
+                    return Err(SubmitError::Unavailable { reason: reason.into() });
+                }
+                Err(Unplaced::Message(why)) => {
                     publisher.counters.drop_messages(DropReason::RouteFailed, 1);
                     if self.logs.may_complain(message.time_ms) {
                         let (route, topic) = (route.name(), message.topic);
@@ -92,15 +107,18 @@ impl Broker {
         vhost: &str,
         input: &RouteInput<'_>,
         now_ms: u64,
-    ) -> Result<Append, String> {
-        let target = route.target(input)?;
-        let (log, partitions) = self
-            .log_for_route(vhost, &target.log, target.partitions, now_ms)
-            .map_err(|error| error.to_string())?;
+    ) -> Result<Append, Unplaced> {
+        let target = route.target(input).map_err(Unplaced::Message)?;
+        let log = self.log_for_route(vhost, &target.log, target.partitions, now_ms);
+        let (log, partitions) = log.map_err(|error| match error {
+            LogError::Storage(why) | LogError::Unavailable(why) => Unplaced::Journal(why),
+            error => Unplaced::Message(error.to_string()),
+        })?;
         let partition = match target.partition {
             PartitionChoice::Explicit(partition) if partition < partitions => partition,
             PartitionChoice::Explicit(partition) => {
-                return Err(format!("log {} has no partition {partition}", target.log));
+                let why = format!("log {} has no partition {partition}", target.log);
+                return Err(Unplaced::Message(why));
             }
             PartitionChoice::Hash(hash) => hash % partitions,
             PartitionChoice::Sticky => self.logs.sticky_partition(log, partitions),

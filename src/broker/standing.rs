@@ -56,7 +56,13 @@ impl Broker {
 
     /// Has `connection` woken when [`Self::refusal`] is over.
     pub fn wake_when_well(&self, connection: Arc<dyn Completer>) {
-        self.standing.waiting.lock().push(Arc::clone(&connection));
+        let mut waiting = self.standing.waiting.lock();
+        if waiting.len() == waiting.capacity() {
+            // Of those that ended meanwhile nobody else has anything.
+            waiting.retain(|other| Arc::strong_count(other) > 1);
+        }
+        waiting.push(Arc::clone(&connection));
+        drop(waiting);
         // It may have been over before the registration.
         if !self.standing.refusing.load(Ordering::Acquire) {
             connection.wake();

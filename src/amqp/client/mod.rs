@@ -114,8 +114,10 @@ pub struct Client {
     publishing: bool,
     /// Not read since then, because the journal is full.
     paused_ms: Option<u64>,
-    /// Not read because queues are nearly full.
+    /// Not read because queues are nearly full, or too much is owed to it.
     is_slowed: bool,
+    /// Until then the wheel has it, to be looked at again.
+    look_ms: u64,
     /// It was told so.
     told_blocked: bool,
     /// It publishes what is to be kept, and asks for no confirms.
@@ -155,6 +157,7 @@ impl Client {
             publishing: false,
             paused_ms: None,
             is_slowed: false,
+            look_ms: 0,
             told_blocked: false,
             trusts: false,
             awaits_disk: false,

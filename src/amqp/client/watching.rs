@@ -28,6 +28,14 @@ impl Client {
         self.shared.wheel.schedule(deadline_ms, Arc::downgrade(&timed));
     }
 
+    /// Has it looked at by `deadline_ms`, unless it is before anyway: that look asks for the next.
+    fn look_by(&mut self, deadline_ms: u64, now_ms: u64) {
+        if self.look_ms <= now_ms || self.look_ms > deadline_ms {
+            self.look_ms = deadline_ms;
+            self.schedule(deadline_ms);
+        }
+    }
+
     /// Answers with silence, then with the end.
     pub(super) fn fall_silent(&mut self, why: CloseReason, now_ms: u64) {
         self.ended_by.get_or_insert(why);
@@ -137,9 +145,12 @@ impl Client {
     /// Whether a channel has more unconfirmed than it may.
     fn has_too_many_unconfirmed(&mut self) -> bool {
         let unconfirmed_max = self.limits.unconfirmed_per_channel_max;
-        let Some(serving) = self.serving.as_mut().filter(|serving| serving.unconfirmed) else {
+        if !self.serving.as_ref().is_some_and(|serving| serving.unconfirmed) {
             return false;
-        };
+        }
+        // What is refused already is told now: if that is all, nothing else would have it read again.
+        self.tell_confirms();
+        let Some(serving) = &mut self.serving else { return false };
         let mut confirms = serving.channels.values().filter_map(|it| it.confirms.as_ref());
         let is_over = confirms.any(|confirms| confirms.open() >= unconfirmed_max);
         serving.unconfirmed = is_over;
@@ -158,9 +169,15 @@ impl Client {
     pub fn pause_or_continue(&mut self, now_ms: u64) -> Verdict {
         let owed = self.serving.as_ref().map_or(0, |serving| serving.owing.len());
         let owes_too_much = owed >= OWED_MAX || self.has_too_many_unconfirmed();
-        if self.stands_still() || owes_too_much || self.link.outbound.is_overrun() {
+        if owes_too_much {
+            // It is not silent if nobody listens.
+            self.is_slowed = true;
             return Verdict::Pause;
         }
+        if self.stands_still() || self.link.outbound.is_overrun() {
+            return Verdict::Pause;
+        }
+        self.is_slowed = false;
         if self.is_refused() {
             return if self.trusts { self.rest(now_ms) } else { Verdict::Continue };
         }
@@ -177,17 +194,16 @@ impl Client {
         }
         self.publishing = false;
         if let Some(at_ms) = self.look_again_ms(now_ms) {
-            self.schedule(at_ms);
+            self.look_by(at_ms, now_ms);
             self.is_slowed = true;
             return Verdict::Pause;
         }
-        self.is_slowed = false;
         self.paused_ms = None;
         if self.told_blocked && self.is_free() {
             self.told_blocked = false;
             self.send(0, Reply::Unblocked);
         } else if self.told_blocked {
-            self.schedule(now_ms + LOOK_MS);
+            self.look_by(now_ms + LOOK_MS, now_ms);
         }
         Verdict::Continue
     }

@@ -105,6 +105,10 @@ pub struct Client {
     paused: bool,
     /// A message that the disk does not take now is tried again then.
     held_until_ms: Option<u64>,
+    /// When the wheel next has its silence looked at: what is on the wheel is not put there again.
+    watched_ms: u64,
+    /// When it has the end of its latest pause looked at.
+    looked_at_ms: u64,
     deadline_ms: u64,
     ended_by: Option<CloseReason>,
     received_bytes: u64,
@@ -137,6 +141,8 @@ impl Client {
             heard_ms: 0,
             paused: false,
             held_until_ms: None,
+            watched_ms: deadline_ms,
+            looked_at_ms: 0,
             deadline_ms,
             ended_by: None,
             received_bytes: 0,
@@ -373,16 +379,24 @@ impl Client {
             }
         };
         if deadline_ms > now_ms {
-            self.schedule(deadline_ms);
+            self.watch(deadline_ms, now_ms);
             return false;
         }
         let unread = self.paused || self.link.outbound.is_moving();
         if unread {
             // What it may have said was not read.
             self.heard_ms = now_ms;
-            self.schedule(now_ms + self.patience_ms.unwrap_or_default());
+            self.watch(now_ms + self.patience_ms.unwrap_or_default(), now_ms);
         }
         !unread
+    }
+
+    /// Has [`Self::is_overdue`] asked by `deadline_ms`, unless it is before anyway: then that schedules the next.
+    fn watch(&mut self, deadline_ms: u64, now_ms: u64) {
+        if self.watched_ms <= now_ms || self.watched_ms > deadline_ms {
+            self.watched_ms = deadline_ms;
+            self.schedule(deadline_ms);
+        }
     }
 
     fn schedule(&self, deadline_ms: u64) {
@@ -421,7 +435,9 @@ impl Client {
         }
         if let Some(at_ms) = self.look_again_ms(now_ms) {
             self.paused = true;
-            self.schedule(at_ms);
+            if std::mem::replace(&mut self.looked_at_ms, at_ms) != at_ms {
+                self.schedule(at_ms);
+            }
             return Verdict::Pause;
         }
         self.paused = self.shared.broker.is_full();

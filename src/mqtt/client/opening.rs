@@ -188,7 +188,7 @@ impl Client {
         self.stage = Stage::Connected;
         self.heard_ms = now_ms;
         if let Some(patience_ms) = self.patience_ms {
-            self.schedule(now_ms + patience_ms);
+            self.watch(now_ms + patience_ms, now_ms);
         }
         tracing::debug!(peer = %self.peer, client_id = self.client_id(), present, "an MQTT client came");
     }

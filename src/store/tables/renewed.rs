@@ -69,14 +69,17 @@ impl DatabaseFile {
 
     fn copy(&self, unfinished: &str) -> io::Result<()> {
         let old = self.disk.open(&self.name)?;
-        let new = match self.disk.create(unfinished) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                self.disk.remove(unfinished)?;
-                self.disk.create(unfinished)?
-            }
-            other => other?,
-        };
         let length = old.length()?;
+        // What a crash left of an attempt has the room that this one needs.
+        match self.disk.remove(unfinished) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        // Readers ask for this as often as they read: what cannot come to an end is not begun.
+        if self.disk.free_bytes()?.is_some_and(|free| free < length) {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        let new = self.disk.create(unfinished)?;
         let mut position = 0;
         while position < length {
             let mut bytes = vec![0; (length - position).min(COPY_BYTES) as usize];

@@ -235,7 +235,9 @@ impl Segment {
             outcome = self.write_out(!behind::is_full());
         }
         let mut written = None;
-        if directly && may_try && outcome.is_ok() {
+        // What came since a write of the checkpoint's failed still waits after that write was made again.
+        let is_next = || self.state.read().behind.len() == 0;
+        if directly && may_try && outcome.is_ok() && is_next() {
             match self.write(parts) {
                 Ok(file) => written = Some(file),
                 Err(error) => outcome = Err(error),

@@ -49,6 +49,22 @@ fn a_failed_write_keeps_its_bytes_and_is_made_again() {
     assert_eq!(everything(&files), evens(12));
 }
 
+/// The write that failed is the checkpoint's, and the next append is the first to find the disk well.
+#[test]
+fn nothing_overtakes_what_waits_behind_a_failed_write() {
+    let disk = SimulatedDisk::default();
+    let files = open(&disk, &[]);
+    fill(&files, 0, 1);
+    disk.inject(|faults| faults.writes = 1);
+    assert!(files.sync().is_err());
+    fill(&files, 2, 1);
+    files.append(4, 5, 0, [&batch(4, 2, 0, 500), &[]]).unwrap();
+    assert_eq!(everything(&files), [0, 2, 4]);
+    let frozen = files.freeze_lengths();
+    files.sync().unwrap();
+    assert_eq!(after_a_cut(&disk, &files, &frozen), [0, 2, 4]);
+}
+
 #[test]
 fn a_file_that_cannot_be_made_is_made_later() {
     let disk = SimulatedDisk::default();
