@@ -15,6 +15,7 @@ use crate::store::tables::exchanges::{ExchangeKey, ExchangeRow, Exchanges};
 use crate::store::tables::groups::{GroupKey, GroupRow, Groups};
 use crate::store::tables::logs::{LogKey, LogRow};
 use crate::store::tables::offsets::{OffsetKey, Offsets};
+use crate::store::tables::page_sums::PageSum;
 use crate::store::tables::partitions::{PartitionKey, Partitions};
 use crate::store::tables::queue_pages::{PageKey, QueuePages};
 use crate::store::tables::retained::{Retained, RetainedKey};
@@ -28,7 +29,7 @@ use super::groups::group::Group;
 use super::message::Message;
 use super::record::SetMember;
 use super::retained::row;
-use super::sessions::row::{SessionRow, decode_page};
+use super::sessions::row::{SessionRow, decode_page, sum_entries};
 
 /// Exchanges whose names begin so are there without being declared.
 const PREDECLARED: &str = "amq.";
@@ -87,11 +88,11 @@ impl Audit {
         }
     }
 
-    /// A page of a queue; the bodies that it refers to.
+    /// A page of a queue: the bodies that it refers to, and what it comes to.
     ///
     /// # Errors
     /// As [`Self::session`].
-    pub fn page(&self, key: &PageKey, bytes: &[u8]) -> Result<Vec<BodyRef>, Fault> {
+    pub fn page(&self, key: &PageKey, bytes: &[u8]) -> Result<(Vec<BodyRef>, PageSum), Fault> {
         let entries =
             decode_page(key.queue, key.page, bytes).map_err(undecodable::<QueuePages>(key))?;
         let Some(tail) = self.queues.get(&key.queue) else {
@@ -101,7 +102,8 @@ impl Audit {
             let expected = format!("positions below {tail}");
             return Err(wrong::<QueuePages>(key, &expected, format!("{}", last.position)));
         }
-        Ok(entries.into_iter().map(|entry| entry.body).collect())
+        let bodies = entries.iter().map(|entry| entry.body).collect();
+        Ok((bodies, sum_entries(key.page, entries)))
     }
 
     /// An interned set.
@@ -255,7 +257,8 @@ mod tests {
         let key = DeclaredKey { shard: SHARD, queue: QueueId(2) };
         assert!(audit.declared(&key, &newer(queue())).unwrap_err().is_newer);
         let key = PageKey { shard: SHARD, queue: QueueId(1), page: 0 };
-        assert_eq!(audit.page(&key, &page()).unwrap().len(), 1);
+        let (bodies, sum) = audit.page(&key, &page()).unwrap();
+        assert_eq!((bodies.len(), sum.live, sum.first, sum.newest), (1, 1, 2, 1));
         let mut bytes = page();
         // Far beyond any version of the future's builds that this one may learn to read.
         bytes[0] = 0xf0;

@@ -41,7 +41,7 @@ use super::queues::page::Page;
 use super::queues::queue::Queue;
 use super::record::{Record, SetMember};
 use super::retained::{Retained, row as retained_row};
-use super::sessions::row::{SessionRow, decode_page, sum_page};
+use super::sessions::row::{SessionRow, decode_page, sum_entries};
 use super::sessions::session::{NEVER_EXPIRES_S, Session};
 use super::{Job, Parts};
 
@@ -258,10 +258,7 @@ fn for_each_sum(
         let entries = decode_page(key.queue, key.page, &bytes).map_err(|error| {
             malformed(format!("page {} of queue {}", key.page, key.queue))(error.to_string())
         })?;
-        let entries: Vec<_> =
-            entries.into_iter().map(|it| (it.position, it.body, it.restored())).collect();
-        let entries = entries.iter().map(|(position, body, entry)| (*position, entry, *body));
-        each(key, sum_page(key.page, entries))
+        each(key, sum_entries(key.page, entries))
     })
 }
 

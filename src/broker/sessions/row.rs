@@ -148,6 +148,14 @@ pub fn sum_page<'a>(
     sum
 }
 
+/// What a page comes to that was read.
+#[must_use]
+pub fn sum_entries(number: u64, entries: Vec<PageEntry>) -> PageSum {
+    let entries: Vec<_> =
+        entries.into_iter().map(|it| (it.position, it.body, it.restored())).collect();
+    sum_page(number, entries.iter().map(|(position, body, entry)| (*position, entry, *body)))
+}
+
 /// The bytes of a page: its live entries with the bodies they were given.
 #[must_use]
 pub fn encode_page<'a>(

@@ -3,6 +3,7 @@
 //! First the files, each by the rules of its format, and what refers to what; then, if all of that is well, a start
 //! over an overlay: the checkpoint restored and the journal applied to it, in memory alone.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{self, Write};
 use std::path::Path;
@@ -12,13 +13,14 @@ use std::sync::Arc;
 use crate::app::offline;
 use crate::broker::audit::Audit;
 use crate::broker::record::Record;
+use crate::store::bodies::BodyRef;
 use crate::store::disk::Disk;
 use crate::store::error::StoreError;
 use crate::store::journal::Position;
 use crate::store::partition::check;
 use crate::store::partition::folders::LogFolders;
 use crate::store::tables::bindings::Bindings;
-use crate::store::tables::bodies::Bodies;
+use crate::store::tables::bodies::{Bodies, Live};
 use crate::store::tables::db::Db;
 use crate::store::tables::declared::Declared;
 use crate::store::tables::exchanges::Exchanges;
@@ -27,11 +29,12 @@ use crate::store::tables::logs::Logs;
 use crate::store::tables::offsets::Offsets;
 use crate::store::tables::on_disk;
 use crate::store::tables::partitions::Partitions;
-use crate::store::tables::queue_pages::QueuePages;
+use crate::store::tables::queue_pages::{PageKey, QueuePages};
 use crate::store::tables::retained::Retained;
 use crate::store::tables::sessions::Sessions;
 use crate::store::tables::sets::Sets;
 use crate::store::verify::journal;
+use crate::store::verify::pages::BesidePages;
 use crate::store::verify::references::References;
 use crate::store::verify::tables::rows;
 use crate::store::verify::{Fault, Inspector};
@@ -187,21 +190,34 @@ fn folder(root: &Arc<dyn Disk>, name: &str, report: &mut Report) -> Option<Arc<d
 fn inspect_queues(root: &Arc<dyn Disk>, db: &Db, audit: &mut Audit, report: &mut Report) {
     let Some(disk) = folder(root, "bodies", report) else { return };
     let mut references = References::default();
+    let mut is_counted = true;
     rows::<Bodies>(db, report, |key, row, report| {
+        is_counted &= row.live != Live::Uncounted;
         references.read(disk.as_ref(), key.segment, row, report);
         Ok(())
     });
     let sessions = rows::<Sessions>(db, report, |key, row, _| audit.session(key, &row));
     let queues = rows::<Declared>(db, report, |key, row, _| audit.declared(key, &row));
+    let mut beside = match BesidePages::open(db, is_counted, report) {
+        Ok(beside) => beside,
+        Err(error) => return report.fault(error.into()),
+    };
     let mut messages = 0;
     let pages = rows::<QueuePages>(db, report, |key, row, report| {
-        let bodies = audit.page(key, &row)?;
+        let (bodies, sum) = audit.page(key, &row)?;
         messages += bodies.len() as u64;
+        beside.check(key, &sum, &segments_of(&bodies), report)?;
         let whose = format!("page {} of queue {}", key.page, key.queue);
         bodies.into_iter().for_each(|body| references.refer(&whose, body, report));
         Ok(())
     });
     references.compare(report);
+    let named = |key: &PageKey, row: &[u8]| {
+        audit.page(key, row).ok().map(|(bodies, _)| segments_of(&bodies))
+    };
+    if let Err(error) = beside.finish(db, named, report) {
+        report.fault(error.into());
+    }
     let (segments, bodies) = references.counts();
     report.counts.extend([
         ("body segments", segments as u64),
@@ -211,6 +227,10 @@ fn inspect_queues(root: &Arc<dyn Disk>, db: &Db, audit: &mut Audit, report: &mut
         ("pages", pages),
         ("queued messages", messages),
     ]);
+}
+
+fn segments_of(bodies: &[BodyRef]) -> BTreeSet<u32> {
+    bodies.iter().map(|body| body.segment).collect()
 }
 
 /// Tables without files.
@@ -231,13 +251,13 @@ fn inspect_names(db: &Db, audit: &mut Audit, report: &mut Report) {
 fn inspect_logs(root: &Arc<dyn Disk>, db: &Db, audit: &mut Audit, report: &mut Report) {
     let Some(disk) = folder(root, "logs", report) else { return };
     let folders = LogFolders::new(disk);
-    let mut names = std::collections::BTreeMap::new();
+    let mut names = BTreeMap::new();
     let logs = rows::<Logs>(db, report, |key, row, _| {
         audit.log(key, &row);
         names.insert(key.log, row.name);
         Ok(())
     });
-    let mut missing: std::collections::BTreeSet<_> = audit.partitions().collect();
+    let mut missing: BTreeSet<_> = audit.partitions().collect();
     let mut batches = 0;
     let partitions = rows::<Partitions>(db, report, |key, row, report| {
         missing.remove(&(key.log, key.partition));

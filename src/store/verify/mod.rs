@@ -2,9 +2,11 @@
 //!
 //! Each kind of file is checked where its format is known: [`bodies::check`](crate::store::bodies::check),
 //! [`partition::check`](crate::store::partition::check), [`journal`], [`tables`]. What they find goes to an
-//! [`Inspector`]; [`references`] compares what queues refer to with what there is.
+//! [`Inspector`]; [`references`] compares what queues refer to with what there is, [`pages`] what is kept beside their
+//! pages with what these say.
 
 pub mod journal;
+pub mod pages;
 pub mod references;
 pub mod tables;
 #[cfg(test)]

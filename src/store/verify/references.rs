@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use crate::store::bodies::check::{Places, check};
-use crate::store::bodies::{BodyRef, name};
+use crate::store::bodies::{BodyRef, name, stored_bytes};
 use crate::store::disk::Disk;
-use crate::store::tables::bodies::BodyRow;
+use crate::store::tables::bodies::{BodyRow, Live};
 use crate::store::verify::{Fault, Inspector};
 
 /// The body segments of a checkpoint.
@@ -19,6 +19,7 @@ struct Segment {
     row: BodyRow,
     places: Places,
     referenced: u64,
+    referenced_bytes: u64,
 }
 
 impl References {
@@ -31,7 +32,8 @@ impl References {
         inspector: &mut dyn Inspector,
     ) {
         let places = check(disk, segment, row.valid_len, inspector);
-        self.segments.insert(segment, Segment { row, places, referenced: 0 });
+        let counted = Segment { row, places, referenced: 0, referenced_bytes: 0 };
+        self.segments.insert(segment, counted);
     }
 
     /// How many segments, and bodies in them.
@@ -50,20 +52,26 @@ impl References {
             return;
         };
         segment.referenced += 1;
+        segment.referenced_bytes += stored_bytes(body.len);
         if !segment.places.holds(body.offset, body.len) {
             let expected = format!("the {} at byte {}", wanted(), body.offset);
             inspector.fault(Fault::of(whose.to_owned(), expected, "no such body"));
         }
     }
 
-    /// Compares how often each segment is referred to with what its row says.
+    /// Compares how often each segment is referred to, and the bytes of that, with what its row says.
     pub fn compare(&self, inspector: &mut dyn Inspector) {
         for (number, segment) in &self.segments {
-            let (row, counted) = (segment.row.live_refs, segment.referenced);
-            if row != counted {
-                let place = format!("table bodies, segment {}", name(*number));
-                let expected = format!("{counted} references, as queues hold");
-                inspector.fault(Fault::of(place, expected, format!("{row}")));
+            let mut compare = |what: &str, row: u64, counted: u64| {
+                if row != counted {
+                    let place = format!("table bodies, segment {}", name(*number));
+                    let expected = format!("{counted} {what}, as queues hold");
+                    inspector.fault(Fault::of(place, expected, format!("{row}")));
+                }
+            };
+            compare("references", segment.row.live_refs, segment.referenced);
+            if let Live::Bytes { bytes, .. } = segment.row.live {
+                compare("bytes of bodies", bytes, segment.referenced_bytes);
             }
         }
     }

@@ -1,10 +1,11 @@
 //! Every wrong byte is found. Part of `store::verify`.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::model::ids::Lsn;
+use crate::model::ids::{LogId, Lsn, QueueId, SHARD, SetId};
 use crate::store::backup::Target;
 use crate::store::backup::plan::Planned;
 use crate::store::bodies::check::check as check_bodies;
@@ -18,9 +19,16 @@ use crate::store::journal::{JournalOptions, Position};
 use crate::store::partition::PartitionOptions;
 use crate::store::partition::check::check as check_partition;
 use crate::store::partition::files::PartitionFiles;
+use crate::store::tables::CheckpointWrite;
 use crate::store::tables::bodies::{BodyRow, Live};
+use crate::store::tables::body_pages::{BodyPageKey, BodyPageRow};
+use crate::store::tables::db::Db;
+use crate::store::tables::meta::CheckpointRow;
+use crate::store::tables::page_sums::PageSum;
 use crate::store::tables::partitions::PartitionRow;
+use crate::store::tables::queue_pages::{PageKey, QueuePages};
 use crate::store::verify::journal;
+use crate::store::verify::pages::BesidePages;
 use crate::store::verify::references::References;
 use crate::store::verify::{Fault, Inspector};
 
@@ -100,6 +108,82 @@ fn references_are_compared_with_bodies_and_counts() {
     let texts: Vec<String> = found.faults.iter().map(ToString::to_string).collect();
     assert!(texts[0].contains("no such body") && texts[1].contains("no such segment"), "{texts:?}");
     assert!(texts[2].ends_with("expected 5 references, as queues hold, found 4"), "{texts:?}");
+}
+
+#[test]
+fn bytes_in_use_are_compared_with_what_is_referred_to() {
+    let disk = SimulatedDisk::default();
+    let (places, lengths) = bodies(&disk);
+    let (segment, valid_len) = lengths[0];
+    for (bytes, faults) in [(74, 0), (73, 1)] {
+        let (mut found, mut references) = (Found::default(), References::default());
+        let row =
+            BodyRow { valid_len, live_refs: 4, live: Live::Bytes { bytes, is_shared: false } };
+        references.read(&*disk.shared(), segment, row, &mut found);
+        places.iter().for_each(|place| references.refer("q", *place, &mut found));
+        references.compare(&mut found);
+        assert_eq!(found.faults.len(), faults, "{:?}", found.faults);
+    }
+}
+
+#[test]
+fn what_is_kept_beside_pages_is_compared_with_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = Db::open(&dir.path().join("meta.redb"), 1 << 20).unwrap();
+    let page = |page| PageKey { shard: SHARD, queue: QueueId(1), page };
+    let names = |segment, number| BodyPageKey { segment, page: page(number) };
+    let sum = PageSum { live: 2, ..PageSum::default() };
+    // A row stands for the segments that it names.
+    let segments = |_: &PageKey, row: &[u8]| {
+        Some(row.iter().map(|segment| u32::from(*segment)).collect::<BTreeSet<u32>>())
+    };
+    let judge = || {
+        let mut found = Found::default();
+        let mut beside = BesidePages::open(&db, true, &mut found).unwrap();
+        db.for_each::<QueuePages>(|key, row| {
+            beside.check(&key, &sum, &segments(&key, &row[..]).unwrap(), &mut found)
+        })
+        .unwrap();
+        beside.finish(&db, segments, &mut found).unwrap();
+        let places = found.faults.into_iter().map(|fault| fault.file).collect::<Vec<_>>();
+        (places, found.notes.len())
+    };
+    let mut write = CheckpointWrite::new(checkpoint());
+    for number in [0, 1] {
+        write.queue_pages.put(page(number), Bytes::from_static(&[7]));
+        write.page_sums.put(page(number), sum);
+        write.body_pages.put(names(7, number), BodyPageRow);
+    }
+    db.commit(&write).unwrap();
+    assert_eq!(judge(), (Vec::new(), 0));
+
+    let mut write = CheckpointWrite::new(checkpoint());
+    write.body_pages.delete(names(7, 0));
+    write.body_pages.put(names(8, 1), BodyPageRow);
+    write.page_sums.put(page(1), PageSum { live: 3, ..sum });
+    write.page_sums.put(page(9), sum);
+    db.commit(&write).unwrap();
+    let row = |table: &str, key: &dyn std::fmt::Debug| format!("table {table}, key {key:?}");
+    let (missing, stray) = (row("body_pages", &names(7, 0)), row("body_pages", &names(8, 1)));
+    let (wrong, alone) = (row("page_sums", &page(1)), row("page_sums", &page(9)));
+    assert_eq!(judge(), (vec![missing.clone(), wrong, alone, stray.clone()], 0));
+    db.forget_page_sums();
+    assert_eq!(judge(), (vec![missing, stray], 1), "an earlier build's sums are not believed");
+}
+
+fn checkpoint() -> CheckpointRow {
+    CheckpointRow {
+        next_lsn: Lsn(1),
+        next_batch: 1,
+        next_queue_id: QueueId(2),
+        next_log_id: LogId(1),
+        next_set_id: SetId(1),
+        next_producer_id: 0,
+        broker_uuid: [0; 16],
+        written_ms: 0,
+        queued_messages_max: u64::MAX,
+        queued_bytes_max: u64::MAX,
+    }
 }
 
 fn batch(base_offset: i64, records: i32, timestamp: i64) -> Vec<u8> {
