@@ -56,7 +56,6 @@ def test_stuck_messages_pin_no_disk(make_broker, connect, long):
     rounds = 300 if long else 30
     live = passed = 0
     with Connection(broker.amqp) as connection:
-        connection.open()
         channel = connection.channel().select()
         for queue in ("held", "passing"):
             channel.call("queue.declare", queue=queue, durable=True)
@@ -92,7 +91,6 @@ def test_stuck_messages_pin_no_disk(make_broker, connect, long):
     stuck = connect(broker, "stuck", clean=False)
     assert [int(message.payload[:4]) for message in stuck.messages(rounds)] == list(range(rounds))
     with Connection(broker.amqp) as connection:
-        connection.open()
         channel = connection.channel()
         held = [int(channel.get("held", no_ack=True).body[:4]) for _ in range(rounds)]
         assert held == list(range(rounds))

@@ -58,7 +58,10 @@ pub fn extents(disk: &dyn Disk, from: Position, last: Lsn) -> Result<Vec<Extent>
     let mut reached = Lsn(0);
     for (name, limit) in wanted {
         let (extent, end) = walk(disk, name, limit, last)?;
-        extents.push(extent);
+        // A segment always begins with a batch: one whose first came after `last` is no part of the copy.
+        if extent.bytes > SEGMENT_HEADER {
+            extents.push(extent);
+        }
         reached = end;
         if end > last {
             break;
