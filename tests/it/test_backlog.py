@@ -30,7 +30,7 @@ NEVER = {"session_expiry": 0xFFFFFFFF}
 
 @pytest.fixture
 def count(long):
-    return 10_000_000 if long else 200_000
+    return 2_000_000 if long else 200_000
 
 
 def fill_session(connect, broker, count):
