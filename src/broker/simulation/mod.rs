@@ -166,11 +166,6 @@ fn a_dropped_record_is_noticed() {
 }
 
 #[test]
-fn records_out_of_order_are_noticed() {
-    is_caught(Mutation::SwapRecords);
-}
-
-#[test]
 fn a_forgotten_identifier_of_qos_2_is_noticed() {
     is_caught(Mutation::ForgetInbound);
 }

@@ -14,7 +14,7 @@ use super::{CLIENTS, LOGS, QUEUES, ROUTED, Step};
 use crate::broker::declared::place::Place;
 use crate::broker::router::{PartitionChoice, Route, RouteInput, RouteTarget};
 use crate::broker::testbed::snapshot::snapshot;
-use crate::broker::testbed::tampered::{drop_publish, swap_publishes};
+use crate::broker::testbed::tampered::drop_publish;
 use crate::broker::testbed::{Bed, Violation, ensure};
 use crate::model::topic::TopicFilter;
 
@@ -28,8 +28,6 @@ pub(super) enum Mutation {
     None,
     /// Of every fourth batch the first publish is not applied.
     DropRecord,
-    /// Publishes are applied in another order than they were journaled in.
-    SwapRecords,
     /// Who published with QoS 2 is forgotten, and with which identifier.
     ForgetInbound,
     /// Sequences of producers are forgotten.
@@ -134,7 +132,6 @@ impl World {
         let (mutation, batches) = (self.mutation, self.batches);
         self.bed.sync_tampered(|batch| match mutation {
             Mutation::DropRecord if batches % 4 == 0 => drop_publish(batch),
-            Mutation::SwapRecords => swap_publishes(batch),
             _ => batch,
         });
         match mutation {
