@@ -53,7 +53,7 @@ def test_stuck_messages_pin_no_disk(make_broker, connect, long):
     broker = make_broker(config=CONFIG).start()
     subscribed(connect, broker, "stuck", "stuck")
     subscribed(connect, broker, "flow", "flow")
-    rounds = 300 if long else 30
+    rounds = 100 if long else 30
     live = passed = 0
     with Connection(broker.amqp) as connection:
         channel = connection.channel().select()

@@ -128,7 +128,7 @@ fn config() -> ProptestConfig {
     let default = ProptestConfig::default();
     match (std::env::var_os("PROPTEST_CASES"), std::env::var_os("RIALTO_LONG")) {
         (Some(_), _) => default,
-        (None, Some(_)) => ProptestConfig { cases: 2_000, ..default },
+        (None, Some(_)) => ProptestConfig { cases: 120, ..default },
         (None, None) => ProptestConfig { cases: 16, max_shrink_iters: 200, ..default },
     }
 }

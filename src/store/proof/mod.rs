@@ -39,7 +39,7 @@ impl Trial {
 }
 
 fn seeds() -> std::ops::Range<u64> {
-    0..if std::env::var_os("RIALTO_LONG").is_some() { 100 } else { 2 }
+    0..if std::env::var_os("RIALTO_LONG").is_some() { 8 } else { 2 }
 }
 
 /// A life on a disk whose power goes before each operation in turn. `live` gives what was promised by then; `check`
