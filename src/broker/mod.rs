@@ -137,6 +137,14 @@ pub enum BrokerError {
     TakenOver,
 }
 
+impl BrokerError {
+    /// The disk takes nothing at the moment; it may later.
+    #[must_use]
+    pub fn is_unavailable(&self) -> bool {
+        matches!(self, Self::Journal(SubmitError::Unavailable { .. }))
+    }
+}
+
 /// The broker: a handle shared by all connections.
 pub struct Broker {
     /// Everything durable goes through it.

@@ -18,7 +18,9 @@ mod world;
 
 use proptest::collection::vec;
 use proptest::option;
-use proptest::prelude::*;
+use proptest::prelude::{
+    Just, ProptestConfig, Strategy, any, prop, prop_assert, prop_oneof, proptest,
+};
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 

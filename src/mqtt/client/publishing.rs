@@ -14,7 +14,6 @@ use crate::mqtt::codec::ack::Ack;
 use crate::mqtt::codec::publish::PublishIn;
 use crate::mqtt::reason::ReasonCode;
 use crate::mqtt::replies::Reply;
-use crate::store::journal::SubmitError;
 
 use super::{Client, Inbound};
 
@@ -93,9 +92,7 @@ impl Client {
                 let error = BrokerError::Limit("messages in a queue");
                 self.refuse_publish(publish.qos, id, &error);
             }
-            Err(BrokerError::Journal(SubmitError::Unavailable { .. }))
-                if self.version == Version::V311 =>
-            {
+            Err(error) if error.is_unavailable() && self.version == Version::V311 => {
                 self.hold(publish.qos, id, now_ms);
                 return Taken::Later;
             }
