@@ -73,7 +73,8 @@ class ApacheKafka(Foreign):
         super().__init__(folder, env=env)
         self.settings = {**self.SETTINGS, **(settings or {})}
         self.options = options or [*SHORT, "-Xms96m", "-Xmx320m"]
-        self.cluster = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        # Kafka's tool takes an identifier that begins with a dash for an option.
+        self.cluster = "K" + urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")[1:]
 
     def command(self):
         return java_command("Driver", "serve", str(self.folder / "server.properties"), self.cluster, str(self.data),

@@ -82,20 +82,12 @@ def body_place(path):
     return path.read_bytes().index(b"39" + BYTES)
 
 
-def batch_place(path):
-    """In the body of the last batch but one: what the checkpoint covers is not read, a bad last one is a torn end."""
-    whole = path.read_bytes()
-    starts = [at for at in range(512, len(whole), 512) if whole[at:at + 4] == b"RBAT"]
-    return starts[-2] + 48
-
-
 # The kind of file, which file, where its byte is flipped, and what verify says beside the file's name.
 DAMAGE = {
     "body": ("bodies/*.seg", body_place, "checksum"),
     "body header": ("bodies/*.seg", lambda path: 3, "header of a body segment"),
     "batch": ("logs/*/0/*.log", lambda path: path.stat().st_size - 3, "checksum"),
     "batch length": ("logs/*/0/*.log", lambda path: 8, "record batch"),
-    "journal batch": ("journal/*.seg", batch_place, "batch"),
     "journal header": ("journal/*.seg", lambda path: 20, "checksum"),
 }
 
