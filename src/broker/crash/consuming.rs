@@ -12,6 +12,7 @@ use crate::broker::logs::batch::build::{BatchBuilder, NewRecord};
 use crate::broker::logs::batch::records::{batches, records};
 use crate::broker::record::{Committed, GroupRecord, LogChange, Record};
 use crate::broker::testbed::client::waiter;
+use crate::broker::testbed::produced::sequenced;
 use crate::broker::testbed::{Violation, ensure};
 use crate::model::ids::LogId;
 
@@ -53,13 +54,7 @@ fn batch(sequence: i32) -> Vec<u8> {
     let record =
         NewRecord { timestamp_ms: 1, key: None, value: Some(value.as_bytes()), headers: &[] };
     builder.push(&record);
-    let mut batch = builder.finish().unwrap();
-    batch[43..51].copy_from_slice(&PRODUCER.to_be_bytes());
-    batch[51..53].copy_from_slice(&0i16.to_be_bytes());
-    batch[53..57].copy_from_slice(&sequence.to_be_bytes());
-    let crc = crc32c::crc32c(&batch[21..]);
-    batch[17..21].copy_from_slice(&crc.to_be_bytes());
-    batch
+    sequenced(builder.finish().unwrap(), PRODUCER, 0, sequence)
 }
 
 /// Sends the batch with this sequence. `None` when the journal takes nothing any more.

@@ -16,6 +16,7 @@ use crate::broker::publish::exchange::ExchangePublication;
 use crate::broker::record::{Committed, GroupRecord, Record};
 use crate::broker::sessions::registry::NOBODY;
 use crate::broker::testbed::client::waiter;
+use crate::broker::testbed::produced::sequenced;
 use crate::broker::testbed::{Violation, ensure};
 use crate::metrics::{LocalCounters, Protocol};
 use crate::model::field_table::FieldValue;
@@ -42,15 +43,11 @@ fn batch(number: u64, producer: Option<(i64, i32)>) -> Vec<u8> {
     let value = number.to_string();
     let value = Some(value.as_bytes());
     builder.push(&NewRecord { timestamp_ms: START_MS as i64, key: None, value, headers: &[] });
-    let mut batch = builder.finish().unwrap();
-    if let Some((id, sequence)) = producer {
-        batch[43..51].copy_from_slice(&id.to_be_bytes());
-        batch[51..53].copy_from_slice(&0i16.to_be_bytes());
-        batch[53..57].copy_from_slice(&sequence.to_be_bytes());
-        let crc = crc32c::crc32c(&batch[21..]);
-        batch[17..21].copy_from_slice(&crc.to_be_bytes());
+    let batch = builder.finish().unwrap();
+    match producer {
+        Some((id, sequence)) => sequenced(batch, id, 0, sequence),
+        None => batch,
     }
-    batch
 }
 
 impl World {

@@ -2,6 +2,7 @@
 //! a disk that forgets what was not synced, checkpoints one step at a time. Part of `broker`.
 
 pub(in crate::broker) mod client;
+pub(in crate::broker) mod produced;
 pub(in crate::broker) mod snapshot;
 pub(in crate::broker) mod stored;
 pub(in crate::broker) mod tampered;

@@ -27,6 +27,7 @@ use crate::broker::sessions::subscription::Subscription;
 use crate::broker::subscribe::{RetainedWanted, Wish};
 use crate::broker::testbed::Bed;
 use crate::broker::testbed::client::{Receiver, Sent, waiter};
+use crate::broker::testbed::produced::sequenced;
 use crate::metrics::{LocalCounters, Protocol};
 use crate::model::message::Publication;
 use crate::model::qos::QoS;
@@ -220,15 +221,11 @@ fn batch(records: usize, producer: Option<(i64, i32)>, time: u64) -> Vec<u8> {
         let timestamp_ms = i64::try_from(time).unwrap();
         builder.push(&NewRecord { timestamp_ms, key: None, value: Some(&value), headers: &[] });
     }
-    let mut batch = builder.finish().unwrap();
-    if let Some((id, sequence)) = producer {
-        batch[43..51].copy_from_slice(&id.to_be_bytes());
-        batch[51..53].copy_from_slice(&0i16.to_be_bytes());
-        batch[53..57].copy_from_slice(&sequence.to_be_bytes());
-        let crc = crc32c::crc32c(&batch[21..]);
-        batch[17..21].copy_from_slice(&crc.to_be_bytes());
+    let batch = builder.finish().unwrap();
+    match producer {
+        Some((id, sequence)) => sequenced(batch, id, 0, sequence),
+        None => batch,
     }
-    batch
 }
 
 impl World {

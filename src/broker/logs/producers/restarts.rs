@@ -8,6 +8,7 @@ use crate::auth::principal::Principal;
 use crate::broker::logs::batch::build::{BatchBuilder, NewRecord};
 use crate::broker::logs::verbs::{CreateLog, LogError, LogRef};
 use crate::broker::testbed::Bed;
+use crate::broker::testbed::produced::sequenced;
 
 const DAY_MS: u64 = 86_400_000;
 
@@ -15,13 +16,7 @@ fn batch(producer: i64, epoch: i16, sequence: i32) -> Vec<u8> {
     let mut builder = BatchBuilder::default();
     let value = Some(&b"v"[..]);
     builder.push(&NewRecord { timestamp_ms: 1, key: None, value, headers: &[] });
-    let mut batch = builder.finish().unwrap();
-    batch[43..51].copy_from_slice(&producer.to_be_bytes());
-    batch[51..53].copy_from_slice(&epoch.to_be_bytes());
-    batch[53..57].copy_from_slice(&sequence.to_be_bytes());
-    let crc = crc32c::crc32c(&batch[21..]);
-    batch[17..21].copy_from_slice(&crc.to_be_bytes());
-    batch
+    sequenced(builder.finish().unwrap(), producer, epoch, sequence)
 }
 
 fn append(bed: &mut Bed, batch: &[u8], now_ms: u64) -> Result<i64, LogError> {

@@ -17,6 +17,7 @@ use crate::broker::logs::partition::{AppendOutcome, FetchError, Partition};
 use crate::broker::logs::settings::LogSettings;
 use crate::broker::logs::stored;
 use crate::broker::logs::waiters::{Registrations, Touched, Waiter};
+use crate::broker::testbed::produced;
 use crate::model::ids::LogId;
 use crate::store::disk::folder::Folder;
 use crate::store::partition::SegmentInfo;
@@ -151,11 +152,7 @@ fn an_append_time_log_stamps_records_and_finds_them_by_it() {
 
 /// A batch of an idempotent producer.
 fn sequenced(producer: i64, sequence: i32) -> Vec<u8> {
-    let mut bytes = batch(&[1]);
-    bytes[43..51].copy_from_slice(&producer.to_be_bytes());
-    bytes[51..53].copy_from_slice(&0_i16.to_be_bytes());
-    bytes[53..57].copy_from_slice(&sequence.to_be_bytes());
-    bytes
+    produced::sequenced(batch(&[1]), producer, 0, sequence)
 }
 
 #[test]
