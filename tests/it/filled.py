@@ -14,6 +14,16 @@ FOREVER = {"session_expiry": 0xFFFFFFFF}
 BYTES = b"\x00\xff\xfe"
 
 
+def filled_and_killed(make_broker):
+    """A broker that nobody serves any more: forty of everything in a checkpoint, another forty in the journal alone."""
+    broker = make_broker().start()
+    fill(broker)
+    broker.restart()
+    fill(broker, 40)
+    broker.kill9()
+    return broker
+
+
 def store(*args, timeout=60, env=None):
     """`rialto store …`; nothing is checked."""
     return subprocess.run([binary(), "store", *map(str, args)], capture_output=True, text=True, timeout=timeout)

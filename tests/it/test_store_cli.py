@@ -11,7 +11,7 @@ import threading
 
 import pytest
 
-from filled import BYTES, check, export, fill, of, session, store, tree, verify
+from filled import BYTES, check, export, fill, filled_and_killed, of, session, store, tree, verify
 from harness import binary, wait_until
 from kafkaclients import committed
 from rawmqtt import Client, Timeout
@@ -23,13 +23,7 @@ CHECKPOINTS = "[checkpoint]\ninterval_s = 1\n"
 
 @pytest.fixture
 def filled(make_broker):
-    """Forty of everything in a checkpoint, another forty in the journal alone, and nobody serves it."""
-    broker = make_broker().start()
-    fill(broker)
-    broker.restart()
-    fill(broker, 40)
-    broker.kill9()
-    return broker
+    return filled_and_killed(make_broker)
 
 
 def begin_backup(broker):

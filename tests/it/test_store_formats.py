@@ -4,7 +4,7 @@ import struct
 
 import pytest
 
-from filled import fill, tree
+from filled import filled_and_killed, tree
 from harness import DEADLINE
 from rawkafka import crc32c
 
@@ -13,13 +13,7 @@ pytestmark = pytest.mark.rialto
 
 @pytest.fixture
 def filled(make_broker):
-    """Something in every file, the last of it in the journal alone."""
-    broker = make_broker().start()
-    fill(broker)
-    broker.restart()
-    fill(broker, 40)
-    broker.kill9()
-    return broker
+    return filled_and_killed(make_broker)
 
 
 def last(broker, pattern):
