@@ -151,6 +151,7 @@ impl Queue {
     }
 
     /// Bytes of memory that the pages take, bodies apart.
+    #[cfg(test)]
     #[must_use]
     pub fn index_bytes(&self) -> usize {
         self.memory.bytes()

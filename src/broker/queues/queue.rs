@@ -257,6 +257,7 @@ impl Queue {
     }
 
     /// Live entries in memory, in order.
+    #[cfg(test)]
     pub fn iter_here(&self) -> impl Iterator<Item = (u64, &Entry)> {
         self.pages.iter().flat_map(|(number, page)| page.iter(*number))
     }

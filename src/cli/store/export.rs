@@ -19,13 +19,13 @@ use crate::broker::logs::partition::Partition;
 use crate::broker::message::Message;
 use crate::broker::retained::row;
 use crate::broker::sessions::row::{PageEntry, SessionRow, decode_page};
-use crate::model::ids::{LogId, QueueId};
+use crate::model::ids::QueueId;
 use crate::store::error::StoreError;
 use crate::store::tables::bindings::Bindings;
 use crate::store::tables::declared::Declared;
 use crate::store::tables::exchanges::Exchanges;
 use crate::store::tables::groups::Groups;
-use crate::store::tables::logs::Logs;
+use crate::store::tables::logs;
 use crate::store::tables::offsets::Offsets;
 use crate::store::tables::queue_pages::QueuePages;
 use crate::store::tables::retained::Retained;
@@ -221,11 +221,7 @@ impl<W: Write> Export<W> {
                 .map_err(|error| malformed("group", error))?;
             self.line(&lines::group(&key, row.put_ms, &group.describe()))
         })?;
-        let mut names: BTreeMap<LogId, String> = BTreeMap::new();
-        db.for_each::<Logs>(|key, row| {
-            names.insert(key.log, row.name);
-            Ok(())
-        })?;
+        let names = logs::names(&db)?;
         db.for_each::<Offsets>(|key, row| {
             let log = names.get(&key.log).map_or("", String::as_str);
             self.line(&lines::offset(&key, log, &row))

@@ -1,10 +1,9 @@
 //! Which files a checkpoint names, and how much of each. Part of `store::backup`.
 
-use std::collections::BTreeMap;
 use std::path::{Component, Path};
 use std::sync::Arc;
 
-use crate::model::ids::{LogId, Lsn};
+use crate::model::ids::Lsn;
 use crate::store::bodies::name;
 use crate::store::disk::Disk;
 use crate::store::error::StoreError;
@@ -14,7 +13,7 @@ use crate::store::partition::folders::LogFolders;
 use crate::store::partition::{index_name, log_name};
 use crate::store::tables::bodies::Bodies;
 use crate::store::tables::db::Db;
-use crate::store::tables::logs::Logs;
+use crate::store::tables::logs;
 use crate::store::tables::partitions::Partitions;
 
 /// A file of a backup.
@@ -55,11 +54,7 @@ pub fn plan(root: &Arc<dyn Disk>, db: &Db, last: Lsn) -> Result<Vec<Planned>, St
         files.push(Planned { folder: vec!["bodies".into()], name, bytes, file_bytes: bytes });
         Ok(())
     })?;
-    let mut names: BTreeMap<LogId, String> = BTreeMap::new();
-    db.for_each::<Logs>(|key, row| {
-        names.insert(key.log, row.name);
-        Ok(())
-    })?;
+    let names = logs::names(db)?;
     let folders = LogFolders::new(folder("logs")?);
     db.for_each::<Partitions>(|key, row| {
         let log = names.get(&key.log).map_or("", String::as_str);

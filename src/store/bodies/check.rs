@@ -3,12 +3,9 @@
 use crate::store::bodies::{BODY_BYTES_MAX, RECORD_HEADER, SEGMENT_HEADER, check_header, name};
 use crate::store::codec::Reader;
 use crate::store::disk::listed::open_listed;
-use crate::store::disk::{Disk, DiskFile, read_full};
+use crate::store::disk::{Disk, checksum, read_full};
 use crate::store::error::StoreError;
 use crate::store::verify::{Fault, Inspector};
-
-/// Bytes read at once.
-const CHUNK_BYTES: usize = 1 << 20;
 
 /// Where a segment's bodies are: offset and length of each, in order. 8 bytes for each body.
 #[derive(Debug, Default)]
@@ -80,20 +77,4 @@ fn walk(
         offset = end;
     }
     Ok(())
-}
-
-fn checksum(file: &dyn DiskFile, mut offset: u64, end: u64) -> std::io::Result<u32> {
-    let mut buffer = vec![0; CHUNK_BYTES.min((end - offset) as usize)];
-    let mut crc = 0;
-    while offset < end {
-        let wanted = buffer.len().min((end - offset) as usize);
-        let part = buffer.get_mut(..wanted).unwrap_or_default();
-        let count = read_full(file, offset, part)?;
-        crc = crc32c::crc32c_append(crc, part.get(..count).unwrap_or_default());
-        if count < wanted {
-            break;
-        }
-        offset += count as u64;
-    }
-    Ok(crc)
 }

@@ -20,6 +20,9 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+/// Bytes read at once for a checksum.
+const CHECKED_BYTES: usize = 1 << 20;
+
 /// One folder of files. Names are plain, without separators.
 pub trait Disk: Send + Sync + Debug {
     /// Creates a file that must not exist yet, empty, for reading and writing.
@@ -79,4 +82,37 @@ pub(crate) fn read_full(file: &dyn DiskFile, offset: u64, buffer: &mut [u8]) -> 
         }
     }
     Ok(filled)
+}
+
+/// Fills all of `buffer`.
+pub(in crate::store) fn read_exact(
+    file: &dyn DiskFile,
+    offset: u64,
+    buffer: &mut [u8],
+) -> io::Result<()> {
+    match read_full(file, offset, buffer)? == buffer.len() {
+        true => Ok(()),
+        false => Err(io::ErrorKind::UnexpectedEof.into()),
+    }
+}
+
+/// CRC-32C of the bytes from `offset` to `end`, or to where the file ends.
+pub(in crate::store) fn checksum(
+    file: &dyn DiskFile,
+    mut offset: u64,
+    end: u64,
+) -> io::Result<u32> {
+    let mut buffer = vec![0; CHECKED_BYTES.min((end - offset) as usize)];
+    let mut crc = 0;
+    while offset < end {
+        let wanted = buffer.len().min((end - offset) as usize);
+        let part = buffer.get_mut(..wanted).unwrap_or_default();
+        let count = read_full(file, offset, part)?;
+        crc = crc32c::crc32c_append(crc, part.get(..count).unwrap_or_default());
+        if count < wanted {
+            break;
+        }
+        offset += count as u64;
+    }
+    Ok(crc)
 }

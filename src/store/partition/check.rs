@@ -1,16 +1,14 @@
 //! Every batch of a partition, its checksum and its place. Part of `store::partition`.
 
 use crate::store::disk::listed::{Listed, open_listed};
-use crate::store::disk::{Disk, DiskFile, read_full};
+use crate::store::disk::{Disk, checksum, read_full};
 use crate::store::error::StoreError;
 use crate::store::partition::header::{BATCH_HEADER_BYTES, BatchInfo};
 use crate::store::partition::index::Index;
-use crate::store::partition::segment::{index_name, log_name};
+use crate::store::partition::segment::{index_name, log_name, stored_index};
 use crate::store::tables::partitions::PartitionRow;
 use crate::store::verify::{Fault, Inspector};
 
-/// Bytes read at once.
-const CHUNK_BYTES: usize = 1 << 20;
 /// Where a batch's checksum stands, and where what it covers begins (KIP-98).
 const CRC_AT: usize = 17;
 const COVERED_AT: u64 = 21;
@@ -133,7 +131,7 @@ struct Compared {
 impl Compared {
     fn load(disk: &dyn Disk, base: i64, inspector: &mut dyn Inspector) -> Self {
         let name = disk.path(&index_name(base)).display().to_string();
-        let index = match read(disk, &index_name(base)) {
+        let index = match stored_index(disk, base) {
             None => None,
             Some(bytes) => {
                 let index = Index::decode(&bytes);
@@ -166,28 +164,4 @@ impl Compared {
         }
         self.at += 1;
     }
-}
-
-fn read(disk: &dyn Disk, name: &str) -> Option<Vec<u8>> {
-    let file = disk.open(name).ok()?;
-    let mut bytes = vec![0; usize::try_from(file.length().ok()?).ok()?];
-    let count = read_full(file.as_ref(), 0, &mut bytes).ok()?;
-    bytes.truncate(count);
-    Some(bytes)
-}
-
-fn checksum(file: &dyn DiskFile, mut offset: u64, end: u64) -> std::io::Result<u32> {
-    let mut buffer = vec![0; CHUNK_BYTES.min((end - offset) as usize)];
-    let mut crc = 0;
-    while offset < end {
-        let wanted = buffer.len().min((end - offset) as usize);
-        let part = buffer.get_mut(..wanted).unwrap_or_default();
-        let count = read_full(file, offset, part)?;
-        crc = crc32c::crc32c_append(crc, part.get(..count).unwrap_or_default());
-        if count < wanted {
-            break;
-        }
-        offset += count as u64;
-    }
-    Ok(crc)
 }

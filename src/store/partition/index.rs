@@ -4,6 +4,7 @@
 //! is whole, and without it the segment is scanned.
 
 use crate::store::codec::{CodecError, Reader, Writer};
+use crate::store::partition::header::BatchInfo;
 
 const MAGIC: [u8; 8] = *b"RIALTOIX";
 const VERSION: u8 = 1;
@@ -39,22 +40,15 @@ impl Index {
     }
 
     /// Takes note of what follows the covered bytes: one batch, or several in one append.
-    pub(super) fn extend(
-        &mut self,
-        interval: u64,
-        base_offset: i64,
-        last_offset: i64,
-        max_timestamp: i64,
-        bytes: u64,
-    ) {
+    pub(super) fn extend(&mut self, interval: u64, batch: &BatchInfo) {
         let position = self.covered;
         if self.entries.last().is_none_or(|last| position - last.position >= interval) {
             let timestamp_before = self.max_timestamp;
-            self.entries.push(Entry { offset: base_offset, position, timestamp_before });
+            self.entries.push(Entry { offset: batch.base_offset, position, timestamp_before });
         }
-        self.covered += bytes;
-        self.next_offset = last_offset + 1;
-        self.max_timestamp = self.max_timestamp.max(max_timestamp);
+        self.covered += batch.bytes;
+        self.next_offset = batch.last_offset + 1;
+        self.max_timestamp = self.max_timestamp.max(batch.max_timestamp);
     }
 
     /// Where to begin to look for the batch with `offset`.

@@ -1,7 +1,11 @@
 //! Logs (Kafka topics): identity and settings. Part of `store::tables`.
 
+use std::collections::BTreeMap;
+
 use crate::model::ids::{LogId, ShardId};
 use crate::store::codec::{CodecError, Reader, Writer};
+use crate::store::error::StoreError;
+use crate::store::tables::db::Db;
 use crate::store::tables::{KeyReader, Row, Table};
 
 const VERSION: u8 = 1;
@@ -17,6 +21,19 @@ pub struct LogKey {
     pub shard: ShardId,
     /// The log.
     pub log: LogId,
+}
+
+/// The name of each log.
+///
+/// # Errors
+/// The database cannot be read.
+pub fn names(db: &Db) -> Result<BTreeMap<LogId, String>, StoreError> {
+    let mut names = BTreeMap::new();
+    db.for_each::<Logs>(|key, row| {
+        names.insert(key.log, row.name);
+        Ok(())
+    })?;
+    Ok(names)
 }
 
 /// A log at the checkpoint.

@@ -1,5 +1,5 @@
 //! The database on a [`Disk`]: what fails or forgets beneath every other file does so beneath this one. Part of
-//! `store::tables`, for tests.
+//! `store::tables`, for tests, and for those who look at a directory and leave it as it is.
 
 use std::io;
 use std::path::Path;
@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use redb::{Database, StorageBackend};
 
-use crate::store::disk::{Disk, DiskFile, read_full};
+use crate::store::disk::{Disk, DiskFile, read_exact};
 use crate::store::error::StoreError;
 use crate::store::tables::db::Db;
 use crate::store::tables::renewed::DatabaseFile;
@@ -90,10 +90,7 @@ impl StorageBackend for OnDisk {
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        match read_full(self.file.as_ref(), offset, out)? == out.len() {
-            true => Ok(()),
-            false => Err(io::ErrorKind::UnexpectedEof.into()),
-        }
+        read_exact(self.file.as_ref(), offset, out)
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use redb::{Builder, Database, DatabaseError, StorageBackend, StorageError};
 
-use crate::store::disk::{Disk, DiskFile, read_full};
+use crate::store::disk::{Disk, DiskFile, read_exact};
 
 /// Bytes copied at once.
 const COPY_BYTES: u64 = 1024 * 1024;
@@ -83,9 +83,7 @@ impl DatabaseFile {
         let mut position = 0;
         while position < length {
             let mut bytes = vec![0; (length - position).min(COPY_BYTES) as usize];
-            if read_full(old.as_ref(), position, &mut bytes)? < bytes.len() {
-                return Err(io::ErrorKind::UnexpectedEof.into());
-            }
+            read_exact(old.as_ref(), position, &mut bytes)?;
             new.write_at(position, &bytes)?;
             position += bytes.len() as u64;
         }
@@ -118,10 +116,7 @@ impl StorageBackend for Guarded {
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        match read_full(self.file.as_ref(), offset, out)? == out.len() {
-            true => Ok(()),
-            false => Err(io::ErrorKind::UnexpectedEof.into()),
-        }
+        read_exact(self.file.as_ref(), offset, out)
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {

@@ -264,7 +264,6 @@ impl Partition {
     /// `times` are the batch's newest and when it came.
     fn store(&self, header: &BatchHeader, base_offset: i64, times: (i64, u64), stored: [&[u8]; 2]) {
         let (timestamp, now_ms) = times;
-
         let last_offset = base_offset.saturating_add(header.last_offset_delta.into());
         let failed = self.state.lock().tail.is_some();
         let written = if failed {

@@ -96,13 +96,7 @@ impl Segment {
                 let Some(batch) = found else {
                     return Err(self.lost(position, "a batch with another checksum or offset"));
                 };
-                index.extend(
-                    interval,
-                    batch.base_offset,
-                    batch.last_offset,
-                    batch.max_timestamp,
-                    batch.bytes,
-                );
+                index.extend(interval, &batch);
                 rest = rest.get(batch.bytes as usize..).unwrap_or_default();
             }
             if bytes.is_empty() {

@@ -16,6 +16,7 @@ use crate::store::disk::{Disk, DiskFile, read_full};
 use crate::store::error::StoreError;
 use crate::store::partition::PartitionOptions;
 use crate::store::partition::behind::{self, Behind};
+use crate::store::partition::header::BatchInfo;
 use crate::store::partition::index::Index;
 
 mod absent;
@@ -150,13 +151,7 @@ impl Segment {
         let file = self.file()?;
         let mut scan = Scan::new(self, file.as_ref(), index.covered, valid_len);
         while let Some((_, batch)) = scan.next()? {
-            index.extend(
-                interval,
-                batch.base_offset,
-                batch.last_offset,
-                batch.max_timestamp,
-                batch.bytes,
-            );
+            index.extend(interval, &batch);
         }
         self.state.write().index = index;
         Ok(())
@@ -248,7 +243,8 @@ impl Segment {
             state.began = Some(max_timestamp);
         }
         let interval = options.index_interval_bytes;
-        state.index.extend(interval, base_offset, last_offset, max_timestamp, length as u64);
+        let batch = BatchInfo { base_offset, last_offset, max_timestamp, bytes: length as u64 };
+        state.index.extend(interval, &batch);
         match written {
             Some(file) => {
                 state.behind.wrote_directly(length as u64);
@@ -407,11 +403,17 @@ fn create_anew(disk: &dyn Disk, name: &str) -> io::Result<Arc<dyn DiskFile>> {
     }
 }
 
-fn load_index(disk: &dyn Disk, base_offset: i64) -> Option<Index> {
+/// The bytes of a segment's index file, if there is one.
+pub(super) fn stored_index(disk: &dyn Disk, base_offset: i64) -> Option<Vec<u8>> {
     let file = disk.open(&index_name(base_offset)).ok()?;
     let mut bytes = vec![0; usize::try_from(file.length().ok()?).ok()?];
     let count = read_full(file.as_ref(), 0, &mut bytes).ok()?;
-    let index = Index::decode(bytes.get(..count)?)?;
+    bytes.truncate(count);
+    Some(bytes)
+}
+
+fn load_index(disk: &dyn Disk, base_offset: i64) -> Option<Index> {
+    let index = Index::decode(&stored_index(disk, base_offset)?)?;
     let ordered = index.entries.is_sorted_by(|a, b| a.position < b.position && a.offset < b.offset);
     let within = index.entries.last().is_none_or(|last| last.position < index.covered);
     let anchored = index.entries.first().is_none_or(|first| first.position == 0);
