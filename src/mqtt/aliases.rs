@@ -7,7 +7,6 @@
 //!
 //! The table lives as long as its connection [MQTT-3.3.2-7] and holds [`BYTES_MAX`] of topics at most.
 
-use std::hash::BuildHasher;
 use std::num::NonZeroU16;
 use std::sync::Arc;
 
