@@ -62,7 +62,7 @@ impl Service {
         Self { engine, client }
     }
 
-    fn refuse(&mut self, error: &ProtocolError) -> Verdict {
+    fn refuse(&mut self, error: &ProtocolError, now_ms: u64) -> Verdict {
         let kind = match error.reason {
             ReasonCode::MalformedPacket => ErrorKind::Malformed,
             ReasonCode::PacketTooLarge => ErrorKind::TooLarge,
@@ -75,6 +75,7 @@ impl Service {
         let engine = &self.engine;
         self.client.link().outbound.push_reply(|out| engine.error_reply(error, out));
         self.client.end(CloseReason::ProtocolError);
+        self.client.leave(now_ms);
         Verdict::Close
     }
 
@@ -103,6 +104,7 @@ impl Service {
             Stage::Ended => {
                 self.say_last_word();
                 self.engine.close();
+                self.client.leave(now_ms);
                 Verdict::Close
             }
         }
@@ -121,7 +123,7 @@ impl Protocol for Service {
                 Ok(more) => used += more,
                 Err(error) => {
                     self.client.end_batch(now_ms);
-                    return (input.len(), self.refuse(&error));
+                    return (input.len(), self.refuse(&error, now_ms));
                 }
             }
             let verdict = self.verdict(now_ms);

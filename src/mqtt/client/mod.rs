@@ -4,11 +4,13 @@
 //! - `answers` acknowledgements and last words, with reasons
 //! - `publishing` its own messages
 //! - `receiving` subscriptions and the messages it gets
+//! - `taking_over` a session that another connection has
 
 mod answers;
 mod opening;
 mod publishing;
 mod receiving;
+mod taking_over;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -40,6 +42,7 @@ use crate::server::driver::{Ended, Verdict};
 use crate::server::timer::Timed;
 
 use self::answers::Answer;
+use self::taking_over::Summons;
 
 /// How far a connection has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,6 +103,7 @@ pub struct Client {
     version: Version,
     connect: Option<Box<Connect>>,
     principal: Option<Principal>,
+    summons: Summons,
     serving: Option<Box<Serving>>,
     replies: Replies,
     /// Milliseconds without a packet after which the client is gone; `None` is never [MQTT-3.1.2-22].
@@ -143,6 +147,7 @@ impl Client {
             version: Version::V5,
             connect: None,
             principal: None,
+            summons: Summons::None,
             serving: None,
             replies: Replies::default(),
             patience_ms: None,
@@ -318,6 +323,7 @@ impl Client {
         if let Some(verdict) = inbox.login {
             self.authenticated(verdict, now_ms);
         }
+        self.look_for_session(inbox.is_free, now_ms);
         if let Some(reason) = inbox.close {
             self.end(match reason {
                 BrokerClose::TakenOver => CloseReason::TakenOver,
@@ -450,8 +456,8 @@ impl Client {
         }
     }
 
-    /// Gives the session back.
-    fn leave(&mut self, now_ms: u64) {
+    /// Gives the session back, if that is not done: whoever waits for it need not wait until all is written.
+    pub fn leave(&mut self, now_ms: u64) {
         let Some(mut serving) = self.serving.take() else { return };
         let broker = &self.shared.broker;
         broker.submit_settled(&serving.handle, &mut serving.settled);
