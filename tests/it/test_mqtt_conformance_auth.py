@@ -75,8 +75,8 @@ def authenticated(broker, name, **options):
 
 
 def test_an_exchange_opens_the_connection(guarded, unique):
-    """MQTT5-4.12.0-2, MQTT5-4.12.0-3, MQTT5-4.12.0-5, MQTT5-3.15.2-1: AUTH 0x18 both ways, the method in every packet, and
-    the broker's own proof in CONNACK."""
+    """MQTT5-4.12.0-2, MQTT5-4.12.0-3, MQTT5-4.12.0-5, MQTT5-3.15.2-1: AUTH 0x18 both ways, the method in every packet,
+    and the broker's own proof in CONNACK."""
     client, scram, proof = challenged(guarded, unique)
     client.send(auth(0x18, proof))
     answer = client.expect(CONNACK)
@@ -87,7 +87,8 @@ def test_an_exchange_opens_the_connection(guarded, unique):
 
 
 def test_a_wrong_proof_is_refused(guarded, unique):
-    """MQTT5-4.12.0-4, MQTT5-3.2.2-7, MQTT5-4.13.2-1: CONNACK of 0x80 and above, then the end; nobody unknown is told apart."""
+    """MQTT5-4.12.0-4, MQTT5-3.2.2-7, MQTT5-4.13.2-1: CONNACK of 0x80 and above, then the end; nobody unknown is told
+    apart."""
     for user, password in (("ada", "wrong"), ("nobody", "secret")):
         client, _, proof = challenged(guarded, unique, user, password)
         client.send(auth(0x18, proof) + b"\xc0\x00")
@@ -108,9 +109,11 @@ def test_a_broken_beginning_is_refused(guarded, unique, data):
 
 TOO_EARLY = {
     "PUBLISH [MQTT5-3.1.2-30]": publish_bytes("a", "x", version=5), "PINGREQ [MQTT5-3.1.2-30]": b"\xc0\x00",
-    "SUBSCRIBE [MQTT5-3.1.2-30]": b"\x82\x07\x00\x01\x00\x00\x01a\x00", "AUTH that succeeds [MQTT5-3.15.2-1]": auth(0, b""),
-    "AUTH that begins again [MQTT5-3.15.2-1]": auth(0x19, b""), "AUTH of no such code [MQTT5-3.15.2-1]": auth(0x20, b""),
-    "AUTH of another method [MQTT5-4.12.0-5]": auth(0x18, b"", "SCRAM-SHA-1"), "AUTH with flags [MQTT5-3.15.1-1]": b"\xf1\x00",
+    "SUBSCRIBE [MQTT5-3.1.2-30]": b"\x82\x07\x00\x01\x00\x00\x01a\x00",
+    "AUTH that succeeds [MQTT5-3.15.2-1]": auth(0, b""), "AUTH that begins again [MQTT5-3.15.2-1]": auth(0x19, b""),
+    "AUTH of no such code [MQTT5-3.15.2-1]": auth(0x20, b""),
+    "AUTH of another method [MQTT5-4.12.0-5]": auth(0x18, b"", "SCRAM-SHA-1"),
+    "AUTH with flags [MQTT5-3.15.1-1]": b"\xf1\x00",
 }
 
 

@@ -134,8 +134,8 @@ def test_a_version_that_is_not_served_is_told_so(shared, unique, level, reply):
 
 
 def test_connack_is_first_and_comes_once(shared, connect, unique, version):
-    """MQTT-3.2.0-1, MQTT5-3.2.0-1 to MQTT5-3.2.0-2, MQTT-3.1.4-4, MQTT5-3.1.4-5: before what waited for the session, and
-    before the answers to what was sent along with CONNECT. MQTT5-3.2.2-1: its flags are 0 or 1."""
+    """MQTT-3.2.0-1, MQTT5-3.2.0-1 to MQTT5-3.2.0-2, MQTT-3.1.4-4, MQTT5-3.1.4-5: before what waited for the session,
+    and before the answers to what was sent along with CONNECT. MQTT5-3.2.2-1: its flags are 0 or 1."""
     options = {"clean": False, "properties": {"session_expiry": 60} if version == 5 else None}
     kept = connect(shared, unique, version=version, **options)
     kept.subscribe((unique, 1))

@@ -14,8 +14,8 @@ ACK = {"reason_string", "user"}
 MESSAGE = {"payload_format", "message_expiry", "content_type", "response_topic", "correlation_data", "user"}
 # packet -> (the properties that a client may send in it, how a packet with a property section looks)
 CARRIERS = {
-    "CONNECT": ({"session_expiry", "receive_maximum", "maximum_packet_size", "topic_alias_maximum", "request_response_info",
-                 "request_problem_info", "user"},
+    "CONNECT": ({"session_expiry", "receive_maximum", "maximum_packet_size", "topic_alias_maximum",
+                 "request_response_info", "request_problem_info", "user"},
                 lambda section: connect_form(ID, 2, 5, properties=section)),
     "will": (MESSAGE | {"will_delay"},
              lambda section: connect_form(ID + length(section) + binary("w") + binary("x"), 6, 5)),
@@ -116,8 +116,9 @@ def test_a_property_cut_short_is_malformed(shared, connect, unique, carrier):
 
 
 @pytest.mark.rialto
-@pytest.mark.parametrize("carrier,name", [(carrier, name) for carrier, (allowed, _) in CARRIERS.items() for name in allowed
-                                          if PROPERTIES[PROPERTY_IDS[name]][1] in ("text", "pair")])
+@pytest.mark.parametrize("carrier,name", [
+    (carrier, name) for carrier, (allowed, _) in CARRIERS.items() for name in sorted(allowed)
+    if PROPERTIES[PROPERTY_IDS[name]][1] in ("text", "pair")])
 def test_strings_of_properties_are_utf8(shared, connect, unique, carrier, name):
     """MQTT5-1.5.4-1 to MQTT5-1.5.4-2, MQTT5-1.5.7-1: broken UTF-8, a surrogate, U+0000: 0x81."""
     identifier = bytes([PROPERTY_IDS[name]])

@@ -47,8 +47,9 @@ def first_packet(client):
 
 
 def test_each_qos_gets_its_answer(shared, connect, unique, version):
-    """MQTT-3.3.4-1, MQTT-2.3.1-6, MQTT-4.3.2-2, MQTT-4.3.3-2; MQTT5-3.3.4-1, MQTT5-2.2.1-5, MQTT5-4.3.2-4, MQTT5-4.3.3-8,
-    MQTT5-4.3.3-11, MQTT5-3.4.2-1, MQTT5-3.5.2-1, MQTT5-3.7.2-1: with its identifier and a code of its table."""
+    """MQTT-3.3.4-1, MQTT-2.3.1-6, MQTT-4.3.2-2, MQTT-4.3.3-2; MQTT5-3.3.4-1, MQTT5-2.2.1-5, MQTT5-4.3.2-4,
+    MQTT5-4.3.3-8, MQTT5-4.3.3-11, MQTT5-3.4.2-1, MQTT5-3.5.2-1, MQTT5-3.7.2-1: with its identifier and a code of its
+    table."""
     client = connect(shared, unique, version=version)
     client.send(publish_bytes(unique, "0", version=version) + PING)
     assert client.receive().kind == PINGRESP
@@ -65,8 +66,8 @@ def test_each_qos_gets_its_answer(shared, connect, unique, version):
 
 
 def test_qos_0_has_neither_identifier_nor_dup(shared, connect, unique, version):
-    """MQTT-2.3.1-5, MQTT-4.3.1-1, MQTT-3.3.1-2; MQTT5-2.2.1-2, MQTT5-4.3.1-1, MQTT5-3.3.1-2; MQTT5-2.2.2-1: byte by byte,
-    with a property length of 0."""
+    """MQTT-2.3.1-5, MQTT-4.3.1-1, MQTT-3.3.1-2; MQTT5-2.2.1-2, MQTT5-4.3.1-1, MQTT5-3.3.1-2; MQTT5-2.2.2-1: byte by
+    byte, with a property length of 0."""
     sub = connect(shared, unique + "s", version=version)
     sub.subscribe((unique, 2))
     connect(shared, unique + "p").publish(unique, "xyz")
@@ -158,8 +159,8 @@ def test_a_refused_qos_2_publish_leaves_its_identifier_free(make_broker, connect
 
 
 def test_acknowledgements_keep_the_order(shared, connect, unique, version):
-    """MQTT-4.6.0-2 to MQTT-4.6.0-4: PUBACKs and PUBRECs in the order of the PUBLISHes, PUBRELs in that of the PUBRECs; what
-    is durable and what is not alike."""
+    """MQTT-4.6.0-2 to MQTT-4.6.0-4: PUBACKs and PUBRECs in the order of the PUBLISHes, PUBRELs in that of the PUBRECs;
+    what is durable and what is not alike."""
     kept = connect(shared, unique + "k", **keep(version))
     kept.subscribe((f"{unique}/kept", 2))
     client = connect(shared, unique, version=version)
@@ -175,7 +176,8 @@ def test_acknowledgements_keep_the_order(shared, connect, unique, version):
 
 
 def test_one_clients_messages_stay_in_order(shared, connect, unique, version):
-    """MQTT-4.6.0-5 to MQTT-4.6.0-6, MQTT5-4.6.0-5 to MQTT5-4.6.0-6: per topic and QoS, for a durable and a clean session."""
+    """MQTT-4.6.0-5 to MQTT-4.6.0-6, MQTT5-4.6.0-5 to MQTT5-4.6.0-6: per topic and QoS, for a durable and a clean
+    session."""
     pub = connect(shared, unique + "p", version=version)
     subs = [connect(shared, unique + "c", version=version), connect(shared, unique + "d", **keep(version))]
     for sub in subs:
@@ -247,8 +249,8 @@ def test_topic_aliases_end_with_their_connection(shared, connect, unique):
 
 @pytest.mark.parametrize("most", [None, 0, 1, 3])
 def test_aliases_of_the_broker_keep_to_the_clients_maximum(shared, connect, unique, most):
-    """MQTT5-3.1.2-26 to MQTT5-3.1.2-27, MQTT5-3.3.2-8, MQTT5-3.3.2-11: none if it is 0 or absent; those that come stand for
-    the right topic, and no message before its first has an empty one."""
+    """MQTT5-3.1.2-26 to MQTT5-3.1.2-27, MQTT5-3.3.2-8, MQTT5-3.3.2-11: none if it is 0 or absent; those that come stand
+    for the right topic, and no message before its first has an empty one."""
     sub = connect(shared, unique + "s", version=5, properties=None if most is None else {"topic_alias_maximum": most})
     pub = connect(shared, unique + "p")
     sub.subscribe((f"{unique}/#", 1))
@@ -266,7 +268,8 @@ def test_aliases_of_the_broker_keep_to_the_clients_maximum(shared, connect, uniq
 
 
 def test_retain_0_leaves_what_is_retained(shared, connect, unique):
-    """MQTT5-3.3.1-8, and MQTT5-3.3.1-5 to MQTT5-3.3.1-7: replaced by RETAIN 1, gone with an empty one, not kept then."""
+    """MQTT5-3.3.1-8, and MQTT5-3.3.1-5 to MQTT5-3.3.1-7: replaced by RETAIN 1, gone with an empty one, not kept
+    then."""
     pub = connect(shared, unique + "p", version=5)
 
     def retained(name):
@@ -302,7 +305,8 @@ def test_topics_are_compared_as_they_are(shared, connect, unique, version, one, 
 
 
 def test_the_longest_topic_arrives_whole(shared, connect, unique, version):
-    """MQTT-4.7.3-3, MQTT5-4.7.3-3, MQTT-3.3.2-3, MQTT5-3.3.2-3: 65,535 bytes, through a filter as long and a short one."""
+    """MQTT-4.7.3-3, MQTT5-4.7.3-3, MQTT-3.3.2-3, MQTT5-3.3.2-3: 65,535 bytes, through a filter as long and a short
+    one."""
     topic = unique + "/" + "x" * (65534 - len(unique))
     sub, pub = connect(shared, unique + "s", version=version), connect(shared, unique + "p", version=version)
     sub.subscribe((topic, 1))

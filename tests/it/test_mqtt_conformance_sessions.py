@@ -53,8 +53,8 @@ def test_a_session_is_resumed_as_it_was(shared, connect, unique, version):
 
 
 def test_a_session_lasts_while_its_connection_does(shared, connect, unique):
-    """MQTT-4.1.0-1 to MQTT-4.1.0-2, MQTT5-4.1.0-1: also where it ends with it, or its expiry of a second counts from the
-    end of the connection only."""
+    """MQTT-4.1.0-1 to MQTT-4.1.0-2, MQTT5-4.1.0-1: also where it ends with it, or its expiry of a second counts from
+    the end of the connection only."""
     clients = [connect(shared, unique + "3", version=4), connect(shared, unique + "5", version=5),
                connect(shared, unique + "1", **keep(5, 1))]
     for client in clients:
@@ -138,10 +138,8 @@ def test_a_will_has_the_qos_and_retain_it_was_given(shared, connect, unique, ver
     assert comes_late(connect, shared, unique) == (b"gone" if retain else None)
 
 
-@pytest.mark.parametrize("reason,published", [(0x00, False), (0x04, True), (0x80, True), (0x81, True), (0x82, True), (0x83, True),
-                                              (0x90, True), (0x93, True), (0x94, True), (0x95, True), (0x96, True),
-                                              (0x97, True), (0x98, True), (0x99, True)])
-def test_only_a_normal_disconnect_gives_the_will_up(shared, connect, unique, reason, published):
+@pytest.mark.parametrize("reason", [0x00, 0x04, 0x80, 0x81, 0x82, 0x83, 0x90, 0x93, 0x94, 0x95, 0x96, 0x97, 0x98, 0x99])
+def test_only_a_normal_disconnect_gives_the_will_up(shared, connect, unique, reason):
     """MQTT5-3.14.4-3, MQTT5-3.1.2-8, MQTT5-3.1.2-10, MQTT5-3.14.2-1: every code that a client may send is taken."""
     watcher = watching(connect, shared, unique)
     client = connect(shared, unique, version=5, will=will(unique))
@@ -149,9 +147,9 @@ def test_only_a_normal_disconnect_gives_the_will_up(shared, connect, unique, rea
     assert client.expect_closed() is None
     connect(shared, unique + "p").publish(f"{unique}/end", "end", qos=1)
     got = [watcher.message().payload]
-    if published:
+    if reason:
         got.append(watcher.message().payload)
-    assert sorted(got) == ([b"end", b"gone"] if published else [b"end"])
+    assert sorted(got) == ([b"end", b"gone"] if reason else [b"end"])
 
 
 def test_a_wills_user_properties_keep_their_order(shared, connect, unique):

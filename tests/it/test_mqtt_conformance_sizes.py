@@ -4,8 +4,8 @@ import pytest
 
 from harness import Broker
 from mqttforms import filters_form
-from rawmqtt import (CONNACK, DISCONNECT, PUBACK, PUBCOMP, PUBREC, SUBACK, SUBSCRIBE, UNSUBACK, UNSUBSCRIBE, Client, Closed,
-                     binary, connect_bytes, publish_bytes)
+from rawmqtt import (CONNACK, DISCONNECT, PUBACK, PUBCOMP, PUBREC, SUBACK, SUBSCRIBE, UNSUBACK, UNSUBSCRIBE, Client,
+                     Closed, binary, connect_bytes, publish_bytes)
 
 pytestmark = pytest.mark.rialto
 # Nothing may be published or subscribed to but what is below free/: everything else is refused, with a reason.
@@ -54,7 +54,8 @@ def next_packet(client):
 
 @pytest.mark.parametrize("name", EXPLAINED)
 def test_a_reason_string_never_makes_a_packet_too_large(strict, unique, name):
-    """MQTT5-3.1.2-24: whatever the client's maximum, the answer fits and has its code; with room it may have a reason."""
+    """MQTT5-3.1.2-24: whatever the client's maximum, the answer fits and has its code; with room it may have a
+    reason."""
     kind = EXPLAINED[name]
     for most in (*range(28, 80), 100, 200, 1000):
         options = {"properties": {"maximum_packet_size": most}}
@@ -72,8 +73,8 @@ def test_a_reason_string_never_makes_a_packet_too_large(strict, unique, name):
 
 @pytest.mark.parametrize("wanted", [0, 1, None])
 def test_a_client_that_wants_no_reasons_gets_none(strict, unique, wanted):
-    """MQTT5-3.1.2-29: with request problem information 0 only PUBLISH, CONNACK and DISCONNECT may have reason strings and
-    user properties. What a publisher says comes whatever was asked for."""
+    """MQTT5-3.1.2-29: with request problem information 0 only PUBLISH, CONNACK and DISCONNECT may have reason strings
+    and user properties. What a publisher says comes whatever was asked for."""
     properties = None if wanted is None else {"request_problem_info": wanted}
     with Client(strict.mqtt, unique, version=5, properties=properties) as client:
         client.connect()
@@ -88,8 +89,8 @@ def test_a_client_that_wants_no_reasons_gets_none(strict, unique, wanted):
 
 @pytest.mark.parametrize("qos", [0, 1, 2])
 def test_the_clients_maximum_is_kept_to_the_byte(shared, connect, unique, qos):
-    """MQTT5-3.1.2-24 to MQTT5-3.1.2-25: a packet of just that size comes, one byte more is dropped as if it had been sent,
-    and its place in the window is free."""
+    """MQTT5-3.1.2-24 to MQTT5-3.1.2-25: a packet of just that size comes, one byte more is dropped as if it had been
+    sent, and its place in the window is free."""
     most = 100
     room = most - 2 - len(binary(unique)) - (2 if qos else 0) - 1
     sub = connect(shared, unique + "s", version=5, properties={"maximum_packet_size": most, "receive_maximum": 1})
@@ -103,8 +104,8 @@ def test_the_clients_maximum_is_kept_to_the_byte(shared, connect, unique, qos):
 
 @pytest.mark.parametrize("qos", [1, 2])
 def test_what_is_too_large_for_a_session_is_done_with(shared, connect, unique, qos):
-    """MQTT5-3.1.2-25: it waited for an absent client that takes only small packets now, and does not come later to one that
-    takes large ones."""
+    """MQTT5-3.1.2-25: it waited for an absent client that takes only small packets now, and does not come later to one
+    that takes large ones."""
     options = {"version": 5, "clean": False}
     first = connect(shared, unique, properties={"session_expiry": 600}, **options)
     first.subscribe((unique, 2))
@@ -121,7 +122,8 @@ def test_what_is_too_large_for_a_session_is_done_with(shared, connect, unique, q
 
 @pytest.mark.xfail(strict=True, reason="corners: CONNACK does not look at the client's maximum")
 def test_even_connack_fits(shared, unique):
-    """MQTT5-3.1.2-24, MQTT5-3.2.2-19: a client whose maximum is below any CONNACK of ours gets nothing that is larger."""
+    """MQTT5-3.1.2-24, MQTT5-3.2.2-19: a client whose maximum is below any CONNACK of ours gets nothing that is
+    larger."""
     for most in range(1, 70):
         with Client(shared.mqtt, unique, version=5) as client:
             client.send(connect_bytes("", 5, properties={"maximum_packet_size": most}))

@@ -31,8 +31,8 @@ def drained(client, publisher, topic):
 @pytest.mark.rialto
 def test_suback_answers_each_filter_in_its_place(shared, connect, unique, version):
     """MQTT-3.8.4-1 to MQTT-3.8.4-2, MQTT-3.8.4-4 to MQTT-3.8.4-5, MQTT-3.9.3-1 to MQTT-3.9.3-2, MQTT-2.3.1-7;
-    MQTT5-3.8.4-1 to MQTT5-3.8.4-2, MQTT5-3.8.4-5 to MQTT5-3.8.4-7, MQTT5-3.9.3-1 to MQTT5-3.9.3-2, MQTT5-2.2.1-6: one that
-    is refused takes none of the others with it."""
+    MQTT5-3.8.4-1 to MQTT5-3.8.4-2, MQTT5-3.8.4-5 to MQTT5-3.8.4-7, MQTT5-3.9.3-1 to MQTT5-3.9.3-2, MQTT5-2.2.1-6: one
+    that is refused takes none of the others with it."""
     client = connect(shared, unique, version=version)
     wanted = [("a", 2), ("b/#/c", 1), ("b", 0), ("c+", 2), ("c/+/#", 1), ("c/+/#", 2)]
     for mid in (65535, 1, 4660):
@@ -52,8 +52,8 @@ MISPLACED = ["a#", "#a", "a/#/b", "#/", "##", "a+", "+a", "a/b+/c", "++", "a/+b"
 @pytest.mark.rialto
 @pytest.mark.parametrize("name", MISPLACED)
 def test_a_filter_that_is_none_is_refused(shared, connect, unique, version, name):
-    """MQTT-4.7.1-2 to MQTT-4.7.1-3, MQTT-4.7.3-1; MQTT5-4.7.1-1 to MQTT5-4.7.1-2, MQTT5-4.7.3-1: 0x80 or 0x8F, in UNSUBACK
-    too."""
+    """MQTT-4.7.1-2 to MQTT-4.7.1-3, MQTT-4.7.3-1; MQTT5-4.7.1-1 to MQTT5-4.7.1-2, MQTT5-4.7.3-1: 0x80 or 0x8F, in
+    UNSUBACK too."""
     client = connect(shared, unique, version=version)
     assert client.subscribe((name, 1)).reasons == [0x80 if version == 4 else 0x8F]
     assert client.unsubscribe(name).reasons == ([] if version == 4 else [0x8F])
@@ -61,8 +61,8 @@ def test_a_filter_that_is_none_is_refused(shared, connect, unique, version, name
 
 
 @pytest.mark.rialto
-@pytest.mark.parametrize("name", ["$share//t", "$share/g", "$share/g/", "$share/", "$share/+/t", "$share/g#/t", "$share/g+/t",
-                                  "$share/g/a#"])
+@pytest.mark.parametrize("name", ["$share//t", "$share/g", "$share/g/", "$share/", "$share/+/t", "$share/g#/t",
+                                  "$share/g+/t", "$share/g/a#"])
 def test_a_shared_filter_that_is_none_is_refused(shared, connect, unique, version, name):
     """MQTT5-4.8.2-1 to MQTT5-4.8.2-2; v3.1.1 clients may share here, and are refused alike."""
     client = connect(shared, unique, version=version)
@@ -71,13 +71,15 @@ def test_a_shared_filter_that_is_none_is_refused(shared, connect, unique, versio
 
 
 @pytest.mark.parametrize("name,topic,reaches", [
-    ("a/+/c", "a/b/c", True), ("a/+/c", "a/b/c/d", False), ("a/#", "a", True), ("a/#", "a/b/c", True), ("a/#", "ab", False),
-    ("a/+", "a", False), ("a/+", "a/", True), ("+", "a", True), ("+/+", "/b", True), ("+", "/b", False), ("/+", "/b", True),
+    ("a/+/c", "a/b/c", True), ("a/+/c", "a/b/c/d", False), ("a/#", "a", True), ("a/#", "a/b/c", True),
+    ("a/#", "ab", False), ("a/+", "a", False), ("a/+", "a/", True), ("+", "a", True), ("+/+", "/b", True),
+    ("+", "/b", False), ("/+", "/b", True),
     ("#", "a/b", True), ("a//c", "a//c", True), ("a//c", "a/c", False), ("a/+/c", "a//c", True), ("A", "a", False),
     ("+/b/#", "a/b/c/d", True), ("a b", "a b", True),
 ])
 def test_filters_match_level_by_level(shared, connect, unique, version, name, topic, reaches):
-    """MQTT-4.7.1-2 to MQTT-4.7.1-3, MQTT-3.3.2-3, MQTT-4.7.3-4; MQTT5-4.7.1-1 to MQTT5-4.7.1-2, MQTT5-3.3.2-3, MQTT5-4.7.3-4"""
+    """MQTT-4.7.1-2 to MQTT-4.7.1-3, MQTT-3.3.2-3, MQTT-4.7.3-4; MQTT5-4.7.1-1 to MQTT5-4.7.1-2, MQTT5-3.3.2-3,
+    MQTT5-4.7.3-4"""
     client = connect(shared, unique, version=version)
     client.subscribe((f"{unique}/{name}", 1), (f"{unique}-end", 1))
     client.publish(f"{unique}/{topic}", "x", qos=1)

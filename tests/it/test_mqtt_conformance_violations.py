@@ -51,8 +51,8 @@ VIOLATIONS = {
     "remaining length in more bytes than needed [MQTT5-1.5.5-1]": (None, b"\xc0\x80\x00", 0x81),
     "property length in more bytes than needed [MQTT5-1.5.5-1]": (None, b"\x30\x06\x00\x01a\x80\x00x", 0x81),
 
-    "PUBLISH of QoS 3 [MQTT-3.3.1-4] [MQTT5-3.3.1-4]": (*both(b"\x36\x05\x00\x01a\x00\x01", b"\x36\x06\x00\x01a\x00\x01\x00"),
-                                                        0x81),
+    "PUBLISH of QoS 3 [MQTT-3.3.1-4] [MQTT5-3.3.1-4]": (
+        *both(b"\x36\x05\x00\x01a\x00\x01", b"\x36\x06\x00\x01a\x00\x01\x00"), 0x81),
     "DUP with QoS 0 [MQTT-3.3.1-2] [MQTT5-3.3.1-2]": (*both(b"\x38\x03\x00\x01a", b"\x38\x04\x00\x01a\x00"), 0x81),
     "# in a topic name [MQTT-3.3.2-2] [MQTT-4.7.1-1] [MQTT5-3.3.2-2] [MQTT5-4.7.0-1]": (*publishing("a/#"), 0x90),
     "+ in a topic name [MQTT-3.3.2-2] [MQTT-4.7.1-1] [MQTT5-3.3.2-2] [MQTT5-4.7.0-1]": (*publishing("+/a", 1, 1), 0x90),
