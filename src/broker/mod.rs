@@ -132,6 +132,9 @@ pub enum BrokerError {
     /// A limit of the configuration is reached.
     #[error("limit reached: {0}")]
     Limit(&'static str),
+    /// The topic has more levels than the configuration allows.
+    #[error("the topic has too many levels")]
+    TooManyLevels,
     /// The session belongs to another connection now.
     #[error("the session was taken over")]
     TakenOver,

@@ -68,7 +68,12 @@ impl LimitsSection {
                 1_000_000,
             ),
             ("connections_per_user_max", self.connections_per_user_max as u64, 0, 10_000_000),
-            ("connection_rate_per_user_max", self.connection_rate_per_user_max.into(), 0, 1_000_000),
+            (
+                "connection_rate_per_user_max",
+                self.connection_rate_per_user_max.into(),
+                0,
+                1_000_000,
+            ),
             ("connection_burst_s", self.connection_burst_s.into(), 1, 3_600),
         ];
         for (key, value, min, max) in ranges {

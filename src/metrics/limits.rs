@@ -38,6 +38,40 @@ struct Lines {
     left_out: AtomicU64,
 }
 
+impl Limit {
+    /// The key of the configuration that sets it.
+    #[must_use]
+    pub fn key(self) -> &'static str {
+        match self {
+            Self::Connections => "listeners.connections_max",
+            Self::ConnectionsPerAddress => "limits.connections_per_address_max",
+            Self::ConnectionRatePerAddress => "limits.connection_rate_per_address_max",
+            Self::ConnectionsPerUser => "limits.connections_per_user_max",
+            Self::ConnectionRatePerUser => "limits.connection_rate_per_user_max",
+            Self::PacketBytes => "mqtt.packet_bytes_max",
+            Self::ClientIdBytes => "mqtt.client_id_bytes_max",
+            Self::TopicLevels => "mqtt.topic_levels_max",
+            Self::Subscriptions => "mqtt.subscriptions_per_session_max",
+            Self::ReceiveMax => "mqtt.receive_max",
+            Self::MessageRate => "mqtt.message_rate_max",
+            Self::ByteRate => "mqtt.byte_rate_max",
+            Self::RetainedMessages => "retained.messages_max",
+            Self::RetainedBytes => "retained.bytes_max",
+        }
+    }
+}
+
+impl RateLimit {
+    /// The same limit, when it ends connections.
+    #[must_use]
+    pub fn as_limit(self) -> Limit {
+        match self {
+            Self::Messages => Limit::MessageRate,
+            Self::Bytes => Limit::ByteRate,
+        }
+    }
+}
+
 impl LimitMetrics {
     pub(super) fn new(make: &Maker<'_>) -> Result<Self, MetricsError> {
         Ok(Self {

@@ -197,11 +197,10 @@ impl Publisher {
     /// Whether the rules let it publish in the topic tree.
     fn may_publish(&self, broker: &Broker, topic: &str) -> bool {
         let vhost = &self.principal.vhost;
-        let levels_max = broker.limits.load().topic_levels_max;
         let acl = broker.acl.load();
         let by_rules =
             || acl.allows(&self.principal, &self.client_id, Action::Publish, vhost, topic).allowed;
-        topic.split('/').count() <= levels_max && (self.is_route || by_rules())
+        !broker.is_too_deep(topic) && (self.is_route || by_rules())
     }
 
     /// Counts what takes a route into the other world, or finds no way there.
@@ -235,8 +234,14 @@ impl Broker {
     ) -> Result<Published, BrokerError> {
         let route = publisher.route(self, publication.topic);
         if !route.allowed {
-            publisher.counters.drop_messages(DropReason::Acl, 1);
-            return Err(BrokerError::NotAuthorized);
+            let deep = self.is_too_deep(publication.topic);
+            let (reason, error) = if deep {
+                (DropReason::TopicLevels, BrokerError::TooManyLevels)
+            } else {
+                (DropReason::Acl, BrokerError::NotAuthorized)
+            };
+            publisher.counters.drop_messages(reason, 1);
+            return Err(error);
         }
         // The author borrows what outlives this call, not the publisher's changing parts.
         let (principal, client_id) =
@@ -326,6 +331,10 @@ impl Broker {
             _ if refused => Published::Refused,
             other => other,
         })
+    }
+
+    fn is_too_deep(&self, topic: &str) -> bool {
+        topic.split('/').count() > self.limits.load().topic_levels_max
     }
 
     fn admitted(&self, publisher: &Publisher) -> Result<(), SubmitError> {
