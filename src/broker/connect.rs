@@ -79,7 +79,7 @@ impl Broker {
         let existing = keys.get(&key).cloned();
         let resumes = existing
             .as_ref()
-            .filter(|old| old.durable && !opening.clean_start && !old.inner.lock().ended)
+            .filter(|old| old.durable && !opening.clean_start && is_lasting(old))
             .cloned();
         if resumes.is_none() && expiry_s == 0 && existing.as_ref().is_none_or(|old| !old.durable) {
             let session = self.sessions.create(key.clone(), false);
@@ -227,6 +227,22 @@ impl Broker {
         true
     }
 
+    /// The client said goodbye, its connection is about to go: whoever opens the session before that finds the will
+    /// and the expiry as `closing` has them [MQTT-3.14.4-3].
+    pub fn say_farewell(&self, handle: &SessionHandle, closing: Closing) {
+        let limit = self.limits.load().session_expiry_s_max;
+        let mut inner = handle.session.inner.lock();
+        if !inner.is_owned_by(handle.epoch) {
+            return;
+        }
+        if closing.discard_will {
+            inner.will = None;
+        }
+        if let Some(expiry_s) = closing.expiry_s {
+            inner.expiry_s = expiry_s.min(limit);
+        }
+    }
+
     /// The connection is gone. What was in flight stays for the next one.
     pub fn close(&self, handle: &SessionHandle, closing: Closing, now_ms: u64) {
         let session = &handle.session;
@@ -239,7 +255,7 @@ impl Broker {
             drop(inner.detach(handle.epoch));
         }
         if closing.discard_will {
-            self.discard_will(handle);
+            session.inner.lock().will = None;
         }
         if session.durable {
             self.close_durable(handle, closing, now_ms, keys);
@@ -340,6 +356,13 @@ impl Broker {
 }
 
 type Keys<'a> = parking_lot::MutexGuard<'a, ahash::AHashMap<SessionKey, Arc<Session>>>;
+
+/// Whether a session outlives its connection. One whose expiry is 0 ends when its connection does, which is now if
+/// another one comes (MQTT5-3.1.2.11.2).
+fn is_lasting(session: &Session) -> bool {
+    let inner = session.inner.lock();
+    !inner.ended && inner.expiry_s > 0
+}
 
 fn remove_key(keys: &mut Keys<'_>, session: &Arc<Session>) {
     if keys.get(&session.key).is_some_and(|known| Arc::ptr_eq(known, session)) {

@@ -93,6 +93,18 @@ impl Service {
         Verdict::Close
     }
 
+    /// Tells a client whose connection ends on our side why, once.
+    fn say_last_word(&mut self) {
+        let breach = self.client.take_breach();
+        let farewell = self.client.take_farewell();
+        let engine = &self.engine;
+        self.client.link().outbound.push_reply(|out| match (breach, farewell) {
+            (Some(error), _) => engine.error_reply(&error, out),
+            (None, Some(reason)) => engine.farewell(reason, out),
+            (None, None) => {}
+        });
+    }
+
     /// Follows the client's stage with the engine: a CONNECT that was accepted opens the way for more.
     fn verdict(&mut self, now_ms: u64) -> Verdict {
         match self.client.stage() {
@@ -104,11 +116,7 @@ impl Service {
             Stage::Idle => Verdict::Continue,
             Stage::Authenticating | Stage::Opening => Verdict::Pause,
             Stage::Ended => {
-                if let Some(reason) = self.client.take_farewell() {
-                    let engine = &self.engine;
-                    let outbound = &self.client.link().outbound;
-                    outbound.push_reply(|out| engine.say_goodbye(reason, None, out));
-                }
+                self.say_last_word();
                 self.engine.close();
                 Verdict::Close
             }
@@ -146,15 +154,12 @@ impl Protocol for Service {
 
     fn wake(&mut self, signals: u32, now_ms: u64) -> Verdict {
         if signals & TIMER != 0 && self.client.is_overdue(now_ms) {
-            let engine = &self.engine;
-            self.client.time_out(|reason, out| engine.say_goodbye(reason, None, out));
+            self.client.time_out();
         }
         self.client.take_inbox(now_ms);
-        if signals & CLOSE != 0
-            && let Some(reason) = self.client.closing()
-        {
-            let engine = &self.engine;
-            self.client.link().outbound.push_reply(|out| engine.say_goodbye(reason, None, out));
+        if signals & CLOSE != 0 && self.client.stage() != Stage::Ended {
+            // Nobody left a reason with it: all connections are to end, those without a session as well.
+            self.client.end(CloseReason::Shutdown);
         }
         self.client.end_batch(now_ms);
         self.verdict(now_ms)

@@ -125,6 +125,8 @@ pub struct Inner {
     pub cursor: u64,
     /// Every position below was sent to some link.
     pub sent: u64,
+    /// Every release below was sent to this link.
+    pub released_to: u64,
     /// Messages in flight at a time.
     pub window: u32,
     /// Messages in flight.
@@ -182,6 +184,7 @@ impl Inner {
     /// Begins serving a new link: what is in flight goes out again, in order.
     pub fn attach(&mut self, link: Link, window: u16) {
         self.cursor = self.queue.head();
+        self.released_to = self.cursor;
         self.in_flight = 0;
         self.window = u32::from(window);
         self.pulling = false;

@@ -5,10 +5,31 @@ use std::sync::Arc;
 
 use crate::auth::Principal;
 use crate::metrics::{CloseReason, Limit};
+use crate::mqtt::error::ProtocolError;
 use crate::mqtt::reason::ReasonCode;
 use crate::server::admission::Holder;
 
 use super::Client;
+
+/// What the client is told of it, where there is room for words.
+fn words(limit: Limit) -> &'static str {
+    match limit {
+        Limit::Connections => "too many connections",
+        Limit::ConnectionsPerAddress => "too many connections from this address",
+        Limit::ConnectionRatePerAddress => "connections from this address come too fast",
+        Limit::ConnectionsPerUser => "too many connections of this user",
+        Limit::ConnectionRatePerUser => "logins of this user come too fast",
+        Limit::PacketBytes => "packet too large",
+        Limit::ClientIdBytes => "client identifier too long",
+        Limit::TopicLevels => "topic of too many levels",
+        Limit::Subscriptions => "too many subscriptions",
+        Limit::ReceiveMax => "too many unacknowledged messages",
+        Limit::MessageRate => "messages come too fast",
+        Limit::ByteRate => "bytes come too fast",
+        Limit::RetainedMessages => "too many retained messages",
+        Limit::RetainedBytes => "too many bytes of retained messages",
+    }
+}
 
 impl Client {
     /// It came faster than its address may: its CONNECT is refused.
@@ -26,11 +47,11 @@ impl Client {
             "an MQTT client was refused: {} is reached", limit.key());
     }
 
-    /// Answers CONNECT with `reason`, because `limit` is reached, and ends.
-    pub(super) fn refuse_at(&mut self, limit: Limit, reason: ReasonCode, now_ms: u64) {
+    /// Ends the connection because `limit` is reached; the client is told `reason`, before it is accepted in CONNACK.
+    pub(super) fn end_at(&mut self, limit: Limit, reason: ReasonCode, now_ms: u64) {
         self.note_limit(limit, now_ms);
+        self.breach = Some(ProtocolError::new(reason, words(limit)));
         self.end(CloseReason::Limit);
-        self.refuse(reason);
     }
 
     /// What of a CONNECT is beyond a limit, before anybody asks who sent it.

@@ -43,7 +43,7 @@ impl Client {
         }
         self.connect = Some(connect);
         if let Some((limit, reason)) = self.limit_of_connect(now_ms) {
-            self.refuse_at(limit, reason, now_ms);
+            self.end_at(limit, reason, now_ms);
             return;
         }
         let Some(connect) = &mut self.connect else { return };
@@ -94,7 +94,7 @@ impl Client {
         }
         if !self.take_place(&principal, &client_id) {
             let reason = ReasonCode::QuotaExceeded;
-            return self.refuse_at(Limit::ConnectionsPerUser, reason, now_ms);
+            return self.end_at(Limit::ConnectionsPerUser, reason, now_ms);
         }
         let Some(connect) = self.connect.as_deref() else { return };
         if let Some(will) = &connect.will

@@ -6,7 +6,7 @@
 
 use crate::config::limits::RateOverflow;
 use crate::config::sections::MqttSection;
-use crate::metrics::{CloseReason, RateLimit};
+use crate::metrics::RateLimit;
 use crate::mqtt::codec::publish::PublishIn;
 use crate::mqtt::reason::ReasonCode;
 use crate::server::bucket::{Bucket, Rate};
@@ -122,9 +122,7 @@ impl Client {
     fn end_if_too_fast(&mut self, now_ms: u64) -> bool {
         let Some(pace) = self.pace.as_ref().filter(|pace| pace.ends()) else { return false };
         let Some((which, _)) = pace.owes(now_ms) else { return false };
-        self.note_limit(which.as_limit(), now_ms);
-        self.farewell = Some(ReasonCode::MessageRateTooHigh);
-        self.end(CloseReason::Limit);
+        self.end_at(which.as_limit(), ReasonCode::MessageRateTooHigh, now_ms);
         true
     }
 
