@@ -102,7 +102,7 @@ pub enum Job {
     Will(QueueId, u64),
     /// End the session that the connection `epoch` left, unless it was opened again.
     Expiry(QueueId, u64),
-    /// Drop what a declared queue holds too long or too much of.
+    /// Drop what a declared queue holds too long or too much of, or a session too much of.
     TidyQueue(QueueId),
     /// Delete a declared queue unless somebody used it meanwhile.
     IdleQueue(QueueId),
