@@ -175,20 +175,24 @@ async fn serve(bundle: Arc<Bundle>, begun: Instant) -> Result<(), AppError> {
     let workers = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let workers = Arc::new(Workers::start(workers)?);
     let (stop, shutdown) = watch::channel(false);
+    let users = listeners::users(&config.limits);
     let connections = Connections {
         workers: Arc::clone(&workers),
         gate: Gate::new(config.listeners.connections_max),
+        addresses: listeners::addresses(&config.limits),
         metrics: Arc::clone(&metrics),
         clock,
         mqtt: MqttShared {
             broker: Arc::clone(&storage.broker),
             config: Arc::clone(&bundle),
             wheel: Arc::clone(&wheel),
+            users: Arc::clone(&users),
         },
         amqp: AmqpShared {
             broker: Arc::clone(&storage.broker),
             config: Arc::clone(&bundle),
             wheel: Arc::clone(&wheel),
+            users,
             cluster_name: storage.cluster_id.as_str().into(),
         },
         kafka: Arc::new(share_kafka(&storage, config, now_ms)),

@@ -1,6 +1,7 @@
 //! Every counter, gauge and histogram, resolved once: whoever counts holds a handle, never a name. Imports
 //! nothing of this crate.
 //!
+//! - [`limits`] what limits refused, and when to say so
 //! - [`label`] the closed sets that labels come from, and families with one handle a value
 //! - [`local`] plain counters that a connection bumps by itself and adds up once a read batch
 //! - [`process`] what the system says of this process, read when somebody asks
@@ -9,6 +10,7 @@
 //! `docs/operations.md` lists them with what to watch; a test keeps that list whole.
 
 pub mod label;
+pub mod limits;
 pub mod local;
 pub mod process;
 
@@ -18,8 +20,9 @@ use prometheus::{
     TextEncoder,
 };
 
-pub use label::{CloseReason, DropReason, ErrorKind, Protocol, QosLabel};
+pub use label::{CloseReason, DropReason, ErrorKind, Limit, Protocol, QosLabel, RateLimit};
 use label::{Label, PerLabel, PerPair};
+use limits::LimitMetrics;
 pub use local::LocalCounters;
 
 /// Sync times from a fast disk's to a failing one's, seconds.
@@ -39,6 +42,8 @@ pub struct Metrics {
     pub connections: ConnectionMetrics,
     /// Messages in and out.
     pub messages: MessageMetrics,
+    /// Limits that were reached.
+    pub limits: LimitMetrics,
     /// What the broker holds.
     pub state: StateMetrics,
     /// The write-ahead log.
@@ -172,6 +177,7 @@ impl Metrics {
         let metrics = Self {
             connections: ConnectionMetrics::new(&make)?,
             messages: MessageMetrics::new(&make)?,
+            limits: LimitMetrics::new(&make)?,
             state: StateMetrics::new(&make)?,
             journal: JournalMetrics::new(&make)?,
             checkpoint: CheckpointMetrics::new(&make)?,

@@ -4,8 +4,12 @@
 //! - [`timer`] the one timer wheel
 //! - [`workers`] one current-thread runtime a core; `rouser` wakes its tasks from other threads
 //! - [`listener`] bind, accept, count
+//! - [`admission`] how many connections one address and one user hold
+//! - [`bucket`] a rate with a burst
 //! - [`driver`] the one connection loop: socket, engine, signals
 
+pub mod admission;
+pub mod bucket;
 pub mod clock;
 pub mod driver;
 pub mod listener;
