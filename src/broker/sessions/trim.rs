@@ -12,7 +12,6 @@ use crate::model::ids::QueueId;
 
 use super::super::Broker;
 use super::super::fanout::QueueLimits;
-use super::super::queues::entry::Entry;
 use super::super::queues::queue::Next;
 use super::super::record::Record;
 use super::session::{Inner, Session};
@@ -90,17 +89,6 @@ impl Inner {
             }
         }
         oldest
-    }
-
-    /// A record took `entry` out although this connection was sent it and has not acknowledged it: another connection did,
-    /// or the record was on its way before. Its place in the
-    /// window is free; whether it had one.
-    pub(in crate::broker) fn forget_sent(&mut self, position: u64, entry: &Entry) -> bool {
-        let counts = self.link.is_some() && position < self.cursor && !entry.is_settled();
-        if counts {
-            self.in_flight = self.in_flight.saturating_sub(1);
-        }
-        counts
     }
 
     fn untake(&mut self, positions: &[u64]) {
