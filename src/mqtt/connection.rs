@@ -589,6 +589,6 @@ mod tests {
         let connection = accepted(small);
         let mut out = Vec::new();
         connection.say_goodbye(ReasonCode::SessionTakenOver, Some("long words"), &mut out);
-        assert_eq!(out, [0xE0, 1, 0x8E]);
+        assert_eq!(out, [0xE0, 2, 0x8E, 0]);
     }
 }

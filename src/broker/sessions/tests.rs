@@ -11,7 +11,7 @@ use crate::broker::Broker;
 use crate::broker::publish::Publisher;
 use crate::broker::queues::queue::packet_id;
 use crate::broker::testbed::Bed;
-use crate::broker::testbed::client::{Client, NOW_MS, Numbered, Sent, publisher};
+use crate::broker::testbed::client::{Client, NOW_MS, Numbered, Sent, publisher, settle};
 use crate::metrics::DropReason;
 use crate::model::qos::QoS;
 
@@ -146,7 +146,7 @@ impl Model {
         for flight in &mut self.flights {
             flight.here = false;
             let stale = std::num::NonZeroU16::new(flight.id).unwrap();
-            assert!(!self.broker.settle(&old.handle, stale, &mut Vec::new()), "of the old one");
+            assert!(!settle(&self.broker, &old.handle, stale, &mut Vec::new()), "of the old one");
         }
         self.window = window;
     }
