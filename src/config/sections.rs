@@ -148,6 +148,8 @@ pub struct MqttSection {
     /// Longest keep alive, seconds; longer ones and 0 are lowered to it for MQTT 5 clients (Server Keep Alive).
     /// 0 leaves the client's choice. Default 0.
     pub keep_alive_s_max: u16,
+    /// Between two looks at what `$SYS` says, seconds; 0: nothing is published there. Default 10.
+    pub sys_interval_s: u32,
 }
 
 impl Default for MqttSection {
@@ -167,6 +169,7 @@ impl Default for MqttSection {
             outbound_buffer_bytes_max: 1 << 20,
             connect_timeout_ms: 10_000,
             keep_alive_s_max: 0,
+            sys_interval_s: 10,
         }
     }
 }

@@ -3,6 +3,7 @@
 //!
 //! - [`label`] the closed sets that labels come from, and families with one handle a value
 //! - [`local`] plain counters that a connection bumps by itself and adds up once a read batch
+//! - [`mqtt`] what only MQTT counts
 //! - [`process`] what the system says of this process, read when somebody asks
 //!
 //! Names follow Prometheus: `rialto_`, the noun, the unit, `_total` for counters; base units (seconds, bytes).
@@ -10,6 +11,7 @@
 
 pub mod label;
 pub mod local;
+pub mod mqtt;
 pub mod process;
 
 use prometheus::core::Collector;
@@ -21,6 +23,7 @@ use prometheus::{
 pub use label::{CloseReason, DropReason, ErrorKind, Protocol, QosLabel};
 use label::{Label, PerLabel, PerPair};
 pub use local::LocalCounters;
+use mqtt::MqttMetrics;
 
 /// Sync times from a fast disk's to a failing one's, seconds.
 const SYNC_BUCKETS: [f64; 13] =
@@ -39,6 +42,8 @@ pub struct Metrics {
     pub connections: ConnectionMetrics,
     /// Messages in and out.
     pub messages: MessageMetrics,
+    /// MQTT's own.
+    pub mqtt: MqttMetrics,
     /// What the broker holds.
     pub state: StateMetrics,
     /// The write-ahead log.
@@ -172,6 +177,7 @@ impl Metrics {
         let metrics = Self {
             connections: ConnectionMetrics::new(&make)?,
             messages: MessageMetrics::new(&make)?,
+            mqtt: MqttMetrics::new(&make)?,
             state: StateMetrics::new(&make)?,
             journal: JournalMetrics::new(&make)?,
             checkpoint: CheckpointMetrics::new(&make)?,

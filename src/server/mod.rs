@@ -4,10 +4,12 @@
 //! - [`timer`] the one timer wheel
 //! - [`workers`] one current-thread runtime a core
 //! - [`listener`] bind, accept, count
+//! - [`open_files`] how many there may be
 //! - [`driver`] the one connection loop: socket, engine, signals
 
 pub mod clock;
 pub mod driver;
 pub mod listener;
+pub mod open_files;
 pub mod timer;
 pub mod workers;

@@ -2,11 +2,13 @@
 //!
 //! - [`route`] what a publisher remembers of an address
 //! - [`resolve`] everyone an address reaches, across both worlds
+//! - `announce` what the broker says of itself
 //! - [`crowd`] what a publisher meets when queues are nearly full
 //! - [`direct`] delivery to everyone who does not wait for the journal
 //! - [`exchange`] publishing to an exchange
 //! - [`step`] publishing what a route brings out of a log
 
+mod announce;
 pub mod crowd;
 mod direct;
 pub mod exchange;
@@ -27,6 +29,7 @@ use crate::model::field_table::FieldTable;
 use crate::model::ids::{Lsn, QueueId};
 use crate::model::message::Publication;
 use crate::model::qos::QoS;
+use crate::model::topic::is_system;
 use crate::store::journal::SubmitError;
 
 use super::consumer::{Encodings, Waiter};
@@ -199,8 +202,13 @@ impl Publisher {
         let vhost = &self.principal.vhost;
         let levels_max = broker.limits.load().topic_levels_max;
         let acl = broker.acl.load();
-        let by_rules =
-            || acl.allows(&self.principal, &self.client_id, Action::Publish, vhost, topic).allowed;
+        let by_rules = || {
+            // Only the broker speaks there.
+            !is_system(topic)
+                && acl
+                    .allows(&self.principal, &self.client_id, Action::Publish, vhost, topic)
+                    .allowed
+        };
         topic.split('/').count() <= levels_max && (self.is_route || by_rules())
     }
 

@@ -206,7 +206,9 @@ impl Retained {
 
     /// A value that the last checkpoint wrote (restart).
     pub fn restore(&self, vhost: &str, topic: &str, lsn: Lsn) {
-        let change = self.slot(vhost, topic).restore(lsn);
+        let (index, vhost) = (self.index(vhost), self.name(vhost));
+        let slot = index.write().get_or_insert(&vhost, topic);
+        let change = slot.restore(lsn);
         self.count_change(change);
     }
 

@@ -112,6 +112,8 @@ pub struct Client {
     deadline_ms: u64,
     ended_by: Option<CloseReason>,
     received_bytes: u64,
+    /// Packets received, but for PUBLISH.
+    control_received: u64,
 }
 
 impl Client {
@@ -146,6 +148,7 @@ impl Client {
             deadline_ms,
             ended_by: None,
             received_bytes: 0,
+            control_received: 0,
         }
     }
 
@@ -200,12 +203,16 @@ impl Client {
         broker.submit_settled(&serving.handle, &mut serving.settled);
         let counters = &mut serving.publisher.counters;
         counters.received_bytes += std::mem::take(&mut self.received_bytes);
-        counters.sent_bytes += self.link.outbound.take_sent_bytes();
+        counters.control_received += std::mem::take(&mut self.control_received);
+        let (sent_bytes, answers) = self.link.outbound.take_sent();
+        counters.sent_bytes += sent_bytes;
+        counters.control_sent += answers;
         counters.flush_into(&broker.metrics);
     }
 
     /// Handles one packet.
     pub fn handle(&mut self, event: Event<'_>, now_ms: u64) -> Flow {
+        self.control_received += u64::from(!matches!(event, Event::Publish(_)));
         match event {
             Event::Publish(publish) => {
                 if self.publish(&publish, now_ms) == publishing::Taken::Later {
