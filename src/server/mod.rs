@@ -2,7 +2,7 @@
 //!
 //! - [`clock`] the only clock
 //! - [`timer`] the one timer wheel
-//! - [`workers`] one current-thread runtime a core
+//! - [`workers`] one current-thread runtime a core; `rouser` wakes its tasks from other threads
 //! - [`listener`] bind, accept, count
 //! - [`open_files`] how many there may be
 //! - [`driver`] the one connection loop: socket, engine, signals
@@ -11,5 +11,6 @@ pub mod clock;
 pub mod driver;
 pub mod listener;
 pub mod open_files;
+mod rouser;
 pub mod timer;
 pub mod workers;
