@@ -11,8 +11,7 @@ import time
 
 import pytest
 
-from harness import wait_until
-from rawmqtt import PINGREQ, PINGRESP, PUBLISH, Client, Timeout, packet, publish_bytes
+from rawmqtt import PUBLISH, Client, publish_bytes
 
 pytestmark = pytest.mark.rialto
 
@@ -38,7 +37,7 @@ def filled(tmp_path_factory, count):
                           for n in range(first, min(first + 5000, count))))
     pub.ping()
     pub.disconnect()
-    wait_until(lambda: broker.metric("rialto_retained_messages") == count, "all are applied", timeout=60)
+    # Writes and applies what it has taken.
     broker.stop()
     broker.start(timeout=60)
     yield broker
@@ -77,16 +76,17 @@ class Neighbour:
 
 def count_to(client, count, timeout=60):
     """Reads PUBLISH packets without looking into them, until there were `count`."""
-    got, buffer = 0, bytearray()
+    got, buffer = 0, client.buffer
     client.socket.settimeout(timeout)
     while got < count:
-        buffer += client.socket.recv(1 << 20)
         at = 0
         while len(buffer) >= at + 2 and len(buffer) >= at + 2 + buffer[at + 1]:
             assert buffer[at + 1] < 128, "these packets are short"
             got += buffer[at] >> 4 == PUBLISH
             at += 2 + buffer[at + 1]
         del buffer[:at]
+        if got < count:
+            buffer += client.socket.recv(1 << 20)
     assert got == count
 
 
@@ -121,7 +121,7 @@ def test_a_replay_of_everything_holds_nobody_up(filled, count):
     with Neighbour(filled) as neighbour:
         client = Client(filled.mqtt, "all", timeout=120)
         client.connect()
-        client.subscribe("#")
+        client.subscribe("dev/#")
         count_to(client, count)
         client.cut()
     assert len(neighbour.times) > 3 and neighbour.p99() < 250
@@ -135,7 +135,7 @@ def test_who_does_not_read_costs_a_window_and_no_more(filled, count, qos):
         client = Client(filled.mqtt, f"slow{n}", timeout=60)
         client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         client.connect()
-        client.subscribe(("#", qos), wait=False)
+        client.subscribe(("dev/#", qos), wait=False)
         readers.append(client)
     with Neighbour(filled) as neighbour:
         time.sleep(2)
@@ -144,28 +144,3 @@ def test_who_does_not_read_costs_a_window_and_no_more(filled, count, qos):
     assert neighbour.p99() < 250
     for client in readers:
         client.cut()
-
-
-def test_a_durable_session_gets_all_of_them_over_several_connections(filled, count):
-    """[MQTT-4.4.0-1]: those under way come again, the rest goes on."""
-    seen, wanted = set(), min(count, 5000)
-    filter_ = "+/+/temp"
-    for turn in range(200):
-        client = Client(filled.mqtt, "returning", timeout=10, clean=False)
-        client.connect()
-        if turn == 0:
-            client.subscribe((filter_, 1))
-        try:
-            for _ in range(1000):
-                seen.add(client.message(2).topic)
-        except Timeout:
-            break
-        client.cut()
-        if len(seen) >= wanted and turn >= 4:
-            break
-    assert len(seen) >= wanted
-    client = Client(filled.mqtt, "returning", clean=True)
-    client.connect()
-    client.send(packet(PINGREQ, 0, b""))
-    client.expect(PINGRESP)
-    client.cut()

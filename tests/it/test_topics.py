@@ -28,10 +28,8 @@ def meet(connect, broker, unique, topic, filter_, version, qos=1):
                 client.ack(PUBACK, got.mid)
                 seen.append(got.retain)
             got = client.receive()
+        client.unsubscribe(filter_)
     pub.publish(topic, b"", qos, retain=True)
-    assert sub.unsubscribe(filter_)
-    for client in (sub, pub, late):
-        client.cut()
     assert seen in ([], [False, True]), seen
     return bool(seen)
 
@@ -147,7 +145,9 @@ def test_the_deepest_topics_cost_no_more_than_their_length(make_broker, connect,
     late.subscribe(wild)
     assert late.message().topic == shape
     assert client.publish(shape, b"y", 1).reason == 0
-    assert client.message().payload == b"y"
+    got = client.message()
+    # What was acknowledged just before the kill may come again.
+    assert (got if not got.dup else client.message()).payload == b"y"
     for filter_ in (shape, wild, "#"):
         assert client.unsubscribe(filter_).reasons == [0]
     client.publish(shape, b"z", 1)
