@@ -15,7 +15,7 @@ from rawmqtt import CONNACK, PINGREQ, PINGRESP, Client, Closed, connect_bytes, d
 pytestmark = pytest.mark.rialto
 
 # Resident memory of the broker for each, bytes: measured, and a half more.
-PLAIN_BYTES, DURABLE_BYTES, TLS_BYTES = 7_000, 9_000, 45_000
+PLAIN_BYTES, DURABLE_BYTES, TLS_BYTES = 6_000, 7_000, 18_000
 
 
 @contextlib.contextmanager

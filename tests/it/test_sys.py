@@ -5,6 +5,7 @@ import subprocess
 
 import pytest
 
+from clients import kcat_read, log_exists
 from harness import DEADLINE, wait_until
 from mosquitto import Mosquitto
 from rawmqtt import PUBACK, PUBLISH, Timeout
@@ -195,3 +196,27 @@ def test_nothing_of_it_is_stored(make_broker, connect):
     silent = connect(broker, "c", clean=False)
     silent.subscribe("$SYS/#")
     silent.nothing_comes()
+
+
+ROUTES = """\
+[[route]]
+name = "all"
+from = { mqtt = "#" }
+to   = { log = "all" }
+
+[[route]]
+name = "sys"
+from = { mqtt = "$SYS/broker/uptime" }
+to   = { log = "sys" }
+"""
+
+
+def test_a_route_gets_it_if_it_names_it(make_broker, connect):
+    """A route's leading wildcard hides it as a subscriber's does."""
+    broker = make_broker(config=EVERY_SECOND, routes={"routes.toml": ROUTES}).start()
+    client = connect(broker, "c")
+    client.publish("t", b"x", 1)
+    wait_until(lambda: log_exists(broker.kafka, "sys"), "the broker looked once more")
+    assert [row["key"] for row in kcat_read(broker.kafka, "all")] == ["t"]
+    rows = kcat_read(broker.kafka, "sys")
+    assert rows and all(re.fullmatch(r"\d+ seconds", row["value"]) for row in rows)
