@@ -2,11 +2,13 @@
 //!
 //! - [`route`] what a publisher remembers of an address
 //! - [`resolve`] everyone an address reaches, across both worlds
+//! - `announce` what the broker says of itself
 //! - [`crowd`] what a publisher meets when queues are nearly full
 //! - [`direct`] delivery to everyone who does not wait for the journal
 //! - [`exchange`] publishing to an exchange
 //! - [`step`] publishing what a route brings out of a log
 
+mod announce;
 pub mod crowd;
 mod direct;
 pub mod exchange;
@@ -27,6 +29,7 @@ use crate::model::field_table::FieldTable;
 use crate::model::ids::{Lsn, QueueId};
 use crate::model::message::Publication;
 use crate::model::qos::QoS;
+use crate::model::topic::is_system;
 use crate::store::journal::SubmitError;
 
 use super::consumer::{Encodings, Waiter};
@@ -199,8 +202,13 @@ impl Publisher {
     fn may_publish(&self, broker: &Broker, topic: &str) -> bool {
         let vhost = &self.principal.vhost;
         let acl = broker.acl.load();
-        let by_rules =
-            || acl.allows(&self.principal, &self.client_id, Action::Publish, vhost, topic).allowed;
+        // Only the broker speaks under `$SYS`.
+        let by_rules = || {
+            !is_system(topic)
+                && acl
+                    .allows(&self.principal, &self.client_id, Action::Publish, vhost, topic)
+                    .allowed
+        };
         !broker.is_too_deep(topic) && (self.is_route || by_rules())
     }
 

@@ -123,6 +123,11 @@ impl Contents {
         self.overlay = Some(Overlay { lsn, stored, claim });
     }
 
+    /// The broker says `stored` of itself: the value is older than any record and never one itself.
+    pub fn announce(&mut self, stored: Arc<Stored>) {
+        self.applied = Some(Value { lsn: Lsn(0), stored: Some(stored) });
+    }
+
     /// The journal refused the record of `lsn`: what it put is taken back.
     pub fn take_back(&mut self, lsn: Lsn) {
         if self.overlay.as_ref().is_some_and(|overlay| overlay.lsn == lsn) {
