@@ -177,8 +177,7 @@ async fn serve(bundle: Arc<Bundle>, begun: Instant) -> Result<(), AppError> {
     metrics.register(gauges::Gauges::new(&storage.broker)?)?;
     let control = Control::open(&config.data_dir, &storage);
     let readers = routes::install(&storage, &routes, &metrics, clock.now_ms())?;
-    let workers = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let workers = Arc::new(Workers::start(workers)?);
+    let workers = Arc::new(Workers::start(cores())?);
     let (stop, shutdown) = watch::channel(false);
     let users = listeners::users(&config.limits);
     let connections = Connections {
@@ -211,24 +210,49 @@ async fn serve(bundle: Arc<Bundle>, begun: Instant) -> Result<(), AppError> {
     let mut background = start_background(&storage, &metrics, &readiness, wheel, config, clock);
     background.extend(announcements.map(|sys| tokio::spawn(sys.run())));
     let admin = start_admin(sockets.admin.take(), &metrics, &readiness, shutdown)?;
-    readiness.clear(Condition::Start);
-    metrics.ready.set(1);
-    tracing::info!("ready in {} ms", begun.elapsed().as_millis());
+    say_ready(&readiness, &metrics, begun);
     signals.wait().await;
-    tracing::info!("stopping");
-    readiness.set(Condition::Stop, "stopping");
-    metrics.ready.set(0);
-    accepting.iter().for_each(tokio::task::JoinHandle::abort);
+    say_stopping(&readiness, &metrics);
+    end(accepting);
     stop.send_replace(true);
     farewell(&storage, &connections).await;
     drop(admin);
-    background.iter().for_each(tokio::task::JoinHandle::abort);
-    workers.stop();
-    touched::flush();
+    end(background);
+    stop_workers(&workers);
+    close(control, &storage);
+    Ok(())
+}
+
+fn close(control: Control, storage: &Storage) {
     control.close();
     storage.close();
     tracing::info!("stopped");
-    Ok(())
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
+fn end(tasks: Tasks) {
+    tasks.into_iter().for_each(|task| task.abort());
+}
+
+/// What its last connections wrote goes out as well.
+fn stop_workers(workers: &Workers) {
+    workers.stop();
+    touched::flush();
+}
+
+fn say_ready(readiness: &Readiness, metrics: &Metrics, begun: Instant) {
+    readiness.clear(Condition::Start);
+    metrics.ready.set(1);
+    tracing::info!("ready in {} ms", begun.elapsed().as_millis());
+}
+
+fn say_stopping(readiness: &Readiness, metrics: &Metrics) {
+    tracing::info!("stopping");
+    readiness.set(Condition::Stop, "stopping");
+    metrics.ready.set(0);
 }
 
 /// As many connections as the configuration allows, and as there may be files.

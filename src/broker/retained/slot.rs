@@ -125,7 +125,8 @@ impl Contents {
 
     /// The broker says `stored` of itself: the value is older than any record and never one itself.
     pub fn announce(&mut self, stored: Arc<Stored>) {
-        self.applied = Some(Value { lsn: Lsn(0), stored: Some(stored) });
+        let bytes = stored.bytes.len() as u64;
+        self.applied = Some(Value { lsn: Lsn(0), stored: Some(stored), bytes });
     }
 
     /// The journal refused the record of `lsn`: what it put is taken back.
