@@ -4,6 +4,7 @@
 //! - [`storage`] the data directory: lock, checkpoint, replay, threads
 //! - [`listeners`] what is listened on, and what each speaks
 //! - [`routes`] the routes of `bridge-config/`
+//! - [`sys`] when `$SYS` is looked at
 //! - [`timers`] the broker's deadlines on the server's wheel
 //! - [`control`] tools of the same host: backups
 //! - [`offline`] a data directory that nobody serves, only looked at
@@ -17,6 +18,7 @@ mod logging;
 pub mod offline;
 mod routes;
 mod storage;
+mod sys;
 mod timers;
 
 use std::io;
@@ -48,6 +50,7 @@ use crate::net::tls::{ClientAuth, Tls, TlsError, TlsFiles};
 use crate::net::touched;
 use crate::server::clock::Clock;
 use crate::server::listener::Gate;
+use crate::server::open_files;
 use crate::server::timer::Wheel;
 use crate::server::workers::Workers;
 use crate::store::error::StoreError;
@@ -55,6 +58,7 @@ use crate::store::error::StoreError;
 use self::control::Control;
 use self::listeners::{Bound, Connections, Roll, Sleeper, bind_one, kafka_config};
 use self::storage::{Storage, Surroundings};
+use self::sys::Announcements;
 use self::timers::BrokerTimers;
 
 /// Longest wait for connections to take their goodbye.
@@ -154,6 +158,7 @@ async fn serve(bundle: Arc<Bundle>, begun: Instant) -> Result<(), AppError> {
     let clock = Clock::default();
     let now_ms: NowMs = Arc::new(move || clock.now_ms());
     let mut signals = Signals::new()?;
+    let files = open_files::raise();
     let metrics = Arc::new(Metrics::new(clock.now_ms() as f64 / 1000.0)?);
     let readiness = Arc::new(Readiness::starting());
     let routes = file::load(&config.bridge_config)?;
@@ -175,20 +180,24 @@ async fn serve(bundle: Arc<Bundle>, begun: Instant) -> Result<(), AppError> {
     let workers = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let workers = Arc::new(Workers::start(workers)?);
     let (stop, shutdown) = watch::channel(false);
+    let users = listeners::users(&config.limits);
     let connections = Connections {
         workers: Arc::clone(&workers),
-        gate: Gate::new(config.listeners.connections_max),
+        gate: gate(config, files),
+        addresses: listeners::addresses(&config.limits),
         metrics: Arc::clone(&metrics),
         clock,
         mqtt: MqttShared {
             broker: Arc::clone(&storage.broker),
             config: Arc::clone(&bundle),
             wheel: Arc::clone(&wheel),
+            users: Arc::clone(&users),
         },
         amqp: AmqpShared {
             broker: Arc::clone(&storage.broker),
             config: Arc::clone(&bundle),
             wheel: Arc::clone(&wheel),
+            users,
             cluster_name: storage.cluster_id.as_str().into(),
         },
         kafka: Arc::new(share_kafka(&storage, config, now_ms)),
@@ -197,8 +206,10 @@ async fn serve(bundle: Arc<Bundle>, begun: Instant) -> Result<(), AppError> {
     };
     routes::start(readers, &workers, clock);
     sockets.announce();
+    let announcements = Announcements::begin(&storage.broker, config.mqtt.sys_interval_s, clock);
     let accepting = start_accepting(&mut sockets, &connections, tls);
-    let background = start_background(&storage, &metrics, &readiness, wheel, config, clock);
+    let mut background = start_background(&storage, &metrics, &readiness, wheel, config, clock);
+    background.extend(announcements.map(|sys| tokio::spawn(sys.run())));
     let admin = start_admin(sockets.admin.take(), &metrics, &readiness, shutdown)?;
     readiness.clear(Condition::Start);
     metrics.ready.set(1);
@@ -218,6 +229,17 @@ async fn serve(bundle: Arc<Bundle>, begun: Instant) -> Result<(), AppError> {
     storage.close();
     tracing::info!("stopped");
     Ok(())
+}
+
+/// As many connections as the configuration allows, and as there may be files.
+fn gate(config: &Config, files: Option<u64>) -> Arc<Gate> {
+    let wanted = config.listeners.connections_max;
+    let max = open_files::connections(wanted, files);
+    match files {
+        Some(files) => tracing::info!(files, connections_max = max, "open files are limited"),
+        None => tracing::info!(connections_max = max, "open files are not limited"),
+    }
+    Gate::new(max)
 }
 
 /// What Kafka connections share.

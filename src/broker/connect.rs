@@ -373,6 +373,7 @@ impl Broker {
             self.timers.at(now_ms.saturating_add(1000), Job::Expiry(id, epoch));
             return;
         }
+        self.metrics.mqtt.sessions_expired.inc();
         remove_key(&mut keys, session);
         drop(keys);
         drop(self.end_live(session));
