@@ -51,7 +51,7 @@ def test_levels_may_be_empty_and_letters_any(shared, connect, unique, version, t
     "\ufeffmark", "a\ufeff", "\x01\x1f\x7f\x9f", "tab\tand\nline", "\ufffe\uffff", "\U0001FFFE", "\U0010FFFF", "\ud7ff"],
     ids=lambda text: ascii(text))
 def test_every_character_but_nul_is_kept_as_it_is(make_broker, connect, unique, version, text):
-    """[MQTT-1.5.4-3]; controls and non-characters MQTT5-1.5.4 leaves to the receiver: they are taken."""
+    """[MQTT-1.5.3-3] [MQTT5-1.5.4-3]; controls and non-characters MQTT5-1.5.4 leaves to the receiver: they are taken."""
     broker = make_broker().start()
     assert meet(connect, broker, unique, text, text, version)
     client = connect(broker, text, version=version, username=text, password=b"")
@@ -63,7 +63,7 @@ def test_every_character_but_nul_is_kept_as_it_is(make_broker, connect, unique, 
 @pytest.mark.rialto
 @pytest.mark.parametrize("what", ["topic", "filter", "client id"])
 def test_nul_is_refused(shared, connect, unique, version, what):
-    """[MQTT-1.5.4-2] [MQTT-4.7.3-2]"""
+    """[MQTT-1.5.3-2] [MQTT-4.7.3-2] [MQTT5-1.5.4-2] [MQTT5-4.7.3-2]"""
     if what == "client id":
         with pytest.raises((Closed, AssertionError)):
             connect(shared, "a\0b", version=version)
