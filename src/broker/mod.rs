@@ -104,7 +104,7 @@ pub enum Job {
     Will(QueueId, u64),
     /// End the session that the connection `epoch` left, unless it was opened again.
     Expiry(QueueId, u64),
-    /// Drop what a declared queue holds too long or too much of.
+    /// Drop what a declared queue holds too long or too much of, or a session too much of.
     TidyQueue(QueueId),
     /// Delete a declared queue unless somebody used it meanwhile.
     IdleQueue(QueueId),
@@ -134,6 +134,9 @@ pub enum BrokerError {
     /// A limit of the configuration is reached.
     #[error("limit reached: {0}")]
     Limit(&'static str),
+    /// The topic has more levels than the configuration allows.
+    #[error("the topic has too many levels")]
+    TooManyLevels,
     /// The session belongs to another connection now.
     #[error("the session was taken over")]
     TakenOver,

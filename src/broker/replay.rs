@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use crate::metrics::LocalCounters;
+use crate::metrics::{DropReason, LocalCounters};
 use crate::model::ids::Lsn;
 use crate::model::qos::QoS;
 use crate::model::topic::TopicFilter;
@@ -239,6 +239,7 @@ impl Broker {
                 counters.payload_sent += message.payload.len() as u64;
             }
             Fate::Queued => {}
+            Fate::Displaced(count) => counters.drop_messages(DropReason::Overflow, count),
             Fate::Dropped(why) => counters.drop_messages(drop_reason(why), 1),
         }
         true

@@ -1,6 +1,7 @@
 //! Every counter, gauge and histogram, resolved once: whoever counts holds a handle, never a name. Imports
 //! nothing of this crate.
 //!
+//! - [`limits`] what limits refused, and when to say so
 //! - [`label`] the closed sets that labels come from, and families with one handle a value
 //! - [`local`] plain counters that a connection bumps by itself and adds up once a read batch
 //! - [`mqtt`] what only MQTT counts
@@ -10,6 +11,7 @@
 //! `docs/operations.md` lists them with what to watch; a test keeps that list whole.
 
 pub mod label;
+pub mod limits;
 pub mod local;
 pub mod mqtt;
 pub mod process;
@@ -20,8 +22,9 @@ use prometheus::{
     TextEncoder,
 };
 
-pub use label::{CloseReason, DropReason, ErrorKind, Protocol, QosLabel};
+pub use label::{CloseReason, DropReason, ErrorKind, Limit, Protocol, QosLabel, RateLimit};
 use label::{Label, PerLabel, PerPair};
+use limits::LimitMetrics;
 pub use local::LocalCounters;
 use mqtt::MqttMetrics;
 
@@ -44,6 +47,8 @@ pub struct Metrics {
     pub messages: MessageMetrics,
     /// MQTT's own.
     pub mqtt: MqttMetrics,
+    /// Limits that were reached.
+    pub limits: LimitMetrics,
     /// What the broker holds.
     pub state: StateMetrics,
     /// The write-ahead log.
@@ -178,6 +183,7 @@ impl Metrics {
             connections: ConnectionMetrics::new(&make)?,
             messages: MessageMetrics::new(&make)?,
             mqtt: MqttMetrics::new(&make)?,
+            limits: LimitMetrics::new(&make)?,
             state: StateMetrics::new(&make)?,
             journal: JournalMetrics::new(&make)?,
             checkpoint: CheckpointMetrics::new(&make)?,

@@ -5,8 +5,12 @@
 //! - [`workers`] one current-thread runtime a core; `rouser` wakes its tasks from other threads
 //! - [`listener`] bind, accept, count
 //! - [`open_files`] how many there may be
+//! - [`admission`] how many connections one address and one user hold
+//! - [`bucket`] a rate with a burst
 //! - [`driver`] the one connection loop: socket, engine, signals
 
+pub mod admission;
+pub mod bucket;
 pub mod clock;
 pub mod driver;
 pub mod listener;

@@ -198,7 +198,7 @@ def test_refused_and_completed_exchanges_free_the_senders_quota(make_broker, con
 @pytest.mark.rialto
 def test_the_packet_size_of_connack_is_the_limit_to_the_byte(make_broker, connect):
     """[MQTT-3.2.2-15]: a packet of exactly the maximum is taken, one byte more is 0x95."""
-    broker = make_broker(config="[mqtt]\npacket_bytes_max = 1000\n").start()
+    broker = make_broker(config="[mqtt]\npacket_bytes_max = 2000\n").start()
     client = five(connect, broker, "c")
     size = client.connack.properties["maximum_packet_size"]
     overhead = len(publish_bytes("t", b"x" * 500, version=5)) - 500

@@ -113,14 +113,16 @@ impl Applier {
         if !inner.state.exists {
             return Outcome::Stale;
         }
+        let mut freed = false;
         for position in positions {
             self.bring_in(id, &mut inner.queue, *position, position.saturating_add(1));
             if let Some(entry) = inner.queue.remove(*position) {
                 self.broker.backlog.leave(1, entry.body.len());
+                freed |= inner.forget_sent(*position, &entry);
             }
         }
         self.mark(&session, &mut inner);
-        let waits = std::mem::take(&mut inner.waits_for_head);
+        let waits = std::mem::take(&mut inner.waits_for_head) || freed;
         drop(inner);
         if waits {
             self.wake_later(&session);

@@ -22,7 +22,7 @@ use std::sync::Arc;
 
 use crate::auth::acl::Action;
 use crate::auth::principal::Principal;
-use crate::metrics::{DropReason, LocalCounters};
+use crate::metrics::{DropReason, Limit, LocalCounters};
 use crate::model::content::Properties;
 use crate::model::crossing::{TopicMetadata, topic_to_content};
 use crate::model::field_table::FieldTable;
@@ -37,6 +37,7 @@ use super::exchanges::vhost::VhostExchanges;
 use super::message::{Message, Publisher as Author};
 use super::queues::entry::Stored;
 use super::record::{Condition, Record, RoutedAppend};
+use super::retained::room::Claim;
 use super::retained::slot::Slot;
 use super::routed::Append;
 use super::router::VhostRouter;
@@ -200,7 +201,6 @@ impl Publisher {
     /// Whether the rules let it publish in the topic tree.
     fn may_publish(&self, broker: &Broker, topic: &str) -> bool {
         let vhost = &self.principal.vhost;
-        let levels_max = broker.limits.load().topic_levels_max;
         let acl = broker.acl.load();
         let by_rules = || {
             // Only the broker speaks there.
@@ -209,7 +209,7 @@ impl Publisher {
                     .allows(&self.principal, &self.client_id, Action::Publish, vhost, topic)
                     .allowed
         };
-        topic.split('/').count() <= levels_max && (self.is_route || by_rules())
+        !broker.is_too_deep(topic) && (self.is_route || by_rules())
     }
 
     /// Counts what takes a route into the other world, or finds no way there.
@@ -243,8 +243,14 @@ impl Broker {
     ) -> Result<Published, BrokerError> {
         let route = publisher.route(self, publication.topic);
         if !route.allowed {
-            publisher.counters.drop_messages(DropReason::Acl, 1);
-            return Err(BrokerError::NotAuthorized);
+            let deep = self.is_too_deep(publication.topic);
+            let (reason, error) = if deep {
+                (DropReason::TopicLevels, BrokerError::TooManyLevels)
+            } else {
+                (DropReason::Acl, BrokerError::NotAuthorized)
+            };
+            publisher.counters.drop_messages(reason, 1);
+            return Err(error);
         }
         // The author borrows what outlives this call, not the publisher's changing parts.
         let (principal, client_id) =
@@ -267,14 +273,30 @@ impl Broker {
         if message.retain {
             let vhost = Arc::clone(&publisher.principal.vhost);
             let slot = self.retained.slot(&vhost, message.topic);
-            let published =
-                self.publish_retained(&slot, publisher, route, message, condition, waiter, now_ms);
-            drop(slot);
-            if published.is_err() {
-                // A topic that was refused takes no memory.
-                self.retained.release(&vhost, message.topic);
+            let kept = self.kept(publisher, &slot, &message, now_ms);
+            if let Ok(kept) = kept {
+                let published = self.publish_retained(
+                    (&slot, kept),
+                    publisher,
+                    route,
+                    message,
+                    condition,
+                    waiter,
+                    now_ms,
+                );
+                drop(slot);
+                if published.is_err() {
+                    // A topic that was refused takes no memory.
+                    self.retained.release(&vhost, message.topic);
+                }
+                return published;
             }
-            return published;
+            drop(slot);
+            self.retained.release(&vhost, message.topic);
+            // Who cannot be told would take an acknowledgement for the whole promise: those who subscribe get it at least.
+            if publisher.can_be_told && message.qos > QoS::AtMostOnce {
+                return Err(BrokerError::Limit("retained messages"));
+            }
         }
         let reach = &route.reach;
         let mut recorded = route.recorded(self, message.qos)?;
@@ -336,6 +358,10 @@ impl Broker {
         })
     }
 
+    fn is_too_deep(&self, topic: &str) -> bool {
+        topic.split('/').count() > self.limits.load().topic_levels_max
+    }
+
     fn admitted(&self, publisher: &Publisher) -> Result<(), SubmitError> {
         if publisher.is_executor { Ok(()) } else { self.admit() }
     }
@@ -351,30 +377,51 @@ impl Broker {
         Some(publisher.last_lsn).filter(|last| *last > self.applied_lsn())
     }
 
-    /// What a topic keeps of a retained message: nothing of an empty one. `is_taken`: it holds another already.
+    /// What a topic keeps of a retained message: nothing of an empty one. A topic that holds another one may always
+    /// change it.
+    ///
+    /// # Errors
+    /// There is no room for one more.
     fn kept(
         &self,
         publisher: &mut Publisher,
-        is_taken: bool,
+        slot: &Slot,
         message: &Message<'_>,
-    ) -> Result<Option<Arc<Stored>>, BrokerError> {
+        now_ms: u64,
+    ) -> Result<Kept, Limit> {
         if message.payload.is_empty() {
-            return Ok(None);
-        }
-        if !is_taken && self.retained.len() >= self.limits.load().retained_max {
-            publisher.counters.drop_messages(DropReason::RetainedFull, 1);
-            return Err(BrokerError::Limit("retained messages"));
+            return Ok(Kept::default());
         }
         let mut bytes = Vec::new();
         message.encode(&mut bytes);
-        Ok(Some(Stored::new(bytes.into())))
+        let is_taken = slot.hold().is_taken();
+        let claim = if is_taken {
+            None
+        } else {
+            let limits = self.limits.load().retained;
+            let claim = self.retained.claim(bytes.len() as u64, limits).inspect_err(|limit| {
+                publisher.counters.drop_messages(DropReason::RetainedFull, 1);
+                if let Some(left_out) = self.metrics.limits.refuse(*limit, now_ms) {
+                    let (client_id, topic) = (&*publisher.client_id, message.topic);
+                    tracing::warn!(
+                        client_id,
+                        topic,
+                        left_out,
+                        "a message was not retained: {} is reached",
+                        limit.key()
+                    );
+                }
+            })?;
+            Some(claim)
+        };
+        Ok(Kept { stored: Some(Stored::new(bytes.into())), claim })
     }
 
     /// A retained publish: the topic's slot is held from taking the LSN to the last direct delivery, and the
     /// route that counts is the one read after the LSN was taken (design, "Retained").
     fn publish_retained(
         &self,
-        slot: &Slot,
+        (slot, kept): (&Slot, Kept),
         publisher: &mut Publisher,
         route: &Arc<CachedRoute>,
         message: Message<'_>,
@@ -384,7 +431,6 @@ impl Broker {
     ) -> Result<Published, BrokerError> {
         let vhost = Arc::clone(&publisher.principal.vhost);
         let mut contents = slot.hold();
-        let stored = self.kept(publisher, contents.is_taken(), &message)?;
         self.admitted(publisher)?;
         let appends = self.routed_appends(publisher, &route.reach.logs, &message)?;
         let mut recorded = route.recorded(self, message.qos)?;
@@ -392,13 +438,14 @@ impl Broker {
         if !admitted {
             recorded = Recorded::default();
         }
+        let Kept { stored, mut claim } = kept;
         let mut current = Arc::clone(route);
         let mut taken = Lsn(0);
         let mut overtaken = false;
         let submitted = self.journal.submit_with(waiter(), &mut |lsn, out| {
             taken = lsn;
             overtaken = self.is_overtaken(condition);
-            contents.put(lsn, stored.clone());
+            contents.put(lsn, stored.clone(), claim.take());
             if !route.is_current(&publisher.router, &publisher.exchanges) {
                 let fresh = Arc::new(publisher.resolve(self, message.topic, None));
                 current = publisher.route_of(self, &message, fresh);
@@ -471,6 +518,13 @@ impl Broker {
         let route = publisher.route_of(self, &message, route);
         self.publish_message(publisher, &route, message, condition, || None, now_ms)
     }
+}
+
+/// What a topic keeps of a retained message, and the room it takes.
+#[derive(Default)]
+struct Kept {
+    stored: Option<Arc<Stored>>,
+    claim: Option<Claim>,
 }
 
 fn borrow(appends: &[Append]) -> Vec<RoutedAppend<'_>> {
