@@ -134,6 +134,7 @@ fn limits(config: &Config) -> Limits {
         },
         subscriptions_max: config.mqtt.subscriptions_per_session_max,
         topic_levels_max: config.mqtt.topic_levels_max,
+        share_turns: config.mqtt.shared_strategy,
         retained_max: config.retained.messages_max,
         session_expiry_s_max: config.mqtt.session_expiry_s_max,
         logs_max: config.logs.logs_max,

@@ -23,12 +23,23 @@ impl Broker {
                 }
                 true
             }
-            Settled::Unknown => false,
+            Settled::Unknown => self.settle_shared(handle, id),
         }
+    }
+
+    /// The same for a message of a share group; its queue's record follows with the read batch.
+    fn settle_shared(&self, handle: &SessionHandle, id: NonZeroU16) -> bool {
+        let Some(done) = handle.session.settle_held(handle.epoch, id) else { return false };
+        if let Some((queue, place)) = done {
+            self.settle_places(&queue, &[place]);
+        }
+        true
     }
 
     /// Submits what was gathered; nobody waits for it.
     pub fn submit_settled(&self, handle: &SessionHandle, settled: &mut Vec<u64>) {
+        let touched = std::mem::take(&mut handle.session.inner.lock().shares.touched);
+        touched.iter().for_each(|queue| self.submit_settled_places(queue));
         if settled.is_empty() {
             return;
         }
@@ -54,7 +65,13 @@ impl Broker {
         waiter: Waiter,
     ) -> Result<Option<bool>, SubmitError> {
         let Settled::Position(position) = handle.session.release(handle.epoch, id) else {
-            return Ok(None);
+            let Some(done) = handle.session.release_held(handle.epoch, id) else {
+                return Ok(None);
+            };
+            if let Some((queue, place)) = done {
+                self.settle_places(&queue, &[place]);
+            }
+            return Ok(Some(false));
         };
         if !handle.session.durable {
             return Ok(Some(false));

@@ -236,6 +236,7 @@ impl Session {
             return Settled::Unknown;
         };
         inner.in_flight = inner.in_flight.saturating_sub(1);
+        inner.taken_is_done(position);
         if self.durable {
             if let Some(entry) = inner.queue.get_volatile(position) {
                 entry.settle();
@@ -366,6 +367,10 @@ impl Inner {
             return Some(None);
         }
         if self.is_window_shut() {
+            return None;
+        }
+        if self.shares.has(packet_id(position)) {
+            // Out of a share group; its acknowledgement is followed by a pull.
             return None;
         }
         if !self.queue.has_packet_id(position) {

@@ -30,18 +30,18 @@ fn refused(refusal: Refusal) -> ReasonCode {
         Refusal::NotAuthorized => ReasonCode::NotAuthorized,
         Refusal::QuotaExceeded => ReasonCode::QuotaExceeded,
         Refusal::InvalidFilter => ReasonCode::TopicFilterInvalid,
-        Refusal::SharedUnsupported => ReasonCode::SharedSubscriptionsNotSupported,
     }
 }
 
 fn wish(filter: &SubscribeFilter, id: Option<u32>, bridge: bool) -> Option<Wish> {
     let parsed = filter.filter.as_ref().ok()?.clone();
+    let is_shared = parsed.share_group().is_some();
     Some(Wish {
         filter: parsed,
         options: Subscription {
             qos: filter.qos,
             // A bridge (protocol level 0x84) expects what MQTT 5 made explicit.
-            no_local: filter.no_local || bridge,
+            no_local: (filter.no_local || bridge) && !is_shared,
             retain_as_published: filter.retain_as_published || bridge,
             id,
             ..Subscription::default()
@@ -173,13 +173,21 @@ impl Client {
             }
             serving.replays.pop_front();
         }
-        let pulled = broker.pull(
+        let pulled = broker.serve_shares(
             &serving.handle,
             &mut serving.encodings,
             &mut serving.publisher.counters,
-            &mut serving.settled,
             now_ms,
         );
+        let pulled = pulled.and_then(|()| {
+            broker.pull(
+                &serving.handle,
+                &mut serving.encodings,
+                &mut serving.publisher.counters,
+                &mut serving.settled,
+                now_ms,
+            )
+        });
         if let Err(error) = pulled {
             let client_id = &*serving.handle.session.key.client_id;
             tracing::error!(client_id, error, "queued messages cannot be read");
