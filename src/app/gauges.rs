@@ -48,6 +48,7 @@ struct Families {
     exchanges: IntGauge,
     queued_bytes: IntGauge,
     queued_bytes_max: IntGauge,
+    retained_bytes: IntGauge,
 }
 
 impl Gauges {
@@ -92,13 +93,14 @@ impl Gauges {
                 "rialto_queued_bytes_max",
                 "How many bytes may wait; 0 for no bound.",
             )?,
+            retained_bytes: IntGauge::new("rialto_retained_bytes", "Bytes of retained messages.")?,
         };
         Ok(Self { broker: Arc::downgrade(broker), families, filling: Mutex::new(()) })
     }
 }
 
 impl Families {
-    fn all(&self) -> [&dyn Collector; 14] {
+    fn all(&self) -> [&dyn Collector; 15] {
         [
             &self.lag,
             &self.lag_hidden,
@@ -114,6 +116,7 @@ impl Families {
             &self.exchanges,
             &self.queued_bytes,
             &self.queued_bytes_max,
+            &self.retained_bytes,
         ]
     }
 
@@ -132,6 +135,7 @@ impl Families {
         let bytes = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
         self.queued_bytes.set(bytes(broker.backlog.bytes()));
         self.queued_bytes_max.set(bytes(broker.backlog.limits().bytes_max));
+        self.retained_bytes.set(bytes(broker.retained.bytes()));
     }
 
     fn fill_groups(&self, broker: &Broker) {

@@ -10,30 +10,68 @@ use super::connect::SessionHandle;
 use super::consumer::{Encodings, Waiter};
 use super::publish::drop_reason;
 use super::record::Record;
-use super::sessions::pull::Settled;
+use super::sessions::pull::{Acknowledged, Settled};
+use super::shares::holding::Answered;
+
+/// What a receiver's PUBREC came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Released {
+    /// PUBREL may leave.
+    AtOnce,
+    /// PUBREL waits for the waiter.
+    Waits,
+    /// Nothing of that identifier is in flight.
+    Unknown,
+    /// The message of that identifier is not of QoS 2.
+    OutOfTurn,
+}
 
 impl Broker {
-    /// The receiver is done with `id` (PUBACK, PUBCOMP, refusing PUBREC). Durable positions are gathered in
-    /// `settled` for one record a read batch. False when nothing of that identifier is in flight.
-    pub fn settle(&self, handle: &SessionHandle, id: NonZeroU16, settled: &mut Vec<u64>) -> bool {
-        match handle.session.settle(handle.epoch, id) {
-            Settled::Position(position) => {
-                if handle.session.durable {
-                    settled.push(position);
-                }
-                true
-            }
-            Settled::Unknown => self.settle_shared(handle, id),
+    /// The receiver is done with `id`, as `how` says. Durable positions are gathered in `settled` for one record a
+    /// read batch.
+    pub fn acknowledge(
+        &self,
+        handle: &SessionHandle,
+        id: NonZeroU16,
+        how: Acknowledged,
+        settled: &mut Vec<u64>,
+    ) -> Settled {
+        let done = handle.session.settle(handle.epoch, id, how);
+        if done == Settled::Unknown {
+            return self.settle_shared(handle, id, how);
         }
+        if let Settled::Position(position) = done
+            && handle.session.durable
+        {
+            settled.push(position);
+        }
+        done
     }
 
     /// The same for a message of a share group; its queue's record follows with the read batch.
-    fn settle_shared(&self, handle: &SessionHandle, id: NonZeroU16) -> bool {
-        let Some(done) = handle.session.settle_held(handle.epoch, id) else { return false };
-        if let Some((queue, place)) = done {
-            self.settle_places(&queue, &[place]);
+    fn settle_shared(&self, handle: &SessionHandle, id: NonZeroU16, how: Acknowledged) -> Settled {
+        match handle.session.settle_held(handle.epoch, id, how) {
+            Answered::Done(queue, place) => {
+                self.settle_places(&queue, &[place]);
+                Settled::Shared
+            }
+            Answered::Again => Settled::Shared,
+            Answered::Unknown => Settled::Unknown,
+            Answered::OutOfTurn => Settled::OutOfTurn,
         }
-        true
+    }
+
+    /// PUBREC of a message of a share group that no record keeps for the session.
+    fn release_shared(&self, handle: &SessionHandle, id: NonZeroU16) -> Released {
+        match handle.session.release_held(handle.epoch, id) {
+            Answered::Done(queue, place) => {
+                self.settle_places(&queue, &[place]);
+                Released::AtOnce
+            }
+            Answered::Again => Released::AtOnce,
+            Answered::Unknown => Released::Unknown,
+            Answered::OutOfTurn => Released::OutOfTurn,
+        }
     }
 
     /// Submits what was gathered; nobody waits for it.
@@ -53,8 +91,7 @@ impl Broker {
         }
     }
 
-    /// The receiver holds QoS 2 message `id`. For a durable session PUBREL must wait for the waiter; says
-    /// whether it does, or `None` when nothing of that identifier is in flight.
+    /// The receiver holds QoS 2 message `id`. For a durable session PUBREL must wait for the waiter.
     ///
     /// # Errors
     /// The journal's refusal.
@@ -63,21 +100,17 @@ impl Broker {
         handle: &SessionHandle,
         id: NonZeroU16,
         waiter: Waiter,
-    ) -> Result<Option<bool>, SubmitError> {
-        let Settled::Position(position) = handle.session.release(handle.epoch, id) else {
-            let Some(done) = handle.session.release_held(handle.epoch, id) else {
-                return Ok(None);
-            };
-            if let Some((queue, place)) = done {
-                self.settle_places(&queue, &[place]);
-            }
-            return Ok(Some(false));
+    ) -> Result<Released, SubmitError> {
+        let position = match handle.session.release(handle.epoch, id) {
+            Settled::Position(position) => position,
+            Settled::Unknown => return Ok(self.release_shared(handle, id)),
+            Settled::Shared | Settled::OutOfTurn => return Ok(Released::OutOfTurn),
         };
         if !handle.session.durable {
-            return Ok(Some(false));
+            return Ok(Released::AtOnce);
         }
         self.submit(Some(waiter), &Record::Release { queue: handle.session.id, position })?;
-        Ok(Some(true))
+        Ok(Released::Waits)
     }
 
     /// The publisher released its QoS 2 identifier `id`; PUBCOMP of a durable session waits for the waiter.
@@ -122,6 +155,7 @@ impl Broker {
         for (total, more) in counters.delivered.iter_mut().zip(pulled.delivered) {
             *total += more;
         }
+        counters.payload_sent += pulled.payload_bytes;
         for why in pulled.reasons {
             counters.drop_messages(drop_reason(why), 1);
         }

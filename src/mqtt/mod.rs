@@ -6,15 +6,20 @@
 //! - [`error`] what a peer did wrong
 //! - [`reason`] reason codes of MQTT 5 and their MQTT 3.1.1 counterparts
 //! - [`service`] a connection as the server drives it; [`client`] what its packets mean to the broker
+//! - [`sys`] what the broker says of itself under `$SYS`
 //! - [`link`] the broker's handle on a connection; [`replies`] answers in order
+//! - [`aliases`] topic aliases towards a client; [`explanation`] reason strings
 
+pub mod aliases;
 pub mod client;
 pub mod codec;
 pub mod connection;
 pub mod error;
+pub mod explanation;
 mod goodbye;
 mod inbound;
 pub mod link;
 pub mod reason;
 pub mod replies;
 pub mod service;
+pub mod sys;

@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use crate::broker::Broker;
 use crate::config::live::Bundle;
-use crate::metrics::{CloseReason, ErrorKind, Protocol as Label};
+use crate::metrics::{CloseReason, ErrorKind, Limit, Protocol as Label};
 use crate::mqtt::client::{Client, Stage};
 use crate::mqtt::connection::{Connection, Limits};
 use crate::mqtt::error::ProtocolError;
 use crate::mqtt::link::Link;
 use crate::mqtt::reason::ReasonCode;
 use crate::net::outbound::{CLOSE, Outbound, TIMER};
+use crate::server::admission::Users;
 use crate::server::driver::{Ended, Protocol, Verdict};
 use crate::server::timer::{Timed, Wheel};
 
@@ -29,6 +30,8 @@ pub struct Shared {
     pub config: Arc<Bundle>,
     /// Deadlines.
     pub wheel: Arc<Wheel>,
+    /// Connections by user, of all protocols.
+    pub users: Arc<Users>,
 }
 
 /// One connection.
@@ -62,7 +65,14 @@ impl Service {
         Self { engine, client }
     }
 
-    fn refuse(&mut self, error: &ProtocolError) -> Verdict {
+    /// The same, whose CONNECT is refused because its address is too fast.
+    #[must_use]
+    pub fn turned_away(mut self) -> Self {
+        self.client.turn_away();
+        self
+    }
+
+    fn refuse(&mut self, error: &ProtocolError, now_ms: u64) -> Verdict {
         let kind = match error.reason {
             ReasonCode::MalformedPacket => ErrorKind::Malformed,
             ReasonCode::PacketTooLarge => ErrorKind::TooLarge,
@@ -71,11 +81,29 @@ impl Service {
             _ => ErrorKind::Protocol,
         };
         self.client.count_error(kind);
+        match error.reason {
+            ReasonCode::PacketTooLarge => self.client.note_limit(Limit::PacketBytes, now_ms),
+            ReasonCode::ReceiveMaximumExceeded => self.client.note_limit(Limit::ReceiveMax, now_ms),
+            _ => {}
+        }
         self.client.log_refusal(error);
         let engine = &self.engine;
         self.client.link().outbound.push_reply(|out| engine.error_reply(error, out));
         self.client.end(CloseReason::ProtocolError);
+        self.client.leave(now_ms);
         Verdict::Close
+    }
+
+    /// Tells a client whose connection ends on our side why, once.
+    fn say_last_word(&mut self) {
+        let breach = self.client.take_breach();
+        let farewell = self.client.take_farewell();
+        let engine = &self.engine;
+        self.client.link().outbound.push_reply(|out| match (breach, farewell) {
+            (Some(error), _) => engine.error_reply(&error, out),
+            (None, Some(reason)) => engine.farewell(reason, out),
+            (None, None) => {}
+        });
     }
 
     /// Follows the client's stage with the engine: a CONNECT that was accepted opens the way for more.
@@ -89,7 +117,9 @@ impl Service {
             Stage::Idle => Verdict::Continue,
             Stage::Authenticating | Stage::Opening => Verdict::Pause,
             Stage::Ended => {
+                self.say_last_word();
                 self.engine.close();
+                self.client.leave(now_ms);
                 Verdict::Close
             }
         }
@@ -98,17 +128,20 @@ impl Service {
 
 impl Protocol for Service {
     fn receive(&mut self, input: &[u8], now_ms: u64) -> (usize, Verdict) {
-        self.client.begin_batch(input.len(), now_ms);
+        self.client.begin_batch(now_ms);
         let mut used = 0;
         loop {
             let before = self.client.stage();
             let client = &mut self.client;
             let rest = input.get(used..).unwrap_or_default();
             match self.engine.receive(rest, &mut |event| client.handle(event, now_ms)) {
-                Ok(more) => used += more,
+                Ok(more) => {
+                    used += more;
+                    self.client.used(more, now_ms);
+                }
                 Err(error) => {
                     self.client.end_batch(now_ms);
-                    return (input.len(), self.refuse(&error));
+                    return (input.len(), self.refuse(&error, now_ms));
                 }
             }
             let verdict = self.verdict(now_ms);
@@ -123,15 +156,12 @@ impl Protocol for Service {
 
     fn wake(&mut self, signals: u32, now_ms: u64) -> Verdict {
         if signals & TIMER != 0 && self.client.is_overdue(now_ms) {
-            let engine = &self.engine;
-            self.client.time_out(|reason, out| engine.say_goodbye(reason, None, out));
+            self.client.time_out();
         }
         self.client.take_inbox(now_ms);
-        if signals & CLOSE != 0
-            && let Some(reason) = self.client.closing()
-        {
-            let engine = &self.engine;
-            self.client.link().outbound.push_reply(|out| engine.say_goodbye(reason, None, out));
+        if signals & CLOSE != 0 && self.client.stage() != Stage::Ended {
+            // Nobody left a reason with it: all connections are to end, those without a session as well.
+            self.client.end(CloseReason::Shutdown);
         }
         self.client.end_batch(now_ms);
         self.verdict(now_ms)

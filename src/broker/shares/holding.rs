@@ -12,6 +12,7 @@ use ahash::AHashMap;
 use super::super::declared::place::Place;
 use super::super::declared::queue::DeclaredQueue;
 use super::super::queues::queue::packet_id;
+use super::super::sessions::pull::Acknowledged;
 use super::super::sessions::session::{Inner, Session};
 use super::super::via::Via;
 use super::member::Member;
@@ -79,8 +80,17 @@ pub struct Taking {
     pub via: Option<Arc<Via>>,
 }
 
-/// A message that the group is done with.
-pub type Done = (Arc<DeclaredQueue>, Place);
+/// What an acknowledgement of a held message comes to.
+pub enum Answered {
+    /// The group is done with the message there.
+    Done(Arc<DeclaredQueue>, Place),
+    /// It was before.
+    Again,
+    /// No such identifier is held.
+    Unknown,
+    /// The message waits for an acknowledgement of another kind; nothing changed.
+    OutOfTurn,
+}
 
 impl Holding {
     /// Whether a queued message has to wait for its identifier.
@@ -132,46 +142,58 @@ impl Inner {
     }
 }
 
+impl Held {
+    fn is_ended_by(&self, how: Acknowledged) -> bool {
+        let is_two = self.qos == QoS::ExactlyOnce;
+        match how {
+            Acknowledged::Received => !is_two,
+            Acknowledged::Completed => is_two && self.released,
+            Acknowledged::Refused => is_two,
+        }
+    }
+}
+
 impl Session {
-    /// The receiver is done with `id`, which `epoch`'s connection sent out of a group. `None` when it did not; nothing
-    /// inside when the group was done with the message before.
+    /// The receiver is done with `id`, which `epoch`'s connection sent out of a group.
     pub(in crate::broker) fn settle_held(
         &self,
         epoch: u64,
         id: NonZeroU16,
-    ) -> Option<Option<Done>> {
+        how: Acknowledged,
+    ) -> Answered {
         let mut inner = self.inner.lock();
-        if !inner.is_served_by(epoch) {
-            return None;
+        let known = inner.shares.held.get(&id.get()).map(|held| held.is_ended_by(how));
+        match known.filter(|_| inner.is_served_by(epoch)) {
+            None => return Answered::Unknown,
+            Some(false) => return Answered::OutOfTurn,
+            Some(true) => {}
         }
-        let held = inner.shares.held.remove(&id.get())?;
+        let Some(held) = inner.shares.held.remove(&id.get()) else { return Answered::Unknown };
         inner.in_flight = inner.in_flight.saturating_sub(1);
         held.member.lay_down();
         if held.released {
-            return Some(None);
+            return Answered::Again;
         }
         inner.shares.touch(&held.queue);
-        Some(Some((held.queue, held.place)))
+        Answered::Done(held.queue, held.place)
     }
 
-    /// The receiver has the QoS 2 message `id` of a group (PUBREC). `None` when there is none; nothing inside when it
-    /// said so before.
-    pub(in crate::broker) fn release_held(
-        &self,
-        epoch: u64,
-        id: NonZeroU16,
-    ) -> Option<Option<Done>> {
+    /// The receiver has the QoS 2 message `id` of a group (PUBREC).
+    pub(in crate::broker) fn release_held(&self, epoch: u64, id: NonZeroU16) -> Answered {
         let mut inner = self.inner.lock();
         if !inner.is_served_by(epoch) {
-            return None;
+            return Answered::Unknown;
         }
         let shares = &mut inner.shares;
-        let held = shares.held.get_mut(&id.get()).filter(|held| held.qos == QoS::ExactlyOnce)?;
-        if std::mem::replace(&mut held.released, true) {
-            return Some(None);
+        let Some(held) = shares.held.get_mut(&id.get()) else { return Answered::Unknown };
+        if held.qos != QoS::ExactlyOnce {
+            return Answered::OutOfTurn;
         }
-        let done = (Arc::clone(&held.queue), held.place);
-        shares.touch(&done.0);
-        Some(Some(done))
+        if std::mem::replace(&mut held.released, true) {
+            return Answered::Again;
+        }
+        let (queue, place) = (Arc::clone(&held.queue), held.place);
+        shares.touch(&queue);
+        Answered::Done(queue, place)
     }
 }

@@ -1,12 +1,20 @@
 //! A client's state on this connection, and what its packets mean to the broker. Part of `mqtt`.
 //!
+//! - `limits` what is refused because a limit is reached
 //! - `opening` CONNECT to CONNACK
+//! - `answers` acknowledgements and last words, with reasons
 //! - `publishing` its own messages
+//! - `rate` how fast it may send
 //! - `receiving` subscriptions and the messages it gets
+//! - `taking_over` a session that another connection has
 
+mod answers;
+mod limits;
 mod opening;
 mod publishing;
+mod rate;
 mod receiving;
+mod taking_over;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -20,13 +28,13 @@ use crate::broker::consumer::{CloseReason as BrokerClose, Completer, Encodings, 
 use crate::broker::publish::Publisher;
 use crate::broker::publish::crowd::Brake;
 use crate::broker::replay::Replay;
+use crate::broker::sessions::pull::Acknowledged;
 use crate::config::sections::MqttSection;
 use crate::metrics::{CloseReason, ErrorKind, Protocol};
+use crate::mqtt::codec::PINGRESP;
 use crate::mqtt::codec::Version;
-use crate::mqtt::codec::ack::{self, Ack};
 use crate::mqtt::codec::connect::Connect;
 use crate::mqtt::codec::fixed_header::PacketType;
-use crate::mqtt::codec::{PINGRESP, suback};
 use crate::mqtt::connection::{Event, Flow, InboundWindow};
 use crate::mqtt::error::ProtocolError;
 use crate::mqtt::link::Link;
@@ -34,8 +42,13 @@ use crate::mqtt::reason::ReasonCode;
 use crate::mqtt::replies::{Replies, Reply};
 use crate::mqtt::service::Shared;
 use crate::net::touched;
+use crate::server::admission::UserPlace;
 use crate::server::driver::{Ended, Verdict};
 use crate::server::timer::Timed;
+
+use self::answers::Answer;
+use self::rate::Pace;
+use self::taking_over::Summons;
 
 /// How far a connection has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,6 +109,7 @@ pub struct Client {
     version: Version,
     connect: Option<Box<Connect>>,
     principal: Option<Principal>,
+    summons: Summons,
     serving: Option<Box<Serving>>,
     replies: Replies,
     /// Milliseconds without a packet after which the client is gone; `None` is never [MQTT-3.1.2-22].
@@ -111,7 +125,19 @@ pub struct Client {
     looked_at_ms: u64,
     deadline_ms: u64,
     ended_by: Option<CloseReason>,
+    /// What the client did, if that is why; it is still to be told.
+    breach: Option<ProtocolError>,
+    /// It was told why the connection ends, or need not be.
+    is_told: bool,
     received_bytes: u64,
+    /// Among the connections of its user.
+    place: Option<UserPlace>,
+    /// Its address is too fast.
+    turned_away: bool,
+    /// How fast it may send; `None` as fast as it can.
+    pace: Option<Box<Pace>>,
+    /// Packets received, but for PUBLISH.
+    control_received: u64,
 }
 
 impl Client {
@@ -125,6 +151,7 @@ impl Client {
         peer: SocketAddr,
         deadline_ms: u64,
     ) -> Self {
+        let pace = Pace::new(&limits, 0);
         Self {
             shared,
             limits,
@@ -135,6 +162,7 @@ impl Client {
             version: Version::V5,
             connect: None,
             principal: None,
+            summons: Summons::None,
             serving: None,
             replies: Replies::default(),
             patience_ms: None,
@@ -145,7 +173,13 @@ impl Client {
             looked_at_ms: 0,
             deadline_ms,
             ended_by: None,
+            breach: None,
+            is_told: false,
             received_bytes: 0,
+            place: None,
+            turned_away: false,
+            pace,
+            control_received: 0,
         }
     }
 
@@ -184,9 +218,14 @@ impl Client {
     }
 
     /// Bytes arrived.
-    pub fn begin_batch(&mut self, bytes: usize, now_ms: u64) {
+    pub fn begin_batch(&mut self, now_ms: u64) {
         self.heard_ms = now_ms;
+    }
+
+    /// So many bytes of them were packets, and are done with.
+    pub fn used(&mut self, bytes: usize, now_ms: u64) {
         self.received_bytes += bytes as u64;
+        self.charge_rest(bytes as u64, now_ms);
     }
 
     /// All packets that arrived together were handled.
@@ -200,28 +239,36 @@ impl Client {
         broker.submit_settled(&serving.handle, &mut serving.settled);
         let counters = &mut serving.publisher.counters;
         counters.received_bytes += std::mem::take(&mut self.received_bytes);
-        counters.sent_bytes += self.link.outbound.take_sent_bytes();
+        counters.control_received += std::mem::take(&mut self.control_received);
+        let (sent_bytes, answers) = self.link.outbound.take_sent();
+        counters.sent_bytes += sent_bytes;
+        counters.control_sent += answers;
         counters.flush_into(&broker.metrics);
     }
 
     /// Handles one packet.
     pub fn handle(&mut self, event: Event<'_>, now_ms: u64) -> Flow {
+        self.control_received += u64::from(!matches!(event, Event::Publish(_)));
         match event {
             Event::Publish(publish) => {
+                if self.pace.is_some() && self.charge(&publish, now_ms) {
+                    return Flow::Stop;
+                }
                 if self.publish(&publish, now_ms) == publishing::Taken::Later {
+                    self.uncharge(&publish);
                     return Flow::Hold;
                 }
                 touched::relieve();
-                if touched::is_congested() {
-                    // The rest waits with this connection until its subscribers have room.
+                if touched::is_congested() || (self.pace.is_some() && self.owes_time(now_ms)) {
+                    // The rest waits with this connection until its subscribers have room, or its rate has.
                     return Flow::Stop;
                 }
             }
-            Event::PubAck(ack) => self.settled(ack),
+            Event::PubAck(ack) => self.settled(ack, Acknowledged::Received),
             Event::PubRec(ack) => self.received(ack),
             Event::PubRel(ack) => self.released(ack),
-            Event::PubComp(ack) => self.settled(ack),
-            Event::Subscribe(subscribe) => self.subscribe(subscribe),
+            Event::PubComp(ack) => self.settled(ack, Acknowledged::Completed),
+            Event::Subscribe(subscribe) => self.subscribe(subscribe, now_ms),
             Event::Unsubscribe(unsubscribe) => self.unsubscribe(unsubscribe),
             Event::PingReq => self.link.outbound.push_reply(|out| out.extend(PINGRESP)),
             Event::Disconnect(disconnect) => {
@@ -232,10 +279,12 @@ impl Client {
                         expiry_s: disconnect.session_expiry_s,
                     };
                 }
-                self.discard_will();
+                self.say_farewell();
                 self.end(CloseReason::Client);
             }
             Event::Connect(connect) => {
+                let aliases = connect.topic_alias_max.min(self.limits.topic_alias_max_out);
+                self.link.offer_aliases(aliases);
                 self.connect(connect, now_ms);
                 return Flow::Stop;
             }
@@ -257,16 +306,6 @@ impl Client {
         } else {
             self.replies.owe_ready(reply);
         }
-    }
-
-    fn send_ack(&self, kind: PacketType, packet_id: std::num::NonZeroU16, reason: ReasonCode) {
-        let ends = matches!(kind, PacketType::PubAck | PacketType::PubComp)
-            || (kind == PacketType::PubRec && reason.is_failure());
-        if ends {
-            self.window.done();
-        }
-        let (version, ack) = (self.version, Ack { packet_id, reason });
-        self.link.outbound.push_reply(|out| ack::encode(out, version, kind, ack));
     }
 
     fn send(&mut self, reply: Reply) {
@@ -297,11 +336,7 @@ impl Client {
                 self.send_ack(PacketType::PubComp, id, reason);
             }
             Reply::SubAck(id, reasons, replays) => {
-                let version = self.version;
-                self.link.outbound.push_reply(|out| {
-                    // One code a filter of a packet that arrived: it fits.
-                    suback::encode_suback(out, version, id, &reasons).unwrap_or_default();
-                });
+                self.send_reasons(Answer::SubAck, id, &reasons);
                 if let Some(serving) = &mut self.serving {
                     serving.replays.extend(replays);
                     serving.pull = true;
@@ -310,12 +345,7 @@ impl Client {
                     }
                 }
             }
-            Reply::UnsubAck(id, reasons) => {
-                let version = self.version;
-                self.link.outbound.push_reply(|out| {
-                    suback::encode_unsuback(out, version, id, &reasons).unwrap_or_default();
-                });
-            }
+            Reply::UnsubAck(id, reasons) => self.send_reasons(Answer::UnsubAck, id, &reasons),
         }
     }
 
@@ -325,6 +355,7 @@ impl Client {
         if let Some(verdict) = inbox.login {
             self.authenticated(verdict, now_ms);
         }
+        self.look_for_session(inbox.is_free, now_ms);
         if let Some(reason) = inbox.close {
             self.end(match reason {
                 BrokerClose::TakenOver => CloseReason::TakenOver,
@@ -352,16 +383,6 @@ impl Client {
         }
         if let Some(serving) = &mut self.serving {
             serving.pull = true;
-        }
-    }
-
-    /// The reason code for a connection that others closed.
-    #[must_use]
-    pub fn closing(&self) -> Option<ReasonCode> {
-        match self.ended_by? {
-            CloseReason::TakenOver => Some(ReasonCode::SessionTakenOver),
-            CloseReason::Shutdown => Some(ReasonCode::ServerShuttingDown),
-            _ => None,
         }
     }
 
@@ -405,13 +426,9 @@ impl Client {
     }
 
     /// Ends an overdue connection.
-    pub fn time_out(&mut self, goodbye: impl FnOnce(ReasonCode, &mut Vec<u8>)) {
-        if self.stage == Stage::Idle {
-            self.end(CloseReason::ConnectTimeout);
-            return;
-        }
-        self.link.outbound.push_reply(|out| goodbye(ReasonCode::KeepAliveTimeout, out));
-        self.end(CloseReason::KeepAlive);
+    pub fn time_out(&mut self) {
+        let is_idle = self.stage == Stage::Idle;
+        self.end(if is_idle { CloseReason::ConnectTimeout } else { CloseReason::KeepAlive });
     }
 
     /// When to look again at a client that publishes into queues without room.
@@ -430,6 +447,10 @@ impl Client {
             return Verdict::Pause;
         }
         if self.replies.len() >= OWED_MAX {
+            self.paused = true;
+            return Verdict::Pause;
+        }
+        if self.paced_until_ms(now_ms).is_some() {
             self.paused = true;
             return Verdict::Pause;
         }
@@ -460,20 +481,20 @@ impl Client {
         broker.metrics.connections.open.of(Protocol::Mqtt).dec();
         broker.metrics.connections.closed.of(Protocol::Mqtt, reason).inc();
         self.leave(now_ms);
+        self.place = None;
         tracing::debug!(peer = %self.peer, ?reason, "an MQTT connection ended");
     }
 
-    /// After a farewell the will is void at once: the client may come back before this connection's task is
-    /// through with it [MQTT-3.14.4-3].
-    fn discard_will(&self) {
-        if let Some(serving) = self.serving.as_ref().filter(|serving| serving.closing.discard_will)
-        {
-            self.shared.broker.discard_will(&serving.handle);
+    /// What DISCONNECT says holds at once, for will and expiry: the client may come back before this connection's task
+    /// is through with it [MQTT-3.14.4-3].
+    fn say_farewell(&self) {
+        if let Some(serving) = &self.serving {
+            self.shared.broker.say_farewell(&serving.handle, serving.closing);
         }
     }
 
-    /// Gives the session back.
-    fn leave(&mut self, now_ms: u64) {
+    /// Gives the session back, if that is not done: whoever waits for it need not wait until all is written.
+    pub fn leave(&mut self, now_ms: u64) {
         let Some(mut serving) = self.serving.take() else { return };
         let broker = &self.shared.broker;
         broker.submit_settled(&serving.handle, &mut serving.settled);
