@@ -124,6 +124,8 @@ impl World {
             let of_two = open.iter().filter(|(sent, _)| sent.qos == QoS::ExactlyOnce);
             self.gone.extend(of_two.map(|(sent, _)| sent.value()));
             self.gone.extend(std::mem::take(&mut member.received).into_values());
+            // That nobody else gets those is on disk a moment later; a power cut before that gives them to others.
+            self.sync();
         }
     }
 
