@@ -15,7 +15,7 @@ def lasting(connect, broker, name, version=5, **options):
 
 
 class Receiver:
-    """A QoS 2 receiver that keeps its state as [MQTT-4.3.3-8] and following ask, and counts what it was given."""
+    """A QoS 2 receiver that keeps its state as [MQTT5-4.3.3-8] and following ask, and counts what it was given."""
 
     def __init__(self):
         self.open, self.given = set(), []
@@ -33,7 +33,8 @@ LEAVING = {"cut": lambda client: client.cut(), "taken over": lambda client: None
 @pytest.mark.parametrize("leaving", LEAVING)
 @pytest.mark.parametrize("step", ["before PUBREC", "PUBREC sent", "PUBREL read", "PUBCOMP sent"])
 def test_a_qos2_delivery_cut_at_any_step_arrives_once(shared, connect, unique, version, step, leaving):
-    """[MQTT-4.3.3-1] to [MQTT-4.3.3-7], [MQTT-4.4.0-1]: the same identifier, DUP on PUBLISH, PUBREL once PUBREC came."""
+    """[MQTT-4.3.3-1] [MQTT-4.4.0-1], [MQTT5-4.3.3-1] to [MQTT5-4.3.3-6], [MQTT5-4.4.0-1]: the same identifier, DUP on
+    PUBLISH, PUBREL once PUBREC came."""
     sub, pub = lasting(connect, shared, unique + "s", version), connect(shared, unique + "p")
     sub.subscribe((unique, 2))
     receiver = Receiver()
@@ -77,7 +78,8 @@ def test_a_qos2_delivery_cut_at_any_step_arrives_once(shared, connect, unique, v
 @pytest.mark.parametrize("step", ["PUBLISH sent", "PUBREC read", "PUBREL sent", "PUBCOMP read"])
 @pytest.mark.parametrize("rounds", [1, 3])
 def test_a_qos2_publish_repeated_over_many_reconnects_arrives_once(shared, connect, unique, version, step, rounds):
-    """[MQTT-4.3.3-8] to [MQTT-4.3.3-12]: the broker keeps the identifier until PUBREL, however often the step is repeated."""
+    """[MQTT-4.3.3-2], [MQTT5-4.3.3-8], [MQTT5-4.3.3-10] to [MQTT5-4.3.3-12]: the broker keeps the identifier until PUBREL,
+    however often the step is repeated."""
     sub = connect(shared, unique + "s")
     sub.subscribe((unique, 2))
     pub = lasting(connect, shared, unique + "p", version)
@@ -110,7 +112,7 @@ def test_a_qos2_publish_repeated_over_many_reconnects_arrives_once(shared, conne
 
 
 def test_an_identifier_is_new_again_after_pubrel(shared, connect, unique, version):
-    """[MQTT-4.3.3-12]: PUBLISH with the identifier after PUBCOMP is a new message, DUP or not."""
+    """[MQTT-4.3.3-2] [MQTT5-4.3.3-12]: PUBLISH with the identifier after PUBCOMP is a new message, DUP or not."""
     sub, pub = connect(shared, unique + "s"), lasting(connect, shared, unique + "p", version)
     sub.subscribe((unique, 2))
     for number in range(3):
@@ -119,7 +121,7 @@ def test_an_identifier_is_new_again_after_pubrel(shared, connect, unique, versio
 
 
 def test_the_publishers_dup_is_not_passed_on(shared, connect, unique, version):
-    """[MQTT-3.3.1-3]: DUP of the outgoing packet is set for redelivery alone."""
+    """[MQTT-3.3.1-3] [MQTT5-3.3.1-3]: DUP of the outgoing packet is set for redelivery alone."""
     sub, pub = connect(shared, unique + "s", version=version), connect(shared, unique + "p", version=version)
     sub.subscribe((unique, 2))
     pub.publish(unique, "1", qos=1, dup=True)
@@ -128,7 +130,8 @@ def test_the_publishers_dup_is_not_passed_on(shared, connect, unique, version):
 
 
 def test_order_per_topic_holds_through_resumes(shared, connect, unique, version):
-    """[MQTT-4.6.0-1] [MQTT-4.6.0-5] [MQTT-4.6.0-6]: sent again in the original order, before anything newer."""
+    """[MQTT-4.6.0-1] [MQTT-4.6.0-5] [MQTT-4.6.0-6] [MQTT5-4.6.0-5] [MQTT5-4.6.0-6]: sent again in the original
+    order, before anything newer."""
     sub, pub = lasting(connect, shared, unique + "s", version), connect(shared, unique + "p")
     sub.subscribe((f"{unique}/#", 1))
     seen, number = {}, 0
@@ -161,7 +164,7 @@ def test_order_per_topic_holds_through_resumes(shared, connect, unique, version)
 
 
 def test_nothing_is_sent_again_while_the_connection_lasts(shared, connect, unique, version):
-    """[MQTT-4.4.0-1]: only after a reconnect, however long the acknowledgement takes."""
+    """[MQTT-4.4.0-1] [MQTT5-4.4.0-1]: only after a reconnect, however long the acknowledgement takes."""
     sub, pub = lasting(connect, shared, unique + "s", version), connect(shared, unique + "p")
     sub.subscribe((unique, 2))
     pub.publish(unique, "1", qos=1)
@@ -177,7 +180,7 @@ def test_nothing_is_sent_again_while_the_connection_lasts(shared, connect, uniqu
 
 
 def test_a_repeated_pubrec_is_answered_again(shared, connect, unique, version):
-    """[MQTT-4.3.3-4]: each PUBREC gets its PUBREL."""
+    """[MQTT-4.3.3-1] [MQTT5-4.3.3-4]: each PUBREC gets its PUBREL."""
     sub, pub = lasting(connect, shared, unique + "s", version), connect(shared, unique + "p")
     sub.subscribe((unique, 2))
     pub.publish(unique, "x", qos=2)
@@ -194,7 +197,7 @@ def test_a_repeated_pubrec_is_answered_again(shared, connect, unique, version):
 
 @pytest.mark.parametrize("clean", [True, False])
 def test_a_farewell_counts_however_soon_the_client_is_back(shared, connect, unique, version, clean):
-    """[MQTT-3.14.4-3]: DISCONNECT and the end of the connection may lie unread when the next CONNECT comes."""
+    """[MQTT-3.14.4-3] [MQTT5-3.14.4-3]: DISCONNECT and the end of the connection may lie unread when the next CONNECT comes."""
     watcher = connect(shared, unique + "watch")
     watcher.subscribe((f"{unique}/will", 1))
     options = {"version": version, "clean": clean, "will": {"topic": f"{unique}/will", "payload": "gone", "qos": 1}}
@@ -209,7 +212,7 @@ def test_a_farewell_counts_however_soon_the_client_is_back(shared, connect, uniq
 
 
 def test_the_end_without_a_farewell_counts_too(shared, connect, unique, version):
-    """[MQTT-3.1.2-8] and MQTT5-3.1.4: one will for each connection that was cut or taken over."""
+    """[MQTT-3.1.2-8] [MQTT5-3.1.2-8] and MQTT5-3.1.4: one will for each connection that was cut or taken over."""
     watcher = connect(shared, unique + "watch")
     watcher.subscribe((f"{unique}/will", 1))
     will = {"topic": f"{unique}/will", "payload": "gone", "qos": 1}
@@ -234,7 +237,7 @@ def test_filters_refused_in_v3_get_0x80_and_the_rest_holds(shared, connect, uniq
 
 
 def test_subscription_identifiers_stay_with_what_waits_and_comes_again(shared, connect, unique):
-    """[MQTT-3.3.4-3] [MQTT-3.3.4-4] [MQTT-3.3.4-5]: all that match, queued, redelivered and retained alike."""
+    """[MQTT5-3.3.4-3] [MQTT5-3.3.4-4]: all that match, queued, redelivered and retained alike."""
     sub, pub = lasting(connect, shared, unique + "s"), connect(shared, unique + "p")
     sub.subscribe((f"{unique}/+", 1), properties={"subscription_id": 3})
     sub.subscribe((f"{unique}/a", 1), properties={"subscription_id": 200})
@@ -262,7 +265,7 @@ def test_subscription_identifiers_stay_with_what_waits_and_comes_again(shared, c
 
 
 def test_subscribing_again_replaces_identifier_and_options(shared, connect, unique):
-    """[MQTT-3.8.4-3]: also away from an identifier; nothing is lost or doubled."""
+    """[MQTT5-3.8.4-3]: also away from an identifier; nothing is lost or doubled."""
     sub, pub = connect(shared, unique + "s", version=5), connect(shared, unique + "p")
     sub.subscribe((unique, 1), properties={"subscription_id": 9})
     pub.publish(unique, "1", qos=1)
@@ -276,7 +279,7 @@ def test_subscribing_again_replaces_identifier_and_options(shared, connect, uniq
 
 @pytest.mark.rialto
 def test_retain_handling_1_remembers_across_restarts(make_broker, connect):
-    """[MQTT-3.3.1-10]: sent only if the subscription did not exist, and a durable one exists after a restart."""
+    """[MQTT5-3.3.1-10]: sent only if the subscription did not exist, and a durable one exists after a restart."""
     broker = make_broker().start()
     connect(broker, "p").publish("t", "kept", qos=1, retain=True)
     sub = lasting(connect, broker, "s")
@@ -303,7 +306,7 @@ def test_retain_handling_1_remembers_across_restarts(make_broker, connect):
 
 
 def test_retain_as_published_keeps_the_flag(shared, connect, unique):
-    """[MQTT-3.3.1-12] [MQTT-3.3.1-13] [MQTT-3.3.1-8] [MQTT-3.3.1-9]"""
+    """[MQTT5-3.3.1-12] [MQTT5-3.3.1-13]"""
     keeps, clears = connect(shared, unique + "k", version=5), connect(shared, unique + "c", version=5)
     keeps.subscribe((unique, 1 | 0x08))
     clears.subscribe((unique, 1))
@@ -320,7 +323,7 @@ def test_retain_as_published_keeps_the_flag(shared, connect, unique):
 
 @pytest.mark.rialto
 def test_no_local_holds_for_queued_and_retained_alike(shared, connect, unique):
-    """[MQTT-3.8.3-3]: also after a resume; the client's own retained message comes when it subscribes."""
+    """[MQTT5-3.8.3-3]: also after a resume; the client's own retained message comes when it subscribes."""
     client, other = lasting(connect, shared, unique), connect(shared, unique + "o")
     client.subscribe((f"{unique}/#", 1 | 0x04))
     client.publish(f"{unique}/own", "own", qos=1)
@@ -334,7 +337,7 @@ def test_no_local_holds_for_queued_and_retained_alike(shared, connect, unique):
 
 
 def test_user_properties_keep_order_and_repetition_through_queue_and_retained(shared, connect, unique):
-    """[MQTT-3.3.2-17] [MQTT-3.3.2-18] [MQTT-3.3.2-20]: whole blocks of properties unaltered, at every QoS."""
+    """[MQTT5-3.3.2-17] [MQTT5-3.3.2-18] [MQTT5-3.3.2-20]: whole blocks of properties unaltered, at every QoS."""
     sent = {"payload_format": 1, "content_type": "text/plain; x", "response_topic": "r/1", "correlation_data": bytes(range(256)),
             "user": [("b", "1"), ("a", "2"), ("b", "1"), ("", ""), ("é", "ü")]}
     sub, pub = lasting(connect, shared, unique + "s"), connect(shared, unique + "p", version=5)
@@ -356,7 +359,7 @@ def test_user_properties_keep_order_and_repetition_through_queue_and_retained(sh
 
 
 def test_capabilities_are_what_connack_says(shared, connect, unique):
-    """[MQTT-3.2.2-9] [MQTT-3.2.2-14] and MQTT5-3.2.2.3: what CONNACK does not take back works: QoS 2, retained messages,
+    """MQTT5-3.2.2.3: what CONNACK does not take back works: QoS 2, retained messages,
     wildcards, subscription identifiers."""
     client = connect(shared, unique, version=5)
     said = client.connack.properties
@@ -374,7 +377,8 @@ def test_capabilities_are_what_connack_says(shared, connect, unique):
 
 @pytest.mark.rialto
 def test_giving_a_subscription_up_while_the_disk_refuses_is_answered(make_broker, connect, tmp_path):
-    """[MQTT-3.10.4-4] [MQTT-3.10.4-5] and MQTT5-3.11.3: v5 UNSUBACK 0x83 and the subscription stays; v3.1.1 has no code for
+    """[MQTT-3.10.4-4] [MQTT-3.10.4-5] [MQTT5-3.10.4-4] and MQTT5-3.11.3: v5 UNSUBACK 0x83 and the subscription
+    stays; v3.1.1 has no code for
     it and is closed, with its subscription."""
     faults = tmp_path / "faults"
     faults.write_text("# well\n")

@@ -8,8 +8,11 @@ use super::totals::Totals;
 /// The times that are averaged over, ms, and how topics call them.
 pub const SPANS: [(f64, &str); 3] = [(60_000.0, "1min"), (300_000.0, "5min"), (900_000.0, "15min")];
 
+/// A total since the start.
+type Count = fn(&Totals) -> u64;
+
 /// What is averaged, as topics call it, and where it is counted.
-pub const SERIES: [(&str, fn(&Totals) -> u64); 9] = [
+pub const SERIES: [(&str, Count); 9] = [
     ("messages/received", |totals| totals.packets_received),
     ("messages/sent", |totals| totals.packets_sent),
     ("publish/dropped", |totals| totals.messages_dropped),
