@@ -15,8 +15,9 @@ use crate::broker::message::{Message, Publisher as Author};
 use crate::broker::publish::Publisher;
 use crate::broker::publish::crowd::Brake;
 use crate::broker::sessions::session::NEVER_EXPIRES_S;
-use crate::metrics::{CloseReason, LocalCounters, Protocol};
+use crate::metrics::{CloseReason, Limit, LocalCounters, Protocol};
 use crate::model::message::Publication;
+use crate::model::topic::is_system;
 use crate::mqtt::codec::Version;
 use crate::mqtt::codec::connack::{self, ConnAck};
 use crate::mqtt::codec::connect::{Connect, Will};
@@ -27,26 +28,29 @@ use crate::mqtt::replies::Reply;
 use super::{Client, Inbound, Serving, Stage};
 
 impl Client {
-    pub(super) fn connect(&mut self, mut connect: Box<Connect>, now_ms: u64) {
+    pub(super) fn connect(&mut self, connect: Box<Connect>, now_ms: u64) {
         self.version = connect.version;
+        self.shared.broker.metrics.mqtt.connects.inc();
         let packet_max = connect.packet_bytes_max.map_or(usize::MAX, |max| max as usize);
         self.link.introduce(connect.version, packet_max);
         if connect.auth_method.is_some() {
             self.refuse(ReasonCode::BadAuthenticationMethod);
             return;
         }
-        if connect.client_id.len() > self.limits.client_id_bytes_max
-            || (connect.client_id.is_empty()
-                && connect.version == Version::V311
-                && !connect.clean_start)
+        if connect.client_id.is_empty() && connect.version == Version::V311 && !connect.clean_start
         {
             // [MQTT-3.1.3-8]: an empty identifier needs a clean session.
             self.refuse(ReasonCode::ClientIdentifierNotValid);
             return;
         }
+        self.connect = Some(connect);
+        if let Some((limit, reason)) = self.limit_of_connect(now_ms) {
+            self.end_at(limit, reason, now_ms);
+            return;
+        }
+        let Some(connect) = &mut self.connect else { return };
         let username = connect.username.take();
         let password = connect.password.take();
-        self.connect = Some(connect);
         let live = Arc::clone(&self.shared.config.live());
         let loopback = self.peer.ip().is_loopback();
         self.stage = Stage::Authenticating;
@@ -93,6 +97,11 @@ impl Client {
                 None => return self.refuse(ReasonCode::ServerUnavailable),
             }
         }
+        if !self.take_place(&principal, &client_id) {
+            let reason = ReasonCode::QuotaExceeded;
+            return self.end_at(Limit::ConnectionsPerUser, reason, now_ms);
+        }
+        let Some(connect) = self.connect.as_deref() else { return };
         if let Some(will) = &connect.will
             && !self.may_leave(&principal, &client_id, will)
         {
@@ -127,7 +136,8 @@ impl Client {
     fn may_leave(&self, principal: &Principal, client_id: &str, will: &Will) -> bool {
         let live = self.shared.config.live();
         let vhost = &principal.vhost;
-        live.acl.allows(principal, client_id, Action::Publish, vhost, &will.topic).allowed
+        !is_system(&will.topic)
+            && live.acl.allows(principal, client_id, Action::Publish, vhost, &will.topic).allowed
     }
 
     fn serve(&mut self, principal: Principal, opened: Opened, now_ms: u64) {
