@@ -125,6 +125,7 @@ def test_retain_handling(shared, connect, peer, unique, client):
     assert one.payloads(len(expected)) == expected
 
 
+@pytest.mark.rialto
 @clients(version=5)
 def test_receive_maximum_paces_the_broker(shared, connect, peer, unique, client):
     """MQTT5-3.3.4-9; the exact count is a raw client's test: here the library lives with it."""
@@ -232,6 +233,7 @@ def test_a_shared_subscription_gives_each_message_to_one(shared, connect, peer, 
     assert sorted(got) == list(range(40)) and all(member.got for member in members)
 
 
+@pytest.mark.rialto
 def test_a_property_twice_in_a_packet_ends_the_connection(shared, connect, unique):
     """MQTT5-3.3.2.3.3: what no library sends; here so that the raw client's way of doing it is shown to work."""
     raw = five(connect, shared, unique)

@@ -18,6 +18,7 @@ def subscribe_bytes(mid, name, qos, version):
     return packet(8, 2, body + binary(name) + bytes([qos]))
 
 
+@pytest.mark.rialto
 @pytest.mark.parametrize("qos", [0, 1, 2])
 def test_connect_subscribe_and_publish_in_one_packet_of_tcp(shared, unique, version, qos):
     """MQTT-3.1.4 (non normative), MQTT5-3.1.4: a client need not wait for CONNACK."""
@@ -30,6 +31,7 @@ def test_connect_subscribe_and_publish_in_one_packet_of_tcp(shared, unique, vers
         assert sorted(client.receive().kind for _ in expected) == expected
 
 
+@pytest.mark.rialto
 def test_a_whole_life_in_one_packet_of_tcp(shared, connect, unique, version):
     """A sensor that wakes, says CONNECT, PUBLISH, DISCONNECT at once, closes and sleeps: it is heard, its will is not."""
     watcher = connect(shared, unique + "w")
