@@ -209,10 +209,13 @@ impl Tree {
     /// Takes a subscription out, and the levels that nobody uses any more.
     pub fn unsubscribe(&mut self, filter: &TopicFilter, session: QueueId) -> bool {
         let key = (filter.share_group().map(Arc::from), session);
+        self.remove(filter, |members| members.sessions.remove(&key).is_some())
+    }
+
+    /// Has `take` take something from the members of `filter`, if its levels are there.
+    fn remove(&mut self, filter: &TopicFilter, take: impl FnOnce(&mut Members) -> bool) -> bool {
         let Some((mut way, end)) = self.way(filter.filter()) else { return false };
-        let last = way.last().copied().unwrap_or(ROOT);
-        let removed =
-            self.members(last, end).is_some_and(|members| members.sessions.remove(&key).is_some());
+        let removed = self.members(way.last().copied().unwrap_or(ROOT), end).is_some_and(take);
         let mut names: Vec<&str> = filter.levels().take(way.len()).collect();
         while let (Some(at), Some(name)) = (way.pop(), names.pop()) {
             if !self.levels.get(at as usize).is_some_and(Level::is_unused) {
