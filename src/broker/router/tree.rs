@@ -224,6 +224,7 @@ impl Tree {
         self.remove(filter, |members| members.sessions.remove(&session).is_some())
     }
 
+    /// Has `take` take something from the members of `filter`, if its levels are there.
     fn remove(&mut self, filter: &TopicFilter, take: impl FnOnce(&mut Members) -> bool) -> bool {
         let Some((mut way, end)) = self.way(filter.filter()) else { return false };
         let last = way.last().copied().unwrap_or(ROOT);
