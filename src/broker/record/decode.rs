@@ -90,14 +90,7 @@ impl<'a> Record<'a> {
             }
             kind::GROUP => Self::Group(GroupRecord::decode(&mut r)?),
             kind::LOG_CHANGE => Self::LogChange(LogChange::decode(&mut r)?),
-            kind::DECLARE_SHARE => {
-                Self::DeclareShare { id: queue(&mut r)?, vhost: r.str()?, filter: r.str()? }
-            }
-            kind::TAKE => Self::Take {
-                session: queue(&mut r)?,
-                epoch: r.varint()?,
-                items: many(&mut r, 6, TakenItem::decode)?,
-            },
+            kind @ (kind::DECLARE_SHARE | kind::TAKE) => shares(kind, &mut r)?,
             kind @ kind::DECLARE_EXCHANGE..=kind::BARRIER => topology(kind, &mut r)?,
             other => {
                 let found = u64::from(other);
@@ -107,6 +100,15 @@ impl<'a> Record<'a> {
         r.finish()?;
         Ok(record)
     }
+}
+
+/// Records about share groups.
+fn shares<'a>(kind: u8, r: &mut Reader<'a>) -> Result<Record<'a>, CodecError> {
+    if kind == kind::DECLARE_SHARE {
+        return Ok(Record::DeclareShare { id: queue(r)?, vhost: r.str()?, filter: r.str()? });
+    }
+    let (session, epoch) = (queue(r)?, r.varint()?);
+    Ok(Record::Take { session, epoch, items: many(r, 6, TakenItem::decode)? })
 }
 
 /// Records about exchanges, bindings and declared queues.

@@ -61,8 +61,9 @@ impl Broker {
     /// The journal takes records: groups that have no member any more end, all others get what they lack.
     pub(in crate::broker) fn resume_shares(&self) {
         let mut groups = self.shares.groups.lock();
-        let ended: Vec<_> = groups.extract_if(.., |_, group| group.members.is_empty()).collect();
-        for (_, group) in ended {
+        let is_over = |(_, group): &(_, &Group)| group.members.is_empty();
+        let ended: Vec<_> = groups.iter().filter(is_over).map(|(key, _)| key.clone()).collect();
+        for group in ended.iter().filter_map(|key| groups.remove(key)).collect::<Vec<_>>() {
             group.queues.iter().for_each(|queue| self.end_share(queue));
         }
         for ((vhost, filter), group) in groups.iter_mut() {

@@ -39,7 +39,6 @@ fn limits() -> Limits {
         heartbeat_s: 60,
         message_bytes_max: 20_000,
         unfinished_bytes_max: 40_000,
-        ..Limits::default()
     }
 }
 

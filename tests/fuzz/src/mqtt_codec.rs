@@ -51,7 +51,6 @@ impl Default for Stream {
             topic_alias_max: 4,
             receive_max: 5,
             filters_max: 8,
-            ..Limits::default()
         };
         let engine = Connection::new(limits);
         Self { engine, tail: Vec::new(), events: Vec::new(), end: None }
