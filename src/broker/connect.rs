@@ -14,7 +14,7 @@ use crate::store::journal::SubmitError;
 use super::consumer::{CloseReason, Consumer, Waiter};
 use super::queues::queue::Queue;
 use super::record::{Condition, OpenSession, Record};
-use super::sessions::session::{Link, NEVER_EXPIRES_S, Session, SessionKey, Will};
+use super::sessions::session::{Link, NEVER_EXPIRES_S, Session, SessionKey, Successor, Will};
 use super::wills::LeftWill;
 use super::{Broker, Job};
 
@@ -61,6 +61,23 @@ pub struct Closing {
 }
 
 impl Broker {
+    /// Has the connection that serves the session of `client_id` leave it, and `free` called when it has: what its client
+    /// said last may still be unread, a farewell above all, and decides about will and session [MQTT-3.14.4-3]. False:
+    /// nobody serves it. Who waits should not do so for long, [`Self::open`] takes the session in any case.
+    pub fn summon(&self, principal: &Principal, client_id: &str, free: Successor) -> bool {
+        let key = SessionKey { vhost: Arc::clone(&principal.vhost), client_id: client_id.into() };
+        let Some(session) = self.sessions.keys().get(&key).cloned() else { return false };
+        let consumer = {
+            let mut inner = session.inner.lock();
+            let Some(link) = &inner.link else { return false };
+            let consumer = Arc::clone(&link.consumer);
+            inner.successors.push(free);
+            consumer
+        };
+        consumer.close(CloseReason::TakenOver);
+        true
+    }
+
     /// Opens the session of `client_id` in the principal's vhost for a connection whose waiter is `waiter`.
     ///
     /// # Errors
@@ -245,6 +262,12 @@ impl Broker {
 
     /// The connection is gone. What was in flight stays for the next one.
     pub fn close(&self, handle: &SessionHandle, closing: Closing, now_ms: u64) {
+        self.give_back(handle, closing, now_ms);
+        let successors = std::mem::take(&mut handle.session.inner.lock().successors);
+        successors.into_iter().for_each(|free| free());
+    }
+
+    fn give_back(&self, handle: &SessionHandle, closing: Closing, now_ms: u64) {
         let session = &handle.session;
         let keys = self.sessions.keys();
         {

@@ -42,6 +42,8 @@ pub struct Inbox {
     pub outcomes: Vec<(u64, Outcome)>,
     /// The verdict on a login.
     pub login: Option<Result<Principal, AuthError>>,
+    /// The connection that had the session has left it.
+    pub is_free: bool,
     /// Why the connection shall end.
     pub close: Option<CloseReason>,
 }
@@ -81,6 +83,12 @@ impl Link {
 
     fn version(&self) -> Version {
         self.version.get().copied().unwrap_or(Version::V5)
+    }
+
+    /// Leaves word that the session is free.
+    pub fn set_free(&self) {
+        self.inbox.lock().is_free = true;
+        self.outbound.signal(READY);
     }
 
     /// Takes what was left.

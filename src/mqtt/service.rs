@@ -90,6 +90,7 @@ impl Service {
         let engine = &self.engine;
         self.client.link().outbound.push_reply(|out| engine.error_reply(error, out));
         self.client.end(CloseReason::ProtocolError);
+        self.client.leave(now_ms);
         Verdict::Close
     }
 
@@ -118,6 +119,7 @@ impl Service {
             Stage::Ended => {
                 self.say_last_word();
                 self.engine.close();
+                self.client.leave(now_ms);
                 Verdict::Close
             }
         }

@@ -2,7 +2,7 @@
 //!
 //! - [`clock`] the only clock
 //! - [`timer`] the one timer wheel
-//! - [`workers`] one current-thread runtime a core
+//! - [`workers`] one current-thread runtime a core; `rouser` wakes its tasks from other threads
 //! - [`listener`] bind, accept, count
 //! - [`admission`] how many connections one address and one user hold
 //! - [`bucket`] a rate with a burst
@@ -13,5 +13,6 @@ pub mod bucket;
 pub mod clock;
 pub mod driver;
 pub mod listener;
+mod rouser;
 pub mod timer;
 pub mod workers;

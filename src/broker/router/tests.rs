@@ -209,7 +209,7 @@ proptest! {
     }
 }
 
-/// [MQTT-4.7.2-1] and the examples of MQTT5-4.7.1.
+/// [MQTT-4.7.2-1] [MQTT5-4.7.2-1] and the examples of MQTT5-4.7.1.
 #[test]
 fn wildcards_match_as_the_specification_says() {
     for (wanted, topic, expected) in [

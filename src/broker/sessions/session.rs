@@ -86,6 +86,9 @@ pub struct Link {
     pub consumer: Arc<dyn Consumer>,
 }
 
+/// Tells a connection that the session it waits for is free.
+pub type Successor = Box<dyn FnOnce() + Send>;
+
 /// A QoS 0 message that waits its turn behind queued ones; memory only.
 pub struct Volatile {
     /// Its publisher's newest record, which must be applied first (design, rule 8); 0 when there is none.
@@ -117,6 +120,8 @@ pub struct Inner {
     pub link: Option<Link>,
     /// The connection that owns the session, from CONNECT on.
     pub owner_epoch: u64,
+    /// Connections that wait for the one that is linked to leave.
+    pub successors: Vec<Successor>,
     /// Session expiry interval that the owner asked for, seconds.
     pub expiry_s: u32,
     /// The owner's will.

@@ -6,6 +6,7 @@
 //! - `publishing` its own messages
 //! - `rate` how fast it may send
 //! - `receiving` subscriptions and the messages it gets
+//! - `taking_over` a session that another connection has
 
 mod answers;
 mod limits;
@@ -13,6 +14,7 @@ mod opening;
 mod publishing;
 mod rate;
 mod receiving;
+mod taking_over;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -46,6 +48,7 @@ use crate::server::timer::Timed;
 
 use self::answers::Answer;
 use self::rate::Pace;
+use self::taking_over::Summons;
 
 /// How far a connection has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,6 +109,7 @@ pub struct Client {
     version: Version,
     connect: Option<Box<Connect>>,
     principal: Option<Principal>,
+    summons: Summons,
     serving: Option<Box<Serving>>,
     replies: Replies,
     /// Milliseconds without a packet after which the client is gone; `None` is never [MQTT-3.1.2-22].
@@ -156,6 +160,7 @@ impl Client {
             version: Version::V5,
             connect: None,
             principal: None,
+            summons: Summons::None,
             serving: None,
             replies: Replies::default(),
             patience_ms: None,
@@ -343,6 +348,7 @@ impl Client {
         if let Some(verdict) = inbox.login {
             self.authenticated(verdict, now_ms);
         }
+        self.look_for_session(inbox.is_free, now_ms);
         if let Some(reason) = inbox.close {
             self.end(match reason {
                 BrokerClose::TakenOver => CloseReason::TakenOver,
@@ -468,7 +474,6 @@ impl Client {
         broker.metrics.connections.open.of(Protocol::Mqtt).dec();
         broker.metrics.connections.closed.of(Protocol::Mqtt, reason).inc();
         self.leave(now_ms);
-        self.place = None;
         tracing::debug!(peer = %self.peer, ?reason, "an MQTT connection ended");
     }
 
@@ -480,8 +485,9 @@ impl Client {
         }
     }
 
-    /// Gives the session back.
-    fn leave(&mut self, now_ms: u64) {
+    /// Gives the session back, if that is not done: whoever waits for it need not wait until all is written.
+    pub fn leave(&mut self, now_ms: u64) {
+        self.place = None;
         let Some(mut serving) = self.serving.take() else { return };
         let broker = &self.shared.broker;
         broker.submit_settled(&serving.handle, &mut serving.settled);

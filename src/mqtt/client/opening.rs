@@ -84,6 +84,9 @@ impl Client {
             }
         };
         self.principal = Some(principal.clone());
+        if self.awaits_predecessor(&principal, now_ms) {
+            return;
+        }
         let Some(connect) = self.connect.as_deref() else { return };
         let mut client_id = connect.client_id.clone();
         if client_id.is_empty() {
