@@ -17,6 +17,7 @@
 //! - [`apply`], [`checkpoint`], [`restore`] records to state, state to disk, disk to state
 //! - [`engine`] the threads that apply and checkpoint; [`paging`] queue indexes within their budget
 //! - [`audit`] whether rows of a checkpoint are what they must be
+//! - [`census`] sessions and subscriptions, counted
 //! - [`limits`] what apply and delivery are bounded by; [`backlog`] what waits in all queues
 
 pub mod append;
@@ -24,6 +25,7 @@ pub mod apply;
 pub mod audit;
 pub mod backlog;
 pub mod carry;
+pub mod census;
 pub mod checkpoint;
 pub mod connect;
 pub mod consumer;

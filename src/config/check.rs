@@ -83,6 +83,7 @@ fn check_ranges(config: &Config, faults: &mut Vec<Fault>) {
     range("mqtt.packet_bytes_max", mqtt.packet_bytes_max as u64, KIB, 256 * MIB);
     range("mqtt.client_id_bytes_max", mqtt.client_id_bytes_max as u64, 23, 65_535);
     // A topic of 65,535 bytes has at most one level more.
+    range("mqtt.sys_interval_s", mqtt.sys_interval_s.into(), 0, 86_400);
     range("mqtt.topic_levels_max", mqtt.topic_levels_max as u64, 1, 65_536);
     let subscriptions = mqtt.subscriptions_per_session_max as u64;
     range("mqtt.subscriptions_per_session_max", subscriptions, 1, 10_000_000);

@@ -160,6 +160,8 @@ pub struct MqttSection {
     pub byte_rate_max: u64,
     /// What happens to a client that is faster. Default `slow`.
     pub rate_overflow: RateOverflow,
+    /// Between two looks at what `$SYS` says, seconds; 0: nothing is published there. Default 10.
+    pub sys_interval_s: u32,
 }
 
 impl Default for MqttSection {
@@ -184,6 +186,7 @@ impl Default for MqttSection {
             message_rate_max: 0,
             byte_rate_max: 0,
             rate_overflow: RateOverflow::default(),
+            sys_interval_s: 10,
         }
     }
 }

@@ -4,6 +4,7 @@
 //! - [`limits`] what limits refused, and when to say so
 //! - [`label`] the closed sets that labels come from, and families with one handle a value
 //! - [`local`] plain counters that a connection bumps by itself and adds up once a read batch
+//! - [`mqtt`] what only MQTT counts
 //! - [`process`] what the system says of this process, read when somebody asks
 //!
 //! Names follow Prometheus: `rialto_`, the noun, the unit, `_total` for counters; base units (seconds, bytes).
@@ -12,6 +13,7 @@
 pub mod label;
 pub mod limits;
 pub mod local;
+pub mod mqtt;
 pub mod process;
 
 use prometheus::core::Collector;
@@ -24,6 +26,7 @@ pub use label::{CloseReason, DropReason, ErrorKind, Limit, Protocol, QosLabel, R
 use label::{Label, PerLabel, PerPair};
 use limits::LimitMetrics;
 pub use local::LocalCounters;
+use mqtt::MqttMetrics;
 
 /// Sync times from a fast disk's to a failing one's, seconds.
 const SYNC_BUCKETS: [f64; 13] =
@@ -44,6 +47,8 @@ pub struct Metrics {
     pub messages: MessageMetrics,
     /// Limits that were reached.
     pub limits: LimitMetrics,
+    /// MQTT's own.
+    pub mqtt: MqttMetrics,
     /// What the broker holds.
     pub state: StateMetrics,
     /// The write-ahead log.
@@ -178,6 +183,7 @@ impl Metrics {
             connections: ConnectionMetrics::new(&make)?,
             messages: MessageMetrics::new(&make)?,
             limits: LimitMetrics::new(&make)?,
+            mqtt: MqttMetrics::new(&make)?,
             state: StateMetrics::new(&make)?,
             journal: JournalMetrics::new(&make)?,
             checkpoint: CheckpointMetrics::new(&make)?,

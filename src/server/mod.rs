@@ -6,6 +6,7 @@
 //! - [`listener`] bind, accept, count
 //! - [`admission`] how many connections one address and one user hold
 //! - [`bucket`] a rate with a burst
+//! - [`open_files`] how many there may be
 //! - [`driver`] the one connection loop: socket, engine, signals
 
 pub mod admission;
@@ -13,6 +14,7 @@ pub mod bucket;
 pub mod clock;
 pub mod driver;
 pub mod listener;
+pub mod open_files;
 mod rouser;
 pub mod timer;
 pub mod workers;

@@ -176,6 +176,9 @@ fn deliver_to_sessions(
                 continue;
             }
             let fate = to.session.deliver(to, &mut fanout);
+            if fate == Fate::Delivered {
+                publisher.counters.payload_sent += message.payload.len() as u64;
+            }
             publisher.count(fate, message.qos.min(to.qos));
             if let Some(why) = reached(fate) {
                 broker.tell_full(&to.session, why, flight.now_ms);

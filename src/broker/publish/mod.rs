@@ -2,14 +2,18 @@
 //!
 //! - [`route`] what a publisher remembers of an address
 //! - [`resolve`] everyone an address reaches, across both worlds
+//! - `announce` what the broker says of itself
 //! - [`crowd`] what a publisher meets when queues are nearly full
+//! - `keeping` publishing what a topic keeps
 //! - [`direct`] delivery to everyone who does not wait for the journal
 //! - [`exchange`] publishing to an exchange
 //! - [`step`] publishing what a route brings out of a log
 
+mod announce;
 pub mod crowd;
 mod direct;
 pub mod exchange;
+mod keeping;
 pub(crate) mod resolve;
 mod route;
 pub mod step;
@@ -20,22 +24,20 @@ use std::sync::Arc;
 
 use crate::auth::acl::Action;
 use crate::auth::principal::Principal;
-use crate::metrics::{DropReason, Limit, LocalCounters};
+use crate::metrics::{DropReason, LocalCounters};
 use crate::model::content::Properties;
 use crate::model::crossing::{TopicMetadata, topic_to_content};
 use crate::model::field_table::FieldTable;
 use crate::model::ids::{Lsn, QueueId};
 use crate::model::message::Publication;
 use crate::model::qos::QoS;
+use crate::model::topic::is_system;
 use crate::store::journal::SubmitError;
 
 use super::consumer::{Encodings, Waiter};
 use super::exchanges::vhost::VhostExchanges;
 use super::message::{Message, Publisher as Author};
-use super::queues::entry::Stored;
 use super::record::{Condition, Record, RoutedAppend};
-use super::retained::room::Claim;
-use super::retained::slot::Slot;
 use super::routed::Append;
 use super::router::VhostRouter;
 use super::{Broker, BrokerError};
@@ -199,8 +201,13 @@ impl Publisher {
     fn may_publish(&self, broker: &Broker, topic: &str) -> bool {
         let vhost = &self.principal.vhost;
         let acl = broker.acl.load();
-        let by_rules =
-            || acl.allows(&self.principal, &self.client_id, Action::Publish, vhost, topic).allowed;
+        // Only the broker speaks under `$SYS`.
+        let by_rules = || {
+            !is_system(topic)
+                && acl
+                    .allows(&self.principal, &self.client_id, Action::Publish, vhost, topic)
+                    .allowed
+        };
         !broker.is_too_deep(topic) && (self.is_route || by_rules())
     }
 
@@ -262,33 +269,19 @@ impl Broker {
         waiter: impl FnOnce() -> Option<Waiter>,
         now_ms: u64,
     ) -> Result<Published, BrokerError> {
-        if message.retain {
-            let vhost = Arc::clone(&publisher.principal.vhost);
-            let slot = self.retained.slot(&vhost, message.topic);
-            let kept = self.kept(publisher, &slot, &message, now_ms);
-            if let Ok(kept) = kept {
-                let published = self.publish_retained(
-                    (&slot, kept),
-                    publisher,
-                    route,
-                    message,
-                    condition,
-                    waiter,
-                    now_ms,
-                );
-                drop(slot);
-                if published.is_err() {
-                    // A topic that was refused takes no memory.
-                    self.retained.release(&vhost, message.topic);
-                }
-                return published;
-            }
+        if message.retain
+            && let Some((slot, kept)) = self.keeps(publisher, &message, now_ms)?
+        {
+            let (vhost, topic) = (Arc::clone(&slot.vhost), message.topic);
+            let place = (&*slot, kept);
+            let published =
+                self.publish_retained(place, publisher, route, message, condition, waiter, now_ms);
             drop(slot);
-            self.retained.release(&vhost, message.topic);
-            // Who cannot be told would take an acknowledgement for the whole promise: those who subscribe get it at least.
-            if publisher.can_be_told && message.qos > QoS::AtMostOnce {
-                return Err(BrokerError::Limit("retained messages"));
+            if published.is_err() {
+                // A topic that was refused takes no memory.
+                self.retained.release(&vhost, topic);
             }
+            return published;
         }
         let reach = &route.reach;
         let mut recorded = route.recorded(self, message.qos)?;
@@ -369,126 +362,6 @@ impl Broker {
         Some(publisher.last_lsn).filter(|last| *last > self.applied_lsn())
     }
 
-    /// What a topic keeps of a retained message: nothing of an empty one. A topic that holds another one may always
-    /// change it.
-    ///
-    /// # Errors
-    /// There is no room for one more.
-    fn kept(
-        &self,
-        publisher: &mut Publisher,
-        slot: &Slot,
-        message: &Message<'_>,
-        now_ms: u64,
-    ) -> Result<Kept, Limit> {
-        if message.payload.is_empty() {
-            return Ok(Kept::default());
-        }
-        let mut bytes = Vec::new();
-        message.encode(&mut bytes);
-        let is_taken = slot.hold().is_taken();
-        let claim = if is_taken {
-            None
-        } else {
-            let limits = self.limits.load().retained;
-            let claim = self.retained.claim(bytes.len() as u64, limits).inspect_err(|limit| {
-                publisher.counters.drop_messages(DropReason::RetainedFull, 1);
-                if let Some(left_out) = self.metrics.limits.refuse(*limit, now_ms) {
-                    let (client_id, topic) = (&*publisher.client_id, message.topic);
-                    tracing::warn!(
-                        client_id,
-                        topic,
-                        left_out,
-                        "a message was not retained: {} is reached",
-                        limit.key()
-                    );
-                }
-            })?;
-            Some(claim)
-        };
-        Ok(Kept { stored: Some(Stored::new(bytes.into())), claim })
-    }
-
-    /// A retained publish: the topic's slot is held from taking the LSN to the last direct delivery, and the
-    /// route that counts is the one read after the LSN was taken (design, "Retained").
-    fn publish_retained(
-        &self,
-        (slot, kept): (&Slot, Kept),
-        publisher: &mut Publisher,
-        route: &Arc<CachedRoute>,
-        message: Message<'_>,
-        condition: Condition<'_>,
-        waiter: impl FnOnce() -> Option<Waiter>,
-        now_ms: u64,
-    ) -> Result<Published, BrokerError> {
-        let vhost = Arc::clone(&publisher.principal.vhost);
-        let mut contents = slot.hold();
-        self.admitted(publisher)?;
-        let appends = self.routed_appends(publisher, &route.reach.logs, &message)?;
-        let mut recorded = route.recorded(self, message.qos)?;
-        let admitted = recorded.is_empty() || self.admits(publisher, route)?;
-        if !admitted {
-            recorded = Recorded::default();
-        }
-        let Kept { stored, mut claim } = kept;
-        let mut current = Arc::clone(route);
-        let mut taken = Lsn(0);
-        let mut overtaken = false;
-        let submitted = self.journal.submit_with(waiter(), &mut |lsn, out| {
-            taken = lsn;
-            overtaken = self.is_overtaken(condition);
-            contents.put(lsn, stored.clone(), claim.take());
-            if !route.is_current(&publisher.router, &publisher.exchanges) {
-                let fresh = Arc::new(publisher.resolve(self, message.topic, None));
-                current = publisher.route_of(self, &message, fresh);
-            }
-            let same = Arc::ptr_eq(&current, route)
-                && route.reach.sessions.iter().all(|to| to.since < lsn);
-            let members = if same {
-                std::mem::take(&mut recorded.members)
-            } else if message.qos == QoS::AtMostOnce || !admitted {
-                Vec::new()
-            } else {
-                current.members(|to| to.since < lsn)
-            };
-            let record = Record::Publish {
-                vhost: &vhost,
-                condition,
-                set: recorded.set.as_ref().filter(|_| same).map(|set| set.id),
-                members,
-                retained: true,
-                appends: borrow(&appends),
-                message: &[],
-            };
-            record.encode(out);
-            message.encode(out);
-        });
-        match submitted {
-            Ok(lsn) => {
-                publisher.last_lsn = lsn;
-                if overtaken || publisher.repeats {
-                    return Ok(Published::Waiting { matched: true, refused: false });
-                }
-                // Behind its own record too: an older value may be on its way to a subscriber by replay.
-                let behind = self.unapplied(publisher);
-                let refused = self.deliver_direct(
-                    publisher,
-                    &current.reach,
-                    message,
-                    Some(lsn),
-                    behind,
-                    now_ms,
-                );
-                publisher.count_crossings(&current);
-                Ok(Published::Waiting { matched: !current.reach.is_unroutable(), refused })
-            }
-            Err(error) => {
-                contents.take_back(taken);
-                Err(error.into())
-            }
-        }
-    }
-
     /// Publishes an encoded message that the broker kept for somebody (a will). The author's rights were
     /// checked when it was left.
     pub(crate) fn publish_kept(
@@ -510,13 +383,6 @@ impl Broker {
         let route = publisher.route_of(self, &message, route);
         self.publish_message(publisher, &route, message, condition, || None, now_ms)
     }
-}
-
-/// What a topic keeps of a retained message, and the room it takes.
-#[derive(Default)]
-struct Kept {
-    stored: Option<Arc<Stored>>,
-    claim: Option<Claim>,
 }
 
 fn borrow(appends: &[Append]) -> Vec<RoutedAppend<'_>> {

@@ -204,7 +204,9 @@ impl Retained {
 
     /// A value of `bytes` that the last checkpoint wrote (restart).
     pub fn restore(&self, vhost: &str, topic: &str, lsn: Lsn, bytes: u64) {
-        self.room.note(self.slot(vhost, topic).restore(lsn, bytes));
+        let (index, vhost) = (self.index(vhost), self.name(vhost));
+        let slot = index.write().get_or_insert(&vhost, topic);
+        self.room.note(slot.restore(lsn, bytes));
     }
 
     /// The encoded message of a value.

@@ -34,7 +34,8 @@ struct Overlay {
 #[derive(Debug, Default)]
 pub struct Contents {
     applied: Option<Value>,
-    overlay: Option<Overlay>,
+    /// In a box, because few topics have one at a time.
+    overlay: Option<Box<Overlay>>,
 }
 
 /// A topic that has, had or will have a retained message.
@@ -120,7 +121,13 @@ impl Contents {
     /// before it, stays claimed until one of them is applied.
     pub fn put(&mut self, lsn: Lsn, stored: Option<Arc<Stored>>, claim: Option<Claim>) {
         let claim = claim.or(self.overlay.take().and_then(|before| before.claim));
-        self.overlay = Some(Overlay { lsn, stored, claim });
+        self.overlay = Some(Box::new(Overlay { lsn, stored, claim }));
+    }
+
+    /// The broker says `stored` of itself: the value is older than any record and never one itself.
+    pub fn announce(&mut self, stored: Arc<Stored>) {
+        let bytes = stored.bytes.len() as u64;
+        self.applied = Some(Value { lsn: Lsn(0), stored: Some(stored), bytes });
     }
 
     /// The journal refused the record of `lsn`: what it put is taken back.

@@ -136,6 +136,8 @@ pub struct Client {
     turned_away: bool,
     /// How fast it may send; `None` as fast as it can.
     pace: Option<Box<Pace>>,
+    /// Packets received, but for PUBLISH.
+    control_received: u64,
 }
 
 impl Client {
@@ -177,6 +179,7 @@ impl Client {
             place: None,
             turned_away: false,
             pace,
+            control_received: 0,
         }
     }
 
@@ -236,12 +239,16 @@ impl Client {
         broker.submit_settled(&serving.handle, &mut serving.settled);
         let counters = &mut serving.publisher.counters;
         counters.received_bytes += std::mem::take(&mut self.received_bytes);
-        counters.sent_bytes += self.link.outbound.take_sent_bytes();
+        counters.control_received += std::mem::take(&mut self.control_received);
+        let (sent_bytes, answers) = self.link.outbound.take_sent();
+        counters.sent_bytes += sent_bytes;
+        counters.control_sent += answers;
         counters.flush_into(&broker.metrics);
     }
 
     /// Handles one packet.
     pub fn handle(&mut self, event: Event<'_>, now_ms: u64) -> Flow {
+        self.control_received += u64::from(!matches!(event, Event::Publish(_)));
         match event {
             Event::Publish(publish) => {
                 if self.pace.is_some() && self.charge(&publish, now_ms) {

@@ -17,6 +17,7 @@ use crate::broker::publish::crowd::Brake;
 use crate::broker::sessions::session::NEVER_EXPIRES_S;
 use crate::metrics::{CloseReason, Limit, LocalCounters, Protocol};
 use crate::model::message::Publication;
+use crate::model::topic::is_system;
 use crate::mqtt::codec::Version;
 use crate::mqtt::codec::connack::{self, ConnAck};
 use crate::mqtt::codec::connect::{Connect, Will};
@@ -29,6 +30,7 @@ use super::{Client, Inbound, Serving, Stage};
 impl Client {
     pub(super) fn connect(&mut self, connect: Box<Connect>, now_ms: u64) {
         self.version = connect.version;
+        self.shared.broker.metrics.mqtt.connects.inc();
         let packet_max = connect.packet_bytes_max.map_or(usize::MAX, |max| max as usize);
         self.link.introduce(connect.version, packet_max);
         if connect.auth_method.is_some() {
@@ -134,7 +136,8 @@ impl Client {
     fn may_leave(&self, principal: &Principal, client_id: &str, will: &Will) -> bool {
         let live = self.shared.config.live();
         let vhost = &principal.vhost;
-        live.acl.allows(principal, client_id, Action::Publish, vhost, &will.topic).allowed
+        !is_system(&will.topic)
+            && live.acl.allows(principal, client_id, Action::Publish, vhost, &will.topic).allowed
     }
 
     fn serve(&mut self, principal: Principal, opened: Opened, now_ms: u64) {

@@ -37,6 +37,7 @@ impl Client {
     pub(super) fn publish(&mut self, publish: &PublishIn<'_>, now_ms: u64) -> Taken {
         let Some(serving) = &mut self.serving else { return Taken::Now };
         serving.publisher.counters.received[publish.qos as usize] += 1;
+        serving.publisher.counters.payload_received += publish.payload.len() as u64;
         let mut condition = Condition::None;
         if let (QoS::ExactlyOnce, Some(id)) = (publish.qos, publish.packet_id) {
             if let Some(known) = serving.inbound.get(&id.get()) {

@@ -20,6 +20,9 @@ const WILL: u8 = 0b0000_0100;
 const RESERVED: u8 = 0b0000_0001;
 /// Set in the protocol level by the bridges of mosquitto and others.
 const BRIDGE: u8 = 0x80;
+/// What a bridge of that kind takes unacknowledged, which these versions cannot say: mosquitto's default
+/// (`max_inflight_messages`). It gives up the connection, or loses what is beyond, when it gets more of QoS 2.
+const BRIDGE_RECEIVE_MAX: u16 = 20;
 
 /// The first packet of a connection. Values that MQTT 3.1.1 does not have are at MQTT 5's defaults.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -126,6 +129,9 @@ pub fn decode(version: Version, bridge: bool, body: &[u8]) -> Result<Connect, Pr
         Version::V5 => v5::connect(&checked.trimmed)?,
     };
     connect.bridge = bridge;
+    if bridge {
+        connect.receive_max = BRIDGE_RECEIVE_MAX;
+    }
     connect.username = checked.username.map(str::to_owned);
     connect.password = checked.password.map(<[u8]>::to_vec);
     if let Some(will) = &mut connect.will {
