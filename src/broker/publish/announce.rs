@@ -50,7 +50,7 @@ impl Broker {
         message.encode(&mut bytes);
         let slot = self.retained.slot(&publisher.principal.vhost, topic);
         let mut contents = slot.hold();
-        contents.announce(Stored::new(bytes.into()));
+        self.retained.announce(&mut contents, Stored::new(bytes.into()));
         // Read after the value is there: who comes later finds it by replay.
         let route = publisher.route(self, topic);
         if route.reach.is_unroutable() {

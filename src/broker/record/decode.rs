@@ -5,7 +5,8 @@ use std::sync::Arc;
 use super::encode::HAS_VIA;
 use super::{
     Binding, CodecError, Condition, GroupRecord, LogChange, LogId, Lsn, OpenSession, QoS, QueueId,
-    Reader, Record, ReplayItem, RoutedAppend, SetId, SetMember, Subscription, VERSION, Via, kind,
+    Reader, Record, ReplayItem, RoutedAppend, SetId, SetMember, Subscription, TakenItem, VERSION,
+    Via, kind,
 };
 
 fn queue(r: &mut Reader<'_>) -> Result<QueueId, CodecError> {
@@ -89,6 +90,14 @@ impl<'a> Record<'a> {
             }
             kind::GROUP => Self::Group(GroupRecord::decode(&mut r)?),
             kind::LOG_CHANGE => Self::LogChange(LogChange::decode(&mut r)?),
+            kind::DECLARE_SHARE => {
+                Self::DeclareShare { id: queue(&mut r)?, vhost: r.str()?, filter: r.str()? }
+            }
+            kind::TAKE => Self::Take {
+                session: queue(&mut r)?,
+                epoch: r.varint()?,
+                items: many(&mut r, 6, TakenItem::decode)?,
+            },
             kind @ kind::DECLARE_EXCHANGE..=kind::BARRIER => topology(kind, &mut r)?,
             other => {
                 let found = u64::from(other);
