@@ -24,7 +24,7 @@ KINDS = {
 
 def kinds(*names):
     return pytest.mark.parametrize("kind", [
-        pytest.param(KINDS[name], id=name, marks=[OLD] if "v31-" in name or name == "mqttv31" else []) for name in names])
+        pytest.param(KINDS[name], id=name, marks=[OLD] if KINDS[name][0] == "mqttv31" else []) for name in names])
 
 
 class Bridge(Mosquitto):

@@ -58,8 +58,8 @@ def test_a_subscriber_comes_back_by_itself(steady, connect, peer, client, hard):
 @clients("unsubscribe")
 @pytest.mark.parametrize("qos", [1, 2])
 def test_a_publisher_sends_on_by_itself(steady, connect, peer, client, hard, qos):
-    """What the library held when the broker ended and what the application published meanwhile all arrive, none of QoS 2
-    twice where the library keeps its side of it."""
+    """What the library held when the broker ended and what the application published meanwhile all arrive, none of
+    QoS 2 twice where the library keeps its side of it."""
     watcher = connect(steady, "watcher", clean=False)
     watcher.subscribe(("t", 2))
     watcher.cut()

@@ -6,11 +6,10 @@ import pytest
 
 from clients import mosquitto_pub, run
 from mqttpeers import clients
-from rawmqtt import PUBACK, PUBLISH, encode_properties
 from programs import Program
+from rawmqtt import PUBLISH, encode_properties
 
 pytestmark = pytest.mark.timeout(180)
-SHARED = pytest.mark.xfail(strict=True, reason="helper shared: shared subscriptions are not there yet")
 
 # User properties with a name twice; MQTT.js keeps them by name, so only the values of one name have an order there.
 GROUPED = [("a", "1"), ("a", "2"), ("b", "1"), ("b", "1")]
@@ -217,7 +216,6 @@ def test_mosquitto_rr_gets_its_answer(shared, connect, unique, qos):
         asking.kill()
 
 
-@SHARED
 @pytest.mark.parametrize("qos", [0, 1, 2])
 @clients(version=5)
 def test_a_shared_subscription_gives_each_message_to_one(shared, connect, peer, unique, client, qos):
