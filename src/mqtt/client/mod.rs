@@ -1,9 +1,10 @@
 //! A client's state on this connection, and what its packets mean to the broker. Part of `mqtt`.
 //!
-//! - `opening` CONNECT to CONNACK
+//! - `opening` CONNECT to CONNACK; `authentication` what AUTH carries
 //! - `publishing` its own messages
 //! - `receiving` subscriptions and the messages it gets
 
+mod authentication;
 mod opening;
 mod publishing;
 mod receiving;
@@ -37,6 +38,8 @@ use crate::net::touched;
 use crate::server::driver::{Ended, Verdict};
 use crate::server::timer::Timed;
 
+use self::authentication::Exchange;
+
 /// How far a connection has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
@@ -44,6 +47,8 @@ pub enum Stage {
     Idle,
     /// Its password is being verified.
     Authenticating,
+    /// It is to prove who it is (MQTT5-4.12).
+    Exchanging,
     /// Its session's record is on the way.
     Opening,
     /// CONNACK was sent.
@@ -96,6 +101,8 @@ pub struct Client {
     version: Version,
     connect: Option<Box<Connect>>,
     principal: Option<Principal>,
+    /// Enhanced authentication under way.
+    exchange: Option<Box<Exchange>>,
     serving: Option<Box<Serving>>,
     replies: Replies,
     /// Milliseconds without a packet after which the client is gone; `None` is never [MQTT-3.1.2-22].
@@ -135,6 +142,7 @@ impl Client {
             version: Version::V5,
             connect: None,
             principal: None,
+            exchange: None,
             serving: None,
             replies: Replies::default(),
             patience_ms: None,
@@ -239,8 +247,7 @@ impl Client {
                 self.connect(connect, now_ms);
                 return Flow::Stop;
             }
-            // Refused at CONNECT: no method is offered.
-            Event::Auth(_) => self.end(CloseReason::ProtocolError),
+            Event::Auth(auth) => return self.exchange(&auth, now_ms),
         }
         if self.stage == Stage::Connected { Flow::Continue } else { Flow::Stop }
     }
@@ -370,10 +377,13 @@ impl Client {
         if self.held_until_ms.is_some_and(|until_ms| until_ms <= now_ms) {
             self.held_until_ms = None;
         }
+        if self.exchange_is_late(now_ms) {
+            return false;
+        }
         let deadline_ms = match self.stage {
             Stage::Ended => return false,
-            Stage::Idle => self.deadline_ms,
-            Stage::Authenticating | Stage::Opening | Stage::Connected => {
+            Stage::Idle | Stage::Authenticating | Stage::Exchanging => self.deadline_ms,
+            Stage::Opening | Stage::Connected => {
                 let Some(patience_ms) = self.patience_ms else { return false };
                 self.heard_ms + patience_ms
             }
@@ -406,9 +416,13 @@ impl Client {
 
     /// Ends an overdue connection.
     pub fn time_out(&mut self, goodbye: impl FnOnce(ReasonCode, &mut Vec<u8>)) {
-        if self.stage == Stage::Idle {
-            self.end(CloseReason::ConnectTimeout);
-            return;
+        match self.stage {
+            Stage::Idle | Stage::Exchanging => return self.end(CloseReason::ConnectTimeout),
+            Stage::Authenticating => {
+                self.end(CloseReason::ConnectTimeout);
+                return self.refuse(ReasonCode::ServerBusy, "too many logins wait, try again");
+            }
+            Stage::Opening | Stage::Connected | Stage::Ended => {}
         }
         self.link.outbound.push_reply(|out| goodbye(ReasonCode::KeepAliveTimeout, out));
         self.end(CloseReason::KeepAlive);
