@@ -14,7 +14,7 @@ use crate::store::journal::SubmitError;
 use super::consumer::{CloseReason, Consumer, Waiter};
 use super::queues::queue::Queue;
 use super::record::{Condition, OpenSession, Record};
-use super::sessions::session::{Link, NEVER_EXPIRES_S, Session, SessionKey, Will};
+use super::sessions::session::{Link, NEVER_EXPIRES_S, Session, SessionKey, Successor, Will};
 use super::wills::LeftWill;
 use super::{Broker, Job};
 
@@ -61,6 +61,23 @@ pub struct Closing {
 }
 
 impl Broker {
+    /// Has the connection that serves the session of `client_id` leave it, and `free` called when it has: what its client
+    /// said last may still be unread, a farewell above all, and decides about will and session [MQTT-3.14.4-3]. False:
+    /// nobody serves it. Who waits should not do so for long, [`Self::open`] takes the session in any case.
+    pub fn summon(&self, principal: &Principal, client_id: &str, free: Successor) -> bool {
+        let key = SessionKey { vhost: Arc::clone(&principal.vhost), client_id: client_id.into() };
+        let Some(session) = self.sessions.keys().get(&key).cloned() else { return false };
+        let consumer = {
+            let mut inner = session.inner.lock();
+            let Some(link) = &inner.link else { return false };
+            let consumer = Arc::clone(&link.consumer);
+            inner.successors.push(free);
+            consumer
+        };
+        consumer.close(CloseReason::TakenOver);
+        true
+    }
+
     /// Opens the session of `client_id` in the principal's vhost for a connection whose waiter is `waiter`.
     ///
     /// # Errors
@@ -79,7 +96,7 @@ impl Broker {
         let existing = keys.get(&key).cloned();
         let resumes = existing
             .as_ref()
-            .filter(|old| old.durable && !opening.clean_start && !old.inner.lock().ended)
+            .filter(|old| old.durable && !opening.clean_start && is_lasting(old))
             .cloned();
         if resumes.is_none() && expiry_s == 0 && existing.as_ref().is_none_or(|old| !old.durable) {
             let session = self.sessions.create(key.clone(), false);
@@ -227,8 +244,30 @@ impl Broker {
         true
     }
 
+    /// The client said goodbye, its connection is about to go: whoever opens the session before that finds the will
+    /// and the expiry as `closing` has them [MQTT-3.14.4-3].
+    pub fn say_farewell(&self, handle: &SessionHandle, closing: Closing) {
+        let limit = self.limits.load().session_expiry_s_max;
+        let mut inner = handle.session.inner.lock();
+        if !inner.is_owned_by(handle.epoch) {
+            return;
+        }
+        if closing.discard_will {
+            inner.will = None;
+        }
+        if let Some(expiry_s) = closing.expiry_s {
+            inner.expiry_s = expiry_s.min(limit);
+        }
+    }
+
     /// The connection is gone. What was in flight stays for the next one.
     pub fn close(&self, handle: &SessionHandle, closing: Closing, now_ms: u64) {
+        self.give_back(handle, closing, now_ms);
+        let successors = std::mem::take(&mut handle.session.inner.lock().successors);
+        successors.into_iter().for_each(|free| free());
+    }
+
+    fn give_back(&self, handle: &SessionHandle, closing: Closing, now_ms: u64) {
         let session = &handle.session;
         let keys = self.sessions.keys();
         {
@@ -239,7 +278,7 @@ impl Broker {
             drop(inner.detach(handle.epoch));
         }
         if closing.discard_will {
-            self.discard_will(handle);
+            session.inner.lock().will = None;
         }
         if session.durable {
             self.close_durable(handle, closing, now_ms, keys);
@@ -340,6 +379,13 @@ impl Broker {
 }
 
 type Keys<'a> = parking_lot::MutexGuard<'a, ahash::AHashMap<SessionKey, Arc<Session>>>;
+
+/// Whether a session outlives its connection. One whose expiry is 0 ends when its connection does, which is now if
+/// another one comes (MQTT5-3.1.2.11.2).
+fn is_lasting(session: &Session) -> bool {
+    let inner = session.inner.lock();
+    !inner.ended && inner.expiry_s > 0
+}
 
 fn remove_key(keys: &mut Keys<'_>, session: &Arc<Session>) {
     if keys.get(&session.key).is_some_and(|known| Arc::ptr_eq(known, session)) {

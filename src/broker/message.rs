@@ -224,7 +224,7 @@ mod tests {
         }
     }
 
-    /// [MQTT-3.3.2-5] [MQTT-3.3.2-6]: what is left of its life, rounded up so that it is never over too soon.
+    /// [MQTT5-3.3.2-5] [MQTT5-3.3.2-6]: what is left of its life, rounded up so that it is never over too soon.
     #[test]
     fn life_is_counted_from_acceptance() {
         let publication = Publication {

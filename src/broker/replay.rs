@@ -2,7 +2,8 @@
 //!
 //! Topics are visited in order; each value is read and enqueued while its slot is held. For a durable session
 //! every step is a record that carries how far the replay has come, so a restart goes on where it stopped.
-//! However many there are, none is dropped: a replay stays a few steps ahead of what its connection takes.
+//! However many there are, none is dropped: a replay stays a few steps ahead of what its connection takes. It keeps
+//! its place among the topics, not a list of them, and each step is short: others are served between two.
 
 use std::sync::Arc;
 
@@ -18,12 +19,16 @@ use super::fanout::{Fanout, Fate};
 use super::message::Message;
 use super::publish::drop_reason;
 use super::record::{Record, ReplayItem};
+use super::retained::index::{Cursor, Portion};
 use super::retained::slot::Slot;
 use super::router::Destination;
 use super::sessions::subscription::Subscription;
 
-/// Topics visited before other work of the connection gets its turn.
-const STEP_TOPICS: usize = 128;
+/// Retained messages sent, and topics looked at for them, before other work of the connection gets its turn.
+const STEP: Portion = Portion { found_max: 128, looked_max: 2048 };
+
+/// Bytes of retained messages that a step sends, give or take the last of them.
+const STEP_BYTES: usize = 1 << 20;
 
 /// Messages of a session not yet sent, beyond which its replays pause.
 const AHEAD_MAX: u64 = 512;
@@ -46,15 +51,18 @@ pub struct Replay {
     filter: TopicFilter,
     /// Where an earlier connection of the session stopped.
     after: Option<String>,
-    /// The topics, once its turn has come: many replays may wait, and each may match everything.
-    slots: Option<Vec<Arc<Slot>>>,
-    next: usize,
+    /// How far the topics were searched, once its turn has come: many replays may wait.
+    cursor: Option<Cursor>,
+    /// The topics found and not yet visited, the next one last.
+    slots: Vec<Arc<Slot>>,
     since: Lsn,
     qos: QoS,
     id: Option<u32>,
     journaled: bool,
     /// Its newest record.
     submitted: Lsn,
+    /// Bytes that the step under way has sent.
+    sent_bytes: usize,
 }
 
 impl Broker {
@@ -64,13 +72,14 @@ impl Broker {
         Replay {
             filter: filter.clone(),
             after: after.map(str::to_owned),
-            slots: None,
-            next: 0,
+            cursor: None,
+            slots: Vec::new(),
             since: subscription.since,
             qos: subscription.qos,
             id: subscription.id,
             journaled: subscription.replay_after.is_some(),
             submitted: Lsn(0),
+            sent_bytes: 0,
         }
     }
 
@@ -110,46 +119,43 @@ impl Broker {
             self.wake_when_applied(replay.submitted, &handle.session);
             return Progress::Unapplied;
         }
-        // A topic that comes between the subscription and this has a newer value, which is not replayed.
-        let slots = replay.slots.take().unwrap_or_else(|| self.topics_of(handle, replay));
-        let progress = self.replay_topics(handle, replay, &slots, encodings, counters, now_ms);
-        replay.slots = Some(slots);
-        progress
-    }
-
-    /// The topics of a replay whose turn has come.
-    fn topics_of(&self, handle: &SessionHandle, replay: &Replay) -> Vec<Arc<Slot>> {
-        let mut slots = self.retained.matching(&handle.session.key.vhost, &replay.filter);
-        if let Some(after) = &replay.after {
-            slots.retain(|slot| slot.topic.split('/').gt(after.split('/')));
+        if replay.slots.is_empty() {
+            self.find_topics(handle, replay);
         }
-        slots
-    }
-
-    fn replay_topics(
-        &self,
-        handle: &SessionHandle,
-        replay: &mut Replay,
-        slots: &[Arc<Slot>],
-        encodings: &mut Encodings,
-        counters: &mut LocalCounters,
-        now_ms: u64,
-    ) -> Progress {
-        let end = slots.len().min(replay.next + STEP_TOPICS);
-        while replay.next < end {
+        replay.sent_bytes = 0;
+        while let Some(slot) = replay.slots.last().map(Arc::clone) {
+            if replay.sent_bytes >= STEP_BYTES {
+                return Progress::More;
+            }
             if !handle.session.takes_more(AHEAD_MAX) {
                 return Progress::Full;
             }
-            let Some(slot) = slots.get(replay.next) else { break };
-            if !self.replay_topic(handle, replay, slot, encodings, counters, now_ms) {
+            if !self.replay_topic(handle, replay, &slot, encodings, counters, now_ms) {
                 // The disk fails. The next event of the connection tries again.
                 return Progress::Unapplied;
             }
-            replay.next += 1;
+            replay.slots.pop();
         }
-        if replay.next < slots.len() {
-            return Progress::More;
+        if replay.cursor.as_ref().is_some_and(Cursor::is_over) {
+            self.end_replay(handle, replay);
+            return Progress::Done;
         }
+        Progress::More
+    }
+
+    /// The next topics of a replay whose turn has come. One that comes between the subscription and this has a newer
+    /// value, which is not replayed.
+    fn find_topics(&self, handle: &SessionHandle, replay: &mut Replay) {
+        let Replay { filter, after, cursor, slots, .. } = replay;
+        let cursor = cursor.get_or_insert_with(|| match after.take() {
+            Some(after) => Cursor::after(&after),
+            None => Cursor::start(filter),
+        });
+        *slots = self.retained.search(&handle.session.key.vhost, filter, cursor, STEP);
+        slots.reverse();
+    }
+
+    fn end_replay(&self, handle: &SessionHandle, replay: &Replay) {
         if replay.journaled {
             let record = Record::Replay {
                 session: handle.session.id,
@@ -161,7 +167,6 @@ impl Broker {
             // Refused while the disk fails: the next connection finds the replay unfinished and ends it.
             drop(self.submit(None, &record));
         }
-        Progress::Done
     }
 
     /// One topic; false when it must be tried again later.
@@ -187,6 +192,7 @@ impl Broker {
                 return true;
             }
         };
+        replay.sent_bytes += bytes.len();
         let Ok(message) = Message::decode(&bytes) else {
             tracing::error!(topic = &*slot.topic, "a retained message does not decode");
             return true;

@@ -10,21 +10,38 @@ use super::connect::SessionHandle;
 use super::consumer::{Encodings, Waiter};
 use super::publish::drop_reason;
 use super::record::Record;
-use super::sessions::pull::Settled;
+use super::sessions::pull::{Acknowledged, Settled};
+
+/// What a receiver's PUBREC came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Released {
+    /// PUBREL may leave.
+    AtOnce,
+    /// PUBREL waits for the waiter.
+    Waits,
+    /// Nothing of that identifier is in flight.
+    Unknown,
+    /// The message of that identifier is not of QoS 2.
+    OutOfTurn,
+}
 
 impl Broker {
-    /// The receiver is done with `id` (PUBACK, PUBCOMP, refusing PUBREC). Durable positions are gathered in
-    /// `settled` for one record a read batch. False when nothing of that identifier is in flight.
-    pub fn settle(&self, handle: &SessionHandle, id: NonZeroU16, settled: &mut Vec<u64>) -> bool {
-        match handle.session.settle(handle.epoch, id) {
-            Settled::Position(position) => {
-                if handle.session.durable {
-                    settled.push(position);
-                }
-                true
-            }
-            Settled::Unknown => false,
+    /// The receiver is done with `id`, as `how` says. Durable positions are gathered in `settled` for one record a
+    /// read batch.
+    pub fn acknowledge(
+        &self,
+        handle: &SessionHandle,
+        id: NonZeroU16,
+        how: Acknowledged,
+        settled: &mut Vec<u64>,
+    ) -> Settled {
+        let done = handle.session.settle(handle.epoch, id, how);
+        if let Settled::Position(position) = done
+            && handle.session.durable
+        {
+            settled.push(position);
         }
+        done
     }
 
     /// Submits what was gathered; nobody waits for it.
@@ -42,8 +59,7 @@ impl Broker {
         }
     }
 
-    /// The receiver holds QoS 2 message `id`. For a durable session PUBREL must wait for the waiter; says
-    /// whether it does, or `None` when nothing of that identifier is in flight.
+    /// The receiver holds QoS 2 message `id`. For a durable session PUBREL must wait for the waiter.
     ///
     /// # Errors
     /// The journal's refusal.
@@ -52,15 +68,17 @@ impl Broker {
         handle: &SessionHandle,
         id: NonZeroU16,
         waiter: Waiter,
-    ) -> Result<Option<bool>, SubmitError> {
-        let Settled::Position(position) = handle.session.release(handle.epoch, id) else {
-            return Ok(None);
+    ) -> Result<Released, SubmitError> {
+        let position = match handle.session.release(handle.epoch, id) {
+            Settled::Position(position) => position,
+            Settled::Unknown => return Ok(Released::Unknown),
+            Settled::OutOfTurn => return Ok(Released::OutOfTurn),
         };
         if !handle.session.durable {
-            return Ok(Some(false));
+            return Ok(Released::AtOnce);
         }
         self.submit(Some(waiter), &Record::Release { queue: handle.session.id, position })?;
-        Ok(Some(true))
+        Ok(Released::Waits)
     }
 
     /// The publisher released its QoS 2 identifier `id`; PUBCOMP of a durable session waits for the waiter.

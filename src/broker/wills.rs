@@ -9,7 +9,6 @@ use crate::auth::principal::Principal;
 use crate::metrics::{LocalCounters, Protocol};
 
 use super::Broker;
-use super::connect::SessionHandle;
 use super::publish::Publisher;
 use super::record::Condition;
 use super::sessions::session::{Session, Will};
@@ -33,14 +32,6 @@ impl Broker {
         };
         if let Some(left) = left {
             self.publish_will_of(session, &left, now_ms);
-        }
-    }
-
-    /// The connection's client said goodbye properly: its will is void [MQTT-3.14.4-3].
-    pub fn discard_will(&self, handle: &SessionHandle) {
-        let mut inner = handle.session.inner.lock();
-        if inner.is_owned_by(handle.epoch) {
-            inner.will = None;
         }
     }
 

@@ -86,8 +86,8 @@ fn check_ranges(config: &Config, faults: &mut Vec<Fault>) {
     // A remaining length holds at most 268,435,455 [MQTT-2.2.3]; the fixed header adds at most five bytes.
     range("mqtt.packet_bytes_max", mqtt.packet_bytes_max as u64, KIB, 256 * MIB);
     range("mqtt.client_id_bytes_max", mqtt.client_id_bytes_max as u64, 23, 65_535);
-    // Matching recurses once a level.
-    range("mqtt.topic_levels_max", mqtt.topic_levels_max as u64, 1, 1_000);
+    // A topic of 65,535 bytes has at most one level more.
+    range("mqtt.topic_levels_max", mqtt.topic_levels_max as u64, 1, 65_536);
     let subscriptions = mqtt.subscriptions_per_session_max as u64;
     range("mqtt.subscriptions_per_session_max", subscriptions, 1, 10_000_000);
     range("mqtt.receive_max", mqtt.receive_max.into(), 1, 65_535);

@@ -115,6 +115,8 @@ pub struct MqttSection {
     pub receive_max: u16,
     /// Topic aliases a client may use (Topic Alias Maximum of CONNACK); 0 for none. Default 64.
     pub topic_alias_max: u16,
+    /// Topic aliases that the broker uses towards a client, as far as the client takes any; 0 for none. Default 64.
+    pub topic_alias_max_out: u16,
     /// QoS 1 and 2 messages sent to a client and not yet acknowledged; a client's own Receive Maximum lowers
     /// it. Default 1,024.
     pub inflight_max: u16,
@@ -152,6 +154,7 @@ impl Default for MqttSection {
             subscriptions_per_session_max: 10_000,
             receive_max: 1024,
             topic_alias_max: 64,
+            topic_alias_max_out: 64,
             inflight_max: 1024,
             queued_messages_max: 100_000,
             queued_bytes_max: 128 << 20,

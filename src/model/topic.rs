@@ -216,7 +216,7 @@ mod tests {
         assert_eq!(TopicFilter::parse(&"a".repeat(65_536)), Err(TopicError::TooLong));
     }
 
-    /// [MQTT-4.8.2-1] [MQTT-4.8.2-2]
+    /// [MQTT5-4.8.2-1] [MQTT5-4.8.2-2]
     #[test]
     fn shared_filters_are_taken_apart() {
         let shared = TopicFilter::parse("$share/consumers/sport/+/#").unwrap();

@@ -437,7 +437,7 @@ mod tests {
         out
     }
 
-    /// [MQTT-3.1.0-1]
+    /// [MQTT-3.1.0-1] [MQTT5-3.1.0-1]
     #[test]
     fn what_does_not_begin_with_connect_is_refused_at_its_first_byte_without_a_reply() {
         for first in [b"\x30", b"\x16", b"G", b"\xC0", b"\x00", b"\x11"] {
@@ -462,7 +462,7 @@ mod tests {
         assert_eq!((rest, pings), (Ok(PING.len()), 1));
     }
 
-    /// [MQTT-3.1.2-30]
+    /// [MQTT5-3.1.2-30]
     #[test]
     fn packets_before_the_answer_are_a_protocol_error() {
         let mut connection = Connection::new(limits());
@@ -473,7 +473,7 @@ mod tests {
         assert_eq!(reply(&connection, &error)[..1], [0x20]);
     }
 
-    /// [MQTT-3.1.0-2]
+    /// [MQTT-3.1.0-2] [MQTT5-3.1.0-2]
     #[test]
     fn second_connect_closes_the_connection() {
         let mut connection = accepted(CONNECT_5);
@@ -505,7 +505,7 @@ mod tests {
         }
     }
 
-    /// [MQTT-3.1.2-2]
+    /// [MQTT-3.1.2-2] [MQTT5-3.1.2-2]
     #[test]
     fn unspoken_versions_are_refused_in_words_they_know() {
         for (name, level, expected) in [
@@ -534,7 +534,7 @@ mod tests {
         assert_eq!(reply(&connection, &error), [0x20, 2, 0, 2]);
     }
 
-    /// [MQTT-3.3.2-12]
+    /// [MQTT5-3.3.2-12]
     #[test]
     fn topic_aliases_are_introduced_used_and_replaced() {
         let mut connection = accepted(CONNECT_5);
@@ -545,7 +545,7 @@ mod tests {
         assert_eq!(topics(&mut connection, unknown).unwrap_err().reason, ReasonCode::ProtocolError);
     }
 
-    /// [MQTT-3.3.4-9]
+    /// [MQTT5-3.3.4-7]
     #[test]
     fn the_receive_maximum_counts_what_is_not_acknowledged() {
         let publish = b"\x32\x07\0\x01a\0\x01\0x";
@@ -599,13 +599,13 @@ mod tests {
         assert_eq!(error.reason, ReasonCode::PacketTooLarge);
     }
 
-    /// [MQTT-3.14.2-3]
+    /// [MQTT5-3.14.2-3]
     #[test]
     fn goodbyes_fit_the_client() {
         let small = b"\x10\x13\0\x04MQTT\x05\x02\0\0\x05\x27\0\0\0\x0A\0\x01c";
         let connection = accepted(small);
         let mut out = Vec::new();
         connection.say_goodbye(ReasonCode::SessionTakenOver, Some("long words"), &mut out);
-        assert_eq!(out, [0xE0, 1, 0x8E]);
+        assert_eq!(out, [0xE0, 2, 0x8E, 0]);
     }
 }

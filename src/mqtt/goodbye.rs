@@ -4,6 +4,7 @@ use crate::mqtt::codec::connack::{self, ConnAck};
 use crate::mqtt::codec::session_end;
 use crate::mqtt::connection::Connection;
 use crate::mqtt::error::ProtocolError;
+use crate::mqtt::explanation;
 use crate::mqtt::reason::ReasonCode;
 
 impl Connection {
@@ -20,6 +21,17 @@ impl Connection {
                 ConnAck { reason_string: fits.then_some(error.text), ..ConnAck::new(error.reason) };
             // Our texts fit, always; if one did not, closing alone would say enough.
             connack::encode(out, version, &refusal).unwrap_or_default();
+        }
+    }
+
+    /// Appends the last word to a client that did nothing wrong: a DISCONNECT, or, before it is accepted, a CONNACK
+    /// that has it come back later [MQTT-3.2.0-1]. MQTT 3.1.1: that CONNACK, else nothing. The owner closes.
+    pub fn farewell(&self, reason: ReasonCode, out: &mut Vec<u8>) {
+        if self.is_accepted() {
+            self.say_goodbye(reason, Some(explanation::of_disconnect(reason)), out);
+        } else if reason != ReasonCode::SessionTakenOver {
+            let text = explanation::of_disconnect(reason);
+            self.error_reply(&ProtocolError::new(ReasonCode::ServerUnavailable, text), out);
         }
     }
 

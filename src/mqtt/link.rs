@@ -14,6 +14,7 @@ use crate::auth::checks::Applicant;
 use crate::broker::consumer::{
     CloseReason, Completer, Consumer, Delivered, Encodings, Outcome, Outgoing,
 };
+use crate::mqtt::aliases::{Aliases, Written};
 use crate::mqtt::codec::Version;
 use crate::mqtt::codec::ack::{self, Ack};
 use crate::mqtt::codec::fixed_header::PacketType;
@@ -30,6 +31,8 @@ pub struct Link {
     version: OnceLock<Version>,
     /// Longest packet the client takes [MQTT-3.1.2-24].
     packet_bytes_max: AtomicUsize,
+    /// Topic aliases towards the client, if it takes any.
+    aliases: OnceLock<Box<Mutex<Aliases>>>,
     inbox: Mutex<Inbox>,
 }
 
@@ -40,6 +43,8 @@ pub struct Inbox {
     pub outcomes: Vec<(u64, Outcome)>,
     /// The verdict on a login.
     pub login: Option<Result<Principal, AuthError>>,
+    /// The connection that had the session has left it.
+    pub is_free: bool,
     /// Why the connection shall end.
     pub close: Option<CloseReason>,
 }
@@ -52,6 +57,7 @@ impl Link {
             outbound,
             version: OnceLock::new(),
             packet_bytes_max: AtomicUsize::new(usize::MAX),
+            aliases: OnceLock::new(),
             inbox: Mutex::default(),
         })
     }
@@ -63,8 +69,27 @@ impl Link {
         self.packet_bytes_max.store(packet_bytes_max, Ordering::Release);
     }
 
+    /// The client takes up to `max` topic aliases; 0 is none. Called before anything is delivered.
+    pub fn offer_aliases(&self, max: u16) {
+        if let Some(max) = NonZeroU16::new(max) {
+            self.aliases.get_or_init(|| Box::new(Mutex::new(Aliases::new(max))));
+        }
+    }
+
+    /// Longest packet the client takes.
+    #[must_use]
+    pub fn packet_bytes_max(&self) -> usize {
+        self.packet_bytes_max.load(Ordering::Acquire)
+    }
+
     fn version(&self) -> Version {
         self.version.get().copied().unwrap_or(Version::V5)
+    }
+
+    /// Leaves word that the session is free.
+    pub fn set_free(&self) {
+        self.inbox.lock().is_free = true;
+        self.outbound.signal(READY);
     }
 
     /// Takes what was left.
@@ -106,10 +131,87 @@ impl Timed for Link {
 /// Handles on a link are shared: the buffer goes onto the flush list by reference count.
 pub struct Subscriber(pub Arc<Link>);
 
+/// A packet in the connection's buffer, or why not.
+fn put(
+    link: &Arc<Link>,
+    packet: &PublishOut<'_>,
+    forced: bool,
+    encodings: &mut Encodings,
+) -> Delivered {
+    let version = link.version();
+    let limit = link.packet_bytes_max.load(Ordering::Acquire);
+    if limit < usize::MAX && packet.encoded_len(version) > limit {
+        return Delivered::TooLarge;
+    }
+    let alike = packet.subscription_ids.is_empty() && packet.topic_alias.is_none();
+    let shared = if encodings.shared && alike {
+        let key = u64::from(version == Version::V5)
+            | (packet.qos as u64) << 1
+            | u64::from(packet.retain) << 3;
+        encodings.get(key, |out| {
+            // What a client sent fits a packet towards a client.
+            publish::encode(out, version, packet).unwrap_or_default()
+        })
+    } else {
+        None
+    };
+    let encode = |out: &mut Vec<u8>| match shared {
+        Some(encoding) => {
+            let start = out.len();
+            out.extend_from_slice(&encoding.bytes);
+            if let (Some(at), Some(id)) = (encoding.packet_id_at, packet.packet_id) {
+                publish::set_packet_id(out, start + at, id);
+            }
+        }
+        None => {
+            let start = out.len();
+            if publish::encode(out, version, packet).is_err() {
+                out.truncate(start);
+            }
+        }
+    };
+    let pushed =
+        if forced { link.outbound.push_forced(encode) } else { link.outbound.push(encode) };
+    touched::note(&link.outbound, pushed);
+    match pushed.outcome {
+        Push::Accepted => Delivered::Accepted,
+        Push::Full => Delivered::Full,
+        Push::Closed => Delivered::Closed,
+    }
+}
+
+/// The same for a client that takes topic aliases. The table is held until the packet is in the buffer: what uses an
+/// alias stands behind what introduces it.
+fn put_aliased(
+    link: &Arc<Link>,
+    aliases: &Mutex<Aliases>,
+    packet: &PublishOut<'_>,
+    forced: bool,
+    encodings: &mut Encodings,
+) -> Delivered {
+    let mut aliases = aliases.lock();
+    let (alias, topic) = match aliases.write(packet.topic) {
+        Written::InFull => return put(link, packet, forced, encodings),
+        Written::Alias(alias) => (alias, ""),
+        Written::Introduces(alias) => (alias, packet.topic),
+    };
+    let aliased = PublishOut { topic, topic_alias: Some(alias), ..*packet };
+    let delivered = put(link, &aliased, forced, encodings);
+    if topic.is_empty() {
+        return delivered;
+    }
+    match delivered {
+        Delivered::Accepted => aliases.introduced(alias, topic),
+        // It may just fit without.
+        Delivered::TooLarge => return put(link, packet, forced, encodings),
+        Delivered::Full | Delivered::Closed => {}
+    }
+    delivered
+}
+
 impl Consumer for Subscriber {
     fn deliver(&self, message: &Outgoing<'_>, encodings: &mut Encodings) -> Delivered {
         let link = &self.0;
-        let version = link.version();
         let packet = PublishOut {
             topic: message.topic,
             payload: message.payload,
@@ -122,46 +224,9 @@ impl Consumer for Subscriber {
             dup: message.dup,
             packet_id: message.packet_id.and_then(NonZeroU16::new),
         };
-        let limit = link.packet_bytes_max.load(Ordering::Acquire);
-        if limit < usize::MAX && packet.encoded_len(version) > limit {
-            return Delivered::TooLarge;
-        }
-        let shared = if encodings.shared && message.subscription_ids.is_empty() {
-            let key = u64::from(version == Version::V5)
-                | (message.qos as u64) << 1
-                | u64::from(message.retain) << 3;
-            encodings.get(key, |out| {
-                // What a client sent fits a packet towards a client.
-                publish::encode(out, version, &packet).unwrap_or_default()
-            })
-        } else {
-            None
-        };
-        let encode = |out: &mut Vec<u8>| match shared {
-            Some(encoding) => {
-                let start = out.len();
-                out.extend_from_slice(&encoding.bytes);
-                if let (Some(at), Some(id)) = (encoding.packet_id_at, packet.packet_id) {
-                    publish::set_packet_id(out, start + at, id);
-                }
-            }
-            None => {
-                let start = out.len();
-                if publish::encode(out, version, &packet).is_err() {
-                    out.truncate(start);
-                }
-            }
-        };
-        let pushed = if message.forced {
-            link.outbound.push_forced(encode)
-        } else {
-            link.outbound.push(encode)
-        };
-        touched::note(&link.outbound, pushed);
-        match pushed.outcome {
-            Push::Accepted => Delivered::Accepted,
-            Push::Full => Delivered::Full,
-            Push::Closed => Delivered::Closed,
+        match link.aliases.get() {
+            None => put(link, &packet, message.forced, encodings),
+            Some(aliases) => put_aliased(link, aliases, &packet, message.forced, encodings),
         }
     }
 

@@ -7,11 +7,14 @@
 //! - [`reason`] reason codes of MQTT 5 and their MQTT 3.1.1 counterparts
 //! - [`service`] a connection as the server drives it; [`client`] what its packets mean to the broker
 //! - [`link`] the broker's handle on a connection; [`replies`] answers in order
+//! - [`aliases`] topic aliases towards a client; [`explanation`] reason strings
 
+pub mod aliases;
 pub mod client;
 pub mod codec;
 pub mod connection;
 pub mod error;
+pub mod explanation;
 mod goodbye;
 mod inbound;
 pub mod link;

@@ -62,7 +62,7 @@ impl Service {
         Self { engine, client }
     }
 
-    fn refuse(&mut self, error: &ProtocolError) -> Verdict {
+    fn refuse(&mut self, error: &ProtocolError, now_ms: u64) -> Verdict {
         let kind = match error.reason {
             ReasonCode::MalformedPacket => ErrorKind::Malformed,
             ReasonCode::PacketTooLarge => ErrorKind::TooLarge,
@@ -75,7 +75,20 @@ impl Service {
         let engine = &self.engine;
         self.client.link().outbound.push_reply(|out| engine.error_reply(error, out));
         self.client.end(CloseReason::ProtocolError);
+        self.client.leave(now_ms);
         Verdict::Close
+    }
+
+    /// Tells a client whose connection ends on our side why, once.
+    fn say_last_word(&mut self) {
+        let breach = self.client.take_breach();
+        let farewell = self.client.take_farewell();
+        let engine = &self.engine;
+        self.client.link().outbound.push_reply(|out| match (breach, farewell) {
+            (Some(error), _) => engine.error_reply(&error, out),
+            (None, Some(reason)) => engine.farewell(reason, out),
+            (None, None) => {}
+        });
     }
 
     /// Follows the client's stage with the engine: a CONNECT that was accepted opens the way for more.
@@ -89,7 +102,9 @@ impl Service {
             Stage::Idle | Stage::Exchanging => Verdict::Continue,
             Stage::Authenticating | Stage::Opening => Verdict::Pause,
             Stage::Ended => {
+                self.say_last_word();
                 self.engine.close();
+                self.client.leave(now_ms);
                 Verdict::Close
             }
         }
@@ -108,7 +123,7 @@ impl Protocol for Service {
                 Ok(more) => used += more,
                 Err(error) => {
                     self.client.end_batch(now_ms);
-                    return (input.len(), self.refuse(&error));
+                    return (input.len(), self.refuse(&error, now_ms));
                 }
             }
             let verdict = self.verdict(now_ms);
@@ -123,15 +138,12 @@ impl Protocol for Service {
 
     fn wake(&mut self, signals: u32, now_ms: u64) -> Verdict {
         if signals & TIMER != 0 && self.client.is_overdue(now_ms) {
-            let engine = &self.engine;
-            self.client.time_out(|reason, out| engine.say_goodbye(reason, None, out));
+            self.client.time_out();
         }
         self.client.take_inbox(now_ms);
-        if signals & CLOSE != 0
-            && let Some(reason) = self.client.closing()
-        {
-            let engine = &self.engine;
-            self.client.link().outbound.push_reply(|out| engine.say_goodbye(reason, None, out));
+        if signals & CLOSE != 0 && self.client.stage() != Stage::Ended {
+            // Nobody left a reason with it: all connections are to end, those without a session as well.
+            self.client.end(CloseReason::Shutdown);
         }
         self.client.end_batch(now_ms);
         self.verdict(now_ms)

@@ -7,6 +7,7 @@ use std::cell::RefCell;
 use std::future::Future;
 use std::io;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 
@@ -15,6 +16,7 @@ use tokio::runtime::{Builder, Handle};
 use tokio::sync::{Notify, oneshot};
 
 use crate::net::touched;
+use crate::server::rouser::Rouser;
 
 /// Threads of a worker for what would hold it up: verifying passwords, each of which takes tens of megabytes and
 /// a core's whole attention by intent. More wait their turn.
@@ -36,9 +38,14 @@ pub fn flush_soon() {
     });
 }
 
+struct Worker {
+    handle: Handle,
+    rouser: Arc<Rouser>,
+}
+
 /// The worker threads.
 pub struct Workers {
-    handles: Vec<Handle>,
+    workers: Vec<Worker>,
     next: AtomicUsize,
     stops: Mutex<Vec<(oneshot::Sender<()>, JoinHandle<()>)>>,
 }
@@ -49,17 +56,21 @@ impl Workers {
     /// # Errors
     /// When a thread or its runtime cannot be made.
     pub fn start(count: usize) -> io::Result<Self> {
-        let mut handles = Vec::new();
+        let mut workers = Vec::new();
         let mut stops = Vec::new();
         for number in 0..count.max(1) {
             let runtime = Builder::new_current_thread()
                 .max_blocking_threads(BLOCKING_MAX)
                 .enable_all()
                 .build()?;
-            handles.push(runtime.handle().clone());
+            let rouser = Rouser::new();
+            let own = Arc::clone(&rouser);
+            workers.push(Worker { handle: runtime.handle().clone(), rouser });
             let (stop, stopped) = oneshot::channel::<()>();
             let thread =
                 std::thread::Builder::new().name(format!("worker-{number}")).spawn(move || {
+                    own.settle();
+                    drop(runtime.spawn(own.run()));
                     let local = tokio::task::LocalSet::new();
                     local.spawn_local(flush_turns());
                     local.block_on(&runtime, async {
@@ -69,23 +80,24 @@ impl Workers {
                 })?;
             stops.push((stop, thread));
         }
-        Ok(Self { handles, next: AtomicUsize::new(0), stops: Mutex::new(stops) })
+        Ok(Self { workers, next: AtomicUsize::new(0), stops: Mutex::new(stops) })
     }
 
     /// The worker whose turn it is.
-    pub fn pick(&self) -> &Handle {
+    fn pick(&self) -> &Worker {
         let turn = self.next.fetch_add(1, Ordering::Relaxed);
-        &self.handles[turn % self.handles.len()]
+        &self.workers[turn % self.workers.len()]
     }
 
     /// The first worker: listeners and the timer live there.
     pub fn first(&self) -> &Handle {
-        &self.handles[0]
+        &self.workers[0].handle
     }
 
     /// Runs `future` on the worker whose turn it is.
     pub fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) {
-        drop(self.pick().spawn(future));
+        let worker = self.pick();
+        drop(worker.handle.spawn(Arc::clone(&worker.rouser).roused(future)));
     }
 
     /// Ends all workers; their tasks are dropped where they stand.

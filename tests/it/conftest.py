@@ -148,5 +148,23 @@ def connect():
 
 
 @pytest.fixture
+def peer(long):
+    """Opens client libraries that are ended after the test: peer((name, version), broker, id, **options)."""
+    from mqttpeers import LONG, open_peer
+    opened = []
+
+    def opening(client, broker, client_id="", **options):
+        name, number = client
+        if name in LONG and not long:
+            pytest.skip("with --long")
+        opened.append(open_peer(name, broker, client_id, number, **options))
+        return opened[-1]
+
+    yield opening
+    for one in opened:
+        one.cut()
+
+
+@pytest.fixture
 def long(request):
     return request.config.getoption("--long")

@@ -76,7 +76,7 @@ def test_the_right_password_is_let_in(guarded, version):
 
 @pytest.mark.parametrize("name,password", [("ada", "wrong"), ("eve", "lovelace"), ("ada", None), ("ada", "")])
 def test_a_bad_login_is_refused(guarded, version, name, password):
-    """MQTT-3.2.2.3 and MQTT5-3.2.2.2: return code 4 (v3.1.1), reason 0x86 (v5), then the connection ends."""
+    """MQTT-3.2.2-5: return code 4. MQTT5-3.1.4-2, MQTT5-3.2.2-7, MQTT5-4.13.2-1: reason 0x86. Then the connection ends."""
     client = Client(guarded.mqtt, "x", version=version, username=name, password=password)
     if version == 4:
         assert client.connect(expect=None).reason in (4, 5)

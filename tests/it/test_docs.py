@@ -11,6 +11,7 @@ from harness import ROOT
 
 PAGE = (ROOT / "docs" / "amqp-compatibility.md").read_text()
 KAFKA_PAGE = (ROOT / "docs" / "kafka-compatibility.md").read_text()
+MQTT_PAGE = (ROOT / "docs" / "mqtt-compatibility.md").read_text()
 HERE = Path(__file__).parent
 NAMED = re.compile(r"`([\w./-]+\.(?:py|rs))::(\w+)`")
 
@@ -36,7 +37,7 @@ def rows(text):
             yield cells
 
 
-@pytest.mark.parametrize("page", [PAGE, KAFKA_PAGE], ids=["amqp", "kafka"])
+@pytest.mark.parametrize("page", [PAGE, KAFKA_PAGE, MQTT_PAGE], ids=["amqp", "kafka", "mqtt"])
 def test_every_test_that_a_compatibility_page_names_exists(page):
     missing = []
     for name, function in NAMED.findall(page):

@@ -13,7 +13,8 @@ def five(connect, broker, name, **options):
 
 
 def test_properties_travel_from_publisher_to_subscriber(shared, connect, unique):
-    """MQTT5-3.3.2.3: forwarded unaltered, user properties in order with duplicates."""
+    """MQTT5-3.3.2-4, MQTT5-3.3.2-15 to MQTT5-3.3.2-18, MQTT5-3.3.2-20: forwarded unaltered, user properties in order with
+    duplicates."""
     sub, pub = five(connect, shared, unique + "s"), five(connect, shared, unique + "p")
     sub.subscribe((unique, 1))
     sent = {"payload_format": 1, "content_type": "text/plain", "response_topic": "r/1", "correlation_data": b"\x00\x01",
@@ -30,7 +31,7 @@ def test_a_v3_subscriber_gets_the_message_without_properties(shared, connect, un
 
 
 def test_subscription_identifiers_come_back(shared, connect, unique):
-    """MQTT5-3.3.4-3"""
+    """MQTT5-3.3.4-3 to MQTT5-3.3.4-4"""
     sub, pub = five(connect, shared, unique + "s"), five(connect, shared, unique + "p")
     sub.subscribe((f"{unique}/#", 0), properties={"subscription_id": 7})
     sub.subscribe((f"{unique}/a", 0), properties={"subscription_id": 268435455})
@@ -86,7 +87,7 @@ def test_an_alias_never_introduced_is_a_protocol_error(shared, connect, unique):
 
 
 def test_an_empty_client_id_gets_one_assigned(shared, connect):
-    """MQTT5-3.1.3-6, MQTT5-3.2.2.3.7"""
+    """MQTT5-3.1.3-6 to MQTT5-3.1.3-7, MQTT5-3.2.2-16"""
     first, second = five(connect, shared, ""), five(connect, shared, "")
     names = {client.connack.properties["assigned_client_id"] for client in (first, second)}
     assert len(names) == 2 and all(names)
@@ -110,7 +111,8 @@ def test_shared_subscriptions_are_refused_in_v3(shared, connect, unique):
 
 
 def test_receive_maximum_bounds_what_is_in_flight(shared, connect, unique):
-    """MQTT5-3.3.4-9: no more than the client's receive maximum unacknowledged; each PUBACK lets one more out."""
+    """MQTT5-3.3.4-9 to MQTT5-3.3.4-10, MQTT5-4.9.0-1 to MQTT5-4.9.0-3: no more than the client's receive maximum
+    unacknowledged; each PUBACK lets one more out."""
     sub = five(connect, shared, unique + "s", properties={"receive_maximum": 3})
     pub = five(connect, shared, unique + "p")
     sub.subscribe((unique, 1))
@@ -202,7 +204,7 @@ def test_message_expiry_counts_down_and_ends(broker, connect):
 
 
 def test_session_expiry_ends_a_session(broker, connect):
-    """MQTT5-3.1.2-23"""
+    """MQTT5-3.1.2-23, MQTT5-4.1.0-2"""
     brief = {"clean": False, "properties": {"session_expiry": 1}}
     five(connect, broker, "brief", **brief).disconnect()
     five(connect, broker, "long", clean=False, properties={"session_expiry": 1000}).disconnect()

@@ -15,7 +15,7 @@ def test_mosquitto_clients_exchange_a_message(shared, unique, version, qos):
 
 @pytest.mark.parametrize("published,granted", [(0, 2), (1, 0), (2, 1), (2, 2), (1, 2)])
 def test_delivery_is_at_the_lower_of_both_qos(shared, connect, unique, version, published, granted):
-    """MQTT-3.8.4-8"""
+    """MQTT-3.8.4-6, MQTT-3.8.4-5, MQTT5-3.8.4-7 to MQTT5-3.8.4-8"""
     sub, pub = connect(shared, unique + "s", version=version), connect(shared, unique + "p")
     assert sub.subscribe((unique, granted)).reasons == [granted]
     pub.publish(unique, "x", qos=published)
@@ -28,7 +28,8 @@ def test_delivery_is_at_the_lower_of_both_qos(shared, connect, unique, version, 
     ("#", "a/b", True), ("a//c", "a//c", True), ("a/+/c", "a//c", True), ("A", "a", False),
 ])
 def test_wildcards_match_whole_levels(shared, connect, unique, filters, topic, reaches):
-    """MQTT-4.7.1-1 to MQTT-4.7.1-3: under a prefix of its own, so that tests do not meet."""
+    """MQTT-4.7.1-1 to MQTT-4.7.1-3, MQTT-3.3.2-3, MQTT-4.7.3-4: under a prefix of its own, so that tests
+    do not meet."""
     sub, pub = connect(shared, unique + "s"), connect(shared, unique + "p")
     sub.subscribe((f"{unique}/{filters}", 1), (f"{unique}-end", 1))
     pub.publish(f"{unique}/{topic}", "x", qos=1)
@@ -57,7 +58,7 @@ def test_a_topic_that_begins_with_a_wide_character_is_ordinary(shared, connect, 
 
 
 def test_overlapping_subscriptions_deliver_at_the_highest_qos(shared, connect, unique, version):
-    """MQTT-3.3.5-1: one copy or one per subscription, the highest granted QoS among them."""
+    """MQTT-3.3.5-1, MQTT5-3.3.4-2: one copy or one per subscription, the highest granted QoS among them."""
     sub, pub = connect(shared, unique + "s", version=version), connect(shared, unique + "p")
     sub.subscribe((f"{unique}/#", 0), (f"{unique}/+", 2), (f"{unique}/a", 1))
     pub.publish(f"{unique}/a", "x", qos=2)
@@ -69,6 +70,7 @@ def test_overlapping_subscriptions_deliver_at_the_highest_qos(shared, connect, u
 
 
 def test_unsubscribe_stops_the_delivery(shared, connect, unique, version):
+    """MQTT-3.10.4-2, MQTT5-3.10.4-2"""
     sub, pub = connect(shared, unique + "s", version=version), connect(shared, unique + "p")
     sub.subscribe((f"{unique}/a", 1), (f"{unique}/b", 1))
     ack = sub.unsubscribe(f"{unique}/a", f"{unique}/never")
@@ -91,6 +93,7 @@ def test_subscribing_again_replaces_the_qos(shared, connect, unique):
 
 
 def test_one_publisher_stays_in_order(shared, connect, unique):
+    """MQTT-4.6.0-5 to MQTT-4.6.0-6, MQTT-4.6.0-2"""
     sub, pub = connect(shared, unique + "s"), connect(shared, unique + "p")
     sub.subscribe((unique, 1))
     pub.send(b"".join(publish_bytes(unique, str(n), 1, n) for n in range(1, 201)))
@@ -99,7 +102,8 @@ def test_one_publisher_stays_in_order(shared, connect, unique):
 
 
 def test_qos2_handshake_in_both_directions(shared, connect, unique, version):
-    """MQTT-4.3.3: each packet of it, in order."""
+    """MQTT-4.3.3-1 to MQTT-4.3.3-2, MQTT-2.3.1-6, MQTT5-4.3.3-2, MQTT5-4.3.3-4, MQTT5-4.3.3-8, MQTT5-4.3.3-11,
+    MQTT5-2.2.1-5: each packet of it, in order."""
     sub, pub = connect(shared, unique + "s", version=version), connect(shared, unique + "p", version=version)
     sub.subscribe((unique, 2))
     pub.send(publish_bytes(unique, "x", 2, 77, version=version))
@@ -116,7 +120,7 @@ def test_qos2_handshake_in_both_directions(shared, connect, unique, version):
 
 
 def test_qos2_sent_twice_before_its_release_is_delivered_once(shared, connect, unique, version):
-    """MQTT-4.3.3-2"""
+    """MQTT-4.3.3-2, MQTT5-4.3.3-10, MQTT5-4.3.3-12"""
     sub, pub = connect(shared, unique + "s"), connect(shared, unique + "p", version=version)
     sub.subscribe((unique, 2))
     pub.send(publish_bytes(unique, "x", 2, 5, version=version))

@@ -18,7 +18,7 @@ def test_mosquitto_gets_what_was_retained_before(shared, unique, version):
 
 @pytest.mark.parametrize("qos", [0, 1, 2])
 def test_the_last_value_is_replayed_at_the_lower_qos(shared, connect, unique, version, qos):
-    """MQTT-3.3.1-6, MQTT-3.3.1-8"""
+    """MQTT-3.3.1-5 to MQTT-3.3.1-8, MQTT5-3.3.1-5, MQTT5-3.3.1-9"""
     pub = connect(shared, unique + "p", version=version)
     pub.publish(unique, "old", qos=1, retain=True)
     pub.publish(unique, "new", qos=qos, retain=True)
@@ -31,7 +31,7 @@ def test_the_last_value_is_replayed_at_the_lower_qos(shared, connect, unique, ve
 
 
 def test_an_empty_payload_clears_and_is_itself_delivered_live(shared, connect, unique, version):
-    """MQTT-3.3.1-10, MQTT-3.3.1-11"""
+    """MQTT-3.3.1-9 to MQTT-3.3.1-11, MQTT5-3.3.1-6 to MQTT5-3.3.1-7"""
     pub, live = connect(shared, unique + "p", version=version), connect(shared, unique + "l", version=version)
     pub.publish(unique, "x", qos=1, retain=True)
     live.subscribe((unique, 1))
@@ -78,7 +78,7 @@ def test_every_filter_of_one_subscribe_is_replayed(shared, connect, unique):
 
 
 def test_subscribing_again_replays_again(shared, connect, unique, version):
-    """MQTT-3.8.4-3"""
+    """MQTT-3.8.4-3, MQTT5-3.8.4-4"""
     pub, sub = connect(shared, unique + "p"), connect(shared, unique + "s", version=version)
     pub.publish(unique, "kept", qos=1, retain=True)
     for _ in range(2):

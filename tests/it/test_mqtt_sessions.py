@@ -16,7 +16,8 @@ def resume(connect, broker, name, version=4, **options):
 
 
 def test_session_present_tells_whether_there_was_one(shared, connect, unique, version):
-    """MQTT-3.2.2-1 to MQTT-3.2.2-3"""
+    """MQTT-3.2.2-1 to MQTT-3.2.2-3, MQTT-3.1.2-4, MQTT-3.1.4-3, MQTT5-3.2.2-2 to MQTT5-3.2.2-3,
+    MQTT5-3.1.2-5 to MQTT5-3.1.2-6, MQTT5-3.1.4-4"""
     first = resume(connect, shared, unique, version)
     assert not first.connack.session_present
     first.disconnect()
@@ -30,7 +31,7 @@ def test_session_present_tells_whether_there_was_one(shared, connect, unique, ve
 
 
 def test_qos_1_and_2_wait_for_an_absent_client_in_order(shared, connect, unique, version):
-    """MQTT-3.1.2-5"""
+    """MQTT-3.1.2-5, MQTT-4.5.0-1, MQTT5-4.5.0-1, MQTT5-3.1.2-23"""
     sub = resume(connect, shared, unique + "s", version)
     sub.subscribe((f"{unique}/#", 2))
     sub.disconnect()
@@ -58,7 +59,8 @@ def test_mosquitto_sub_finds_what_waited(shared, unique, version):
 
 
 def test_what_was_not_acknowledged_comes_again_with_its_id_and_dup(shared, connect, unique, version):
-    """MQTT-4.4.0-1, MQTT-3.3.1-1, MQTT-4.6.0-1"""
+    """MQTT-4.4.0-1, MQTT-3.3.1-1, MQTT-4.6.0-1, MQTT-4.3.2-1, MQTT5-4.4.0-1, MQTT5-3.3.1-1,
+    MQTT5-4.3.2-2 to MQTT5-4.3.2-3, MQTT5-4.3.3-3"""
     sub, pub = resume(connect, shared, unique + "s", version), connect(shared, unique + "p")
     sub.subscribe((unique, 2))
     for number in range(6):
@@ -77,7 +79,7 @@ def test_what_was_not_acknowledged_comes_again_with_its_id_and_dup(shared, conne
 
 
 def test_after_pubrec_only_the_release_comes_again(shared, connect, unique, version):
-    """MQTT-4.3.3-1: past PUBREC the message itself must not be sent again."""
+    """MQTT-4.3.3-1, MQTT5-4.3.3-5 to MQTT5-4.3.3-6: past PUBREC the message itself must not be sent again."""
     sub, pub = resume(connect, shared, unique + "s", version), connect(shared, unique + "p")
     sub.subscribe((unique, 2))
     pub.publish(unique, "x", qos=2)
@@ -101,7 +103,7 @@ def test_after_pubrec_only_the_release_comes_again(shared, connect, unique, vers
 
 @pytest.mark.parametrize("step", ["before PUBREC is read", "after PUBREC", "before PUBCOMP is read", "after PUBCOMP"])
 def test_a_qos2_publish_interrupted_anywhere_arrives_once(shared, connect, unique, version, step):
-    """MQTT-4.3.3-2: the broker remembers the id until PUBREL."""
+    """MQTT-4.3.3-2, MQTT5-4.3.3-10: the broker remembers the id until PUBREL."""
     sub = connect(shared, unique + "s")
     sub.subscribe((unique, 2))
     pub = resume(connect, shared, unique + "p", version)
@@ -127,6 +129,7 @@ def test_a_qos2_publish_interrupted_anywhere_arrives_once(shared, connect, uniqu
 
 
 def test_an_id_may_be_used_again_after_pubcomp(shared, connect, unique, version):
+    """MQTT-4.3.3-2, MQTT5-4.3.3-12"""
     sub, pub = connect(shared, unique + "s"), resume(connect, shared, unique + "p", version)
     sub.subscribe((unique, 2))
     for number in range(5):
@@ -172,7 +175,7 @@ def test_qos0_does_not_wait_for_an_absent_client(shared, connect, unique):
 
 
 def test_a_second_connection_takes_the_session_over(shared, connect, unique, version):
-    """MQTT-3.1.4-2; MQTT5-3.1.4-3: the first gets DISCONNECT 0x8E."""
+    """MQTT-3.1.4-2, MQTT-3.1.3-2; MQTT5-3.1.4-3, MQTT5-3.1.3-2: the first gets DISCONNECT 0x8E."""
     first, pub = resume(connect, shared, unique, version), connect(shared, unique + "p")
     first.subscribe((unique, 1))
     second = resume(connect, shared, unique, version)
@@ -236,7 +239,7 @@ def test_a_v3_session_can_be_resumed_by_v5_and_back(shared, connect, unique):
 
 
 def test_many_ids_wrap_around(shared, connect, unique):
-    """More than 65,535 QoS 1 messages over one connection: ids are used again and are never 0."""
+    """MQTT-2.3.1-4: more than 65,535 QoS 1 messages over one connection: ids are used again and are never 0."""
     sub, pub = connect(shared, unique + "s"), connect(shared, unique + "p")
     sub.subscribe((unique, 1))
     step = 100

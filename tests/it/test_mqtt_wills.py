@@ -18,6 +18,7 @@ def watcher(shared, connect, unique):
 
 
 def test_a_cut_connection_publishes_the_will(shared, connect, unique, version, watcher):
+    """MQTT-3.1.2-8 to MQTT-3.1.2-9, MQTT5-3.1.2-7 to MQTT5-3.1.2-8"""
     with_will(connect, shared, unique, version=version).cut()
     got = watcher.message()
     assert (got.topic, got.payload, got.qos) == (f"{unique}/will", b"gone", 1)
@@ -26,7 +27,8 @@ def test_a_cut_connection_publishes_the_will(shared, connect, unique, version, w
 @pytest.mark.parametrize("version,goodbye", [(4, b"\xe0\x00"), (5, b"\xe0\x00"), (5, b"\xe0\x01\x00"),
                                              (5, b"\xe0\x02\x00\x00")])
 def test_a_polite_disconnect_does_not(shared, connect, unique, watcher, version, goodbye):
-    """MQTT-3.14.4-3; MQTT5-3.14.2.1: a DISCONNECT of length 0 is a normal one."""
+    """MQTT-3.14.4-3, MQTT-3.1.2-10, MQTT5-3.14.4-3, MQTT5-3.1.2-10; MQTT5-3.14.2.1: a DISCONNECT of length 0
+    is a normal one."""
     client = with_will(connect, shared, unique, version=version)
     client.send(goodbye)
     client.expect_closed()
@@ -42,7 +44,7 @@ def test_disconnect_with_will_publishes_it(shared, connect, unique, watcher):
 
 
 def test_a_silent_client_is_ended_after_one_and_a_half_keep_alives(shared, connect, unique, version, watcher):
-    """MQTT-3.1.2-24"""
+    """MQTT-3.1.2-24, MQTT5-3.1.2-22, MQTT5-3.2.2-22"""
     client = with_will(connect, shared, unique, version=version, keepalive=1)
     assert watcher.message(timeout=8).payload == b"gone"
     last = client.expect_closed()
@@ -74,6 +76,7 @@ def test_takeover_publishes_the_will_of_the_old_connection(shared, connect, uniq
 
 
 def test_a_retained_will_is_retained(shared, connect, unique, watcher):
+    """MQTT-3.1.2-17"""
     with_will(connect, shared, unique, will={"retain": True}).cut()
     assert watcher.message().payload == b"gone"
     late = connect(shared, unique + "late")
@@ -83,7 +86,7 @@ def test_a_retained_will_is_retained(shared, connect, unique, watcher):
 
 
 def test_will_properties_are_published_with_it(shared, connect, unique, watcher):
-    """MQTT5-3.1.3.2"""
+    """MQTT5-3.1.3.2, MQTT5-3.1.3-10"""
     properties = {"content_type": "a/b", "user": [("k", "v"), ("k", "w")]}
     with_will(connect, shared, unique, version=5, will={"properties": properties}).cut()
     assert watcher.message().properties == properties

@@ -76,12 +76,19 @@ def body_place(path):
     return path.read_bytes().index(b"39" + BYTES)
 
 
+def batch_place(path):
+    """In the body of the first batch: whether a checkpoint covers it is by chance, and others follow it."""
+    whole = path.read_bytes()
+    return next(at for at in range(512, len(whole), 512) if whole[at:at + 4] == b"RBAT") + 48
+
+
 # The kind of file, which file, where its byte is flipped, and what verify says beside the file's name.
 DAMAGE = {
     "body": ("bodies/*.seg", body_place, "checksum"),
     "body header": ("bodies/*.seg", lambda path: 3, "header of a body segment"),
     "batch": ("logs/*/0/*.log", lambda path: path.stat().st_size - 3, "checksum"),
     "batch length": ("logs/*/0/*.log", lambda path: 8, "record batch"),
+    "journal batch": ("journal/*.seg", batch_place, "batch"),
     "journal header": ("journal/*.seg", lambda path: 20, "checksum"),
 }
 
@@ -89,7 +96,6 @@ DAMAGE = {
 @pytest.mark.parametrize("kind", DAMAGE)
 def test_one_wrong_byte_is_found_and_named(filled, kind):
     pattern, place, word = DAMAGE[kind]
-    # Of the journal's files, those that hold what is still to be applied: the last, and its first batch at least.
     path = sorted(filled.data.glob(pattern))[-1]
     flip(path, place(path))
     before = tree(filled.data)

@@ -22,6 +22,7 @@ def trust(broker, client_certificate=False):
 @pytest.mark.parametrize("own", [False, True], ids=["server only", "with client certificate"])
 @pytest.mark.parametrize("qos", [0, 1, 2])
 def test_mosquitto_clients_talk_tls(shared, unique, own, qos):
+    """MQTT-7.1.1-1, MQTT-7.0.0-2, MQTT5-4.2.0-1: TCP and TLS, and clients of others are served as they are."""
     args = ["--cafile", str(shared.certs / "ca.crt")]
     if own:
         args += ["--cert", str(shared.certs / "client.crt"), "--key", str(shared.certs / "client.key")]

@@ -193,7 +193,7 @@ fn nobody_is_hashed_for_who_is_gone() {
 }
 
 #[test]
-fn whoever_fails_too_often_waits_for_the_next_minute() {
+fn whoever_fails_too_often_waits_for_the_minute_to_end() {
     let bed = Bed::new(CheckSettings { failures_max: 2, ..CheckSettings::default() });
     assert!(bed.verdict("right", 0).is_ok());
     for password in ["wrong", "also wrong"] {

@@ -261,7 +261,7 @@ proptest! {
     }
 }
 
-/// [MQTT-2.2.1-2] and the range of MQTT-2.2.1: never 0, each once.
+/// [MQTT-2.3.1-4] [MQTT5-2.2.1-4]: never 0, each once.
 #[test]
 fn packet_identifiers_run_through_their_whole_range() {
     let ids: std::collections::BTreeSet<u16> =

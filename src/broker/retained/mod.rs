@@ -6,7 +6,7 @@
 //! replayed, never neither and never the older after the newer. Part of `broker`.
 //!
 //! - [`slot`] one topic
-//! - [`index`] topics by level
+//! - [`index`] topics in order, searched by filter
 //! - [`row`] a value as a checkpoint keeps it
 
 pub mod index;
@@ -25,7 +25,7 @@ use parking_lot::{Mutex, RwLock};
 use crate::model::ids::Lsn;
 use crate::model::topic::TopicFilter;
 
-use self::index::Index;
+use self::index::{Cursor, Index, Portion};
 use self::slot::{Slot, Value};
 use super::queues::entry::Stored;
 
@@ -71,19 +71,38 @@ impl Retained {
         Arc::clone(vhosts.entry(Arc::from(vhost)).or_default())
     }
 
+    /// The vhost's name as all its slots share it.
+    fn name(&self, vhost: &str) -> Arc<str> {
+        let known = self.vhosts.read().get_key_value(vhost).map(|(name, _)| Arc::clone(name));
+        known.unwrap_or_else(|| vhost.into())
+    }
+
     /// The slot of `topic`, made if there is none.
     pub fn slot(&self, vhost: &str, topic: &str) -> Arc<Slot> {
         let index = self.index(vhost);
         if let Some(slot) = index.read().get(topic) {
             return slot;
         }
-        index.write().get_or_insert(vhost, topic)
+        let vhost = self.name(vhost);
+        index.write().get_or_insert(&vhost, topic)
     }
 
-    /// The slots whose topic matches `filter`, in topic order.
+    /// The next slots whose topic matches `filter`, in topic order, from `cursor` on, which moves.
     #[must_use]
-    pub fn matching(&self, vhost: &str, filter: &TopicFilter) -> Vec<Arc<Slot>> {
-        self.index(vhost).read().matching(filter)
+    pub fn search(
+        &self,
+        vhost: &str,
+        filter: &TopicFilter,
+        cursor: &mut Cursor,
+        portion: Portion,
+    ) -> Vec<Arc<Slot>> {
+        self.index(vhost).read().search(filter, cursor, portion)
+    }
+
+    /// All slots whose topic matches `filter`, in topic order.
+    #[cfg(test)]
+    pub(crate) fn matching(&self, vhost: &str, filter: &TopicFilter) -> Vec<Arc<Slot>> {
+        self.search(vhost, filter, &mut Cursor::start(filter), Portion::ALL)
     }
 
     /// Topics that have a value.

@@ -45,8 +45,9 @@ pub struct Slot {
 impl Slot {
     /// An empty slot.
     #[must_use]
-    pub fn new(vhost: &str, topic: &str) -> Arc<Self> {
-        Arc::new(Self { vhost: vhost.into(), topic: topic.into(), contents: Mutex::default() })
+    pub fn new(vhost: &Arc<str>, topic: &str) -> Arc<Self> {
+        let (vhost, topic) = (Arc::clone(vhost), topic.into());
+        Arc::new(Self { vhost, topic, contents: Mutex::default() })
     }
 
     /// Holds the topic against other publishes and replays.

@@ -209,7 +209,7 @@ proptest! {
     }
 }
 
-/// [MQTT-4.7.2-1] and the examples of MQTT5-4.7.1.
+/// [MQTT-4.7.2-1] [MQTT5-4.7.2-1] and the examples of MQTT5-4.7.1.
 #[test]
 fn wildcards_match_as_the_specification_says() {
     for (wanted, topic, expected) in [
@@ -286,4 +286,59 @@ fn routes_are_found_beside_sessions_and_make_a_topic_routable() {
     plant.unsubscribe(&filter("f/#"), QueueId(1));
     assert_eq!(names("f").len(), 1, "a route outlives the sessions beside it");
     assert!(router.vhost("other").resolve("f/1/t", STRANGER).is_unroutable());
+}
+
+/// Topics as deep as they can be: loops, no recursion, and nothing quadratic.
+#[test]
+fn a_filter_of_65_535_levels_comes_and_goes() {
+    let router = Router::default().vhost("/");
+    let deep = ["/".repeat(65_534), "a/".repeat(32_767) + "a"];
+    for topic in &deep {
+        let wild = "+/".repeat(topic.matches('/').count().min(32_000)) + "#";
+        for wanted in [topic.as_str(), wild.as_str(), "#"] {
+            router.subscribe(&filter(wanted), &session(1), &Subscription::default());
+            assert_eq!(router.resolve(topic, STRANGER).destinations.len(), 1, "{}", topic.len());
+            assert!(router.unsubscribe(&filter(wanted), QueueId(1)));
+            assert!(router.resolve(topic, STRANGER).is_unroutable());
+        }
+        // Dropped with the levels in place.
+        router.subscribe(&filter(topic), &session(1), &Subscription::default());
+    }
+}
+
+/// [MQTT-4.7.2-1] holds within a share group as well.
+#[test]
+fn a_leading_wildcard_of_a_share_group_does_not_see_dollar_topics() {
+    let router = Router::default().vhost("/");
+    for (wanted, seen) in
+        [("$share/g/#", false), ("$share/g/+/x", false), ("$share/g/$SYS/#", true)]
+    {
+        router.subscribe(&filter(wanted), &session(1), &Subscription::default());
+        assert_eq!(!router.resolve("$SYS/x", STRANGER).is_unroutable(), seen, "{wanted}");
+        router.unsubscribe(&filter(wanted), QueueId(1));
+    }
+}
+
+/// Empty levels are levels (MQTT5-4.7.3): `+` matches each.
+#[test]
+fn empty_levels_are_matched_like_others() {
+    for (wanted, topic, expected) in [
+        ("/", "/", true),
+        ("+", "/", false),
+        ("+/+", "/", true),
+        ("+/+/+", "//", true),
+        ("/+/", "//", true),
+        ("//", "/", false),
+        ("a/+/b", "a//b", true),
+        ("a/#", "a/", true),
+        ("a/+", "a/", true),
+        ("/#", "/", true),
+        ("/#", "a", false),
+        ("+/#", "/", true),
+        ("éé/+", "éé/", true),
+    ] {
+        let router = Router::default().vhost("/");
+        router.subscribe(&filter(wanted), &session(1), &Subscription::default());
+        assert_eq!(!router.resolve(topic, STRANGER).is_unroutable(), expected, "{wanted} {topic}");
+    }
 }

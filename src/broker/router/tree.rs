@@ -35,14 +35,45 @@ impl Members {
 
 /// A level: what comes below it, and who ends here.
 #[derive(Default)]
-pub struct Tree {
-    children: AHashMap<Box<str>, Self>,
+struct Level {
+    children: AHashMap<Box<str>, At>,
     /// Below `+`.
-    any: Option<Box<Self>>,
+    any: Option<At>,
     /// Filters that end at this level.
     here: Members,
     /// Filters that go on with a final `#`.
     rest: Members,
+}
+
+impl Level {
+    fn is_unused(&self) -> bool {
+        self.children.is_empty()
+            && self.any.is_none()
+            && self.here.is_empty()
+            && self.rest.is_empty()
+    }
+}
+
+/// Where a level stands in its tree's list.
+type At = u32;
+
+/// Where the levels begin.
+const ROOT: At = 0;
+
+/// The filters of one vhost.
+///
+/// Levels stand in one list and name each other by their places: whatever is done with a filter is a loop over its
+/// levels, however many there are.
+pub struct Tree {
+    levels: Vec<Level>,
+    /// Places that nobody uses.
+    free: Vec<At>,
+}
+
+impl Default for Tree {
+    fn default() -> Self {
+        Self { levels: vec![Level::default()], free: Vec::new() }
+    }
 }
 
 /// What matched, before a session's several subscriptions are merged.
@@ -52,45 +83,103 @@ pub struct Matches<'t> {
     routes: Vec<Arc<dyn Route>>,
 }
 
+/// Which of a level's members a filter ends at.
+#[derive(Clone, Copy)]
+enum End {
+    Here,
+    Rest,
+}
+
 impl Tree {
     /// Collects everyone whose filter matches `topic`.
     pub fn collect<'t>(&'t self, topic: &str, matches: &mut Matches<'t>) {
-        self.walk(Some(topic), !topic.starts_with('$'), matches);
-    }
-
-    /// `levels` is what is left of the topic; `None` when it is used up. A leading wildcard does not match a
-    /// topic that begins with `$` [MQTT-4.7.2-1].
-    fn walk<'t>(&'t self, levels: Option<&str>, wildcards: bool, matches: &mut Matches<'t>) {
-        if wildcards {
-            matches.add(&self.rest);
-        }
-        let Some(levels) = levels else {
-            matches.add(&self.here);
-            return;
-        };
-        let (level, below) = match levels.split_once('/') {
-            Some((level, below)) => (level, Some(below)),
-            None => (levels, None),
-        };
-        if let Some(child) = self.children.get(level) {
-            child.walk(below, true, matches);
-        }
-        if wildcards && let Some(any) = &self.any {
-            any.walk(below, true, matches);
+        // What is left of the topic at each level still to be seen; `None` when it is used up.
+        let mut open: Vec<(At, Option<&str>)> = vec![(ROOT, Some(topic))];
+        while let Some((at, left)) = open.pop() {
+            let Some(level) = self.levels.get(at as usize) else { continue };
+            // A leading wildcard does not match a topic that begins with `$` [MQTT-4.7.2-1].
+            let wildcards = at != ROOT || !topic.starts_with('$');
+            if wildcards {
+                matches.add(&level.rest);
+            }
+            let Some(left) = left else {
+                matches.add(&level.here);
+                continue;
+            };
+            let (name, below) = match left.split_once('/') {
+                Some((name, below)) => (name, Some(below)),
+                None => (left, None),
+            };
+            open.extend(level.children.get(name).map(|child| (*child, below)));
+            open.extend(level.any.filter(|_| wildcards).map(|any| (any, below)));
         }
     }
 
     /// The members of `filter`, with the levels to them made.
-    fn make(&mut self, filter: &str) -> &mut Members {
-        let mut node = self;
-        for level in filter.split('/') {
-            node = match level {
-                "#" => return &mut node.rest,
-                "+" => node.any.get_or_insert_default(),
-                name => node.children.entry(name.into()).or_default(),
+    fn make(&mut self, filter: &str) -> Option<&mut Members> {
+        let mut at = ROOT;
+        let mut end = End::Here;
+        for name in filter.split('/') {
+            if name == "#" {
+                end = End::Rest;
+                break;
+            }
+            at = match self.below(at, name) {
+                Some(known) => known,
+                None => self.put_below(at, name)?,
             };
         }
-        &mut node.here
+        self.members(at, end)
+    }
+
+    fn below(&self, at: At, name: &str) -> Option<At> {
+        let level = self.levels.get(at as usize)?;
+        if name == "+" { level.any } else { level.children.get(name).copied() }
+    }
+
+    /// A new level below one; `None` when there are as many as can be numbered.
+    fn put_below(&mut self, at: At, name: &str) -> Option<At> {
+        let new = match self.free.pop() {
+            Some(free) => free,
+            None => {
+                let new = At::try_from(self.levels.len()).ok()?;
+                self.levels.push(Level::default());
+                new
+            }
+        };
+        let level = self.levels.get_mut(at as usize)?;
+        if name == "+" {
+            level.any = Some(new);
+        } else {
+            level.children.insert(name.into(), new);
+        }
+        Some(new)
+    }
+
+    fn members(&mut self, at: At, end: End) -> Option<&mut Members> {
+        let level = self.levels.get_mut(at as usize)?;
+        Some(match end {
+            End::Here => &mut level.here,
+            End::Rest => &mut level.rest,
+        })
+    }
+
+    /// The levels of `filter` from the first below the root on, if all are there, and which members it ends at.
+    fn way(&self, filter: &str) -> Option<(Vec<At>, End)> {
+        let mut way = Vec::new();
+        for name in filter.split('/') {
+            if name == "#" {
+                return Some((way, End::Rest));
+            }
+            way.push(self.below(way.last().copied().unwrap_or(ROOT), name)?);
+        }
+        Some((way, End::Here))
+    }
+
+    /// The members of `filter`, if its levels are there.
+    fn find(&mut self, filter: &str) -> Option<&mut Members> {
+        let (way, end) = self.way(filter)?;
+        self.members(way.last().copied().unwrap_or(ROOT), end)
     }
 
     /// Adds or replaces a subscription.
@@ -103,7 +192,9 @@ impl Tree {
         let key = (filter.share_group().map(Arc::from), session.id);
         let subscriber =
             Subscriber { session: Arc::clone(session), subscription: subscription.clone() };
-        self.make(filter.filter()).sessions.insert(key, subscriber);
+        if let Some(members) = self.make(filter.filter()) {
+            members.sessions.insert(key, subscriber);
+        }
     }
 
     /// Sets the place against retained messages of a subscription that is there.
@@ -115,63 +206,49 @@ impl Tree {
         }
     }
 
-    /// The members of `filter`, if its levels are there.
-    fn find(&mut self, filter: &str) -> Option<&mut Members> {
-        let mut node = self;
-        for level in filter.split('/') {
-            node = match level {
-                "#" => return Some(&mut node.rest),
-                "+" => node.any.as_deref_mut()?,
-                name => node.children.get_mut(name)?,
-            };
-        }
-        Some(&mut node.here)
-    }
-
     /// Takes a subscription out, and the levels that nobody uses any more.
     pub fn unsubscribe(&mut self, filter: &TopicFilter, session: QueueId) -> bool {
         let key = (filter.share_group().map(Arc::from), session);
-        self.remove(Some(filter.filter()), &key)
+        let Some((mut way, end)) = self.way(filter.filter()) else { return false };
+        let last = way.last().copied().unwrap_or(ROOT);
+        let removed =
+            self.members(last, end).is_some_and(|members| members.sessions.remove(&key).is_some());
+        let mut names: Vec<&str> = filter.levels().take(way.len()).collect();
+        while let (Some(at), Some(name)) = (way.pop(), names.pop()) {
+            if !self.levels.get(at as usize).is_some_and(Level::is_unused) {
+                break;
+            }
+            self.take_away(way.last().copied().unwrap_or(ROOT), name, at);
+        }
+        removed
     }
 
-    fn remove(&mut self, levels: Option<&str>, key: &Key) -> bool {
-        let Some(levels) = levels else {
-            return self.here.sessions.remove(key).is_some();
-        };
-        let (level, below) = match levels.split_once('/') {
-            Some((level, below)) => (level, Some(below)),
-            None => (levels, None),
-        };
-        match level {
-            "#" => self.rest.sessions.remove(key).is_some(),
-            "+" => {
-                let removed = self.any.as_mut().is_some_and(|any| any.remove(below, key));
-                if self.any.as_ref().is_some_and(|any| any.is_unused()) {
-                    self.any = None;
-                }
-                removed
+    /// Takes the unused level `at`, called `name`, from below `above`.
+    fn take_away(&mut self, above: At, name: &str, at: At) {
+        if let Some(level) = self.levels.get_mut(above as usize) {
+            if name == "+" {
+                level.any = None;
+            } else {
+                level.children.remove(name);
             }
-            name => {
-                let Some(child) = self.children.get_mut(name) else { return false };
-                let removed = child.remove(below, key);
-                if child.is_unused() {
-                    self.children.remove(name);
-                }
-                removed
-            }
+        }
+        if let Some(level) = self.levels.get_mut(at as usize) {
+            // Its maps keep no memory for whoever comes next.
+            *level = Level::default();
+            self.free.push(at);
         }
     }
 
+    #[cfg(test)]
     pub(super) fn is_unused(&self) -> bool {
-        self.children.is_empty()
-            && self.any.is_none()
-            && self.here.is_empty()
-            && self.rest.is_empty()
+        self.levels.len() == self.free.len() + 1 && self.levels[0].is_unused()
     }
 
     /// Adds a route.
     pub fn add_route(&mut self, filter: &TopicFilter, route: Arc<dyn Route>) {
-        self.make(filter.filter()).routes.push(route);
+        if let Some(members) = self.make(filter.filter()) {
+            members.routes.push(route);
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use super::super::crossing::TopicView;
 use super::super::fanout::Drop;
 use super::super::message::Message;
 use super::super::paging::Paging;
-use super::super::queues::entry::{Body, Unread};
+use super::super::queues::entry::{Body, Entry, Unread};
 use super::super::queues::queue::{Next, packet_id};
 use super::super::via::Via;
 use super::session::{Inner, Session};
@@ -45,6 +45,30 @@ pub enum Settled {
     Position(u64),
     /// No such packet identifier is in flight.
     Unknown,
+    /// The message of that identifier waits for an acknowledgement of another kind; nothing changed.
+    OutOfTurn,
+}
+
+/// How a receiver says that it is done with a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Acknowledged {
+    /// PUBACK, which only QoS 1 has.
+    Received,
+    /// PUBCOMP, after PUBREL.
+    Completed,
+    /// A PUBREC that refuses a QoS 2 message.
+    Refused,
+}
+
+impl Acknowledged {
+    /// Whether `entry` waits for it.
+    fn ends(self, entry: &Entry) -> bool {
+        match self {
+            Self::Received => entry.qos() == QoS::AtLeastOnce,
+            Self::Completed => entry.qos() == QoS::ExactlyOnce && entry.is_released(),
+            Self::Refused => entry.qos() == QoS::ExactlyOnce,
+        }
+    }
 }
 
 struct Item {
@@ -229,12 +253,15 @@ impl Session {
         }
     }
 
-    /// The receiver acknowledged `id` for good: PUBACK, PUBCOMP, or a PUBREC that refuses.
-    pub fn settle(&self, epoch: u64, id: NonZeroU16) -> Settled {
+    /// The receiver acknowledged `id` for good.
+    pub fn settle(&self, epoch: u64, id: NonZeroU16, how: Acknowledged) -> Settled {
         let mut inner = self.inner.lock();
         let Some(position) = inner.in_flight_position(epoch, id) else {
             return Settled::Unknown;
         };
+        if !inner.queue.get(position).is_some_and(|entry| how.ends(entry)) {
+            return Settled::OutOfTurn;
+        }
         inner.in_flight = inner.in_flight.saturating_sub(1);
         if self.durable {
             if let Some(entry) = inner.queue.get_volatile(position) {
@@ -253,7 +280,7 @@ impl Session {
             return Settled::Unknown;
         };
         if inner.queue.get(position).is_none_or(|entry| entry.qos() != QoS::ExactlyOnce) {
-            return Settled::Unknown;
+            return Settled::OutOfTurn;
         }
         if !self.durable
             && let Some(entry) = inner.queue.get_mut(position)
@@ -275,7 +302,9 @@ impl Inner {
     fn in_flight_position(&self, epoch: u64, id: NonZeroU16) -> Option<u64> {
         self.link.as_ref().filter(|link| link.epoch == epoch)?;
         let position = self.queue.position_of(id)?;
-        let sent = position < self.cursor && !self.queue.get(position)?.is_settled();
+        let entry = self.queue.get(position)?;
+        let ahead = position < self.released_to && entry.is_released();
+        let sent = (position < self.cursor || ahead) && !entry.is_settled();
         sent.then_some(position)
     }
 
@@ -296,7 +325,10 @@ impl Inner {
                     Some(position) => match self.take_position(position) {
                         Some(Some(item)) => item,
                         Some(None) => continue,
-                        None => break,
+                        None => match self.take_release() {
+                            Some(release) => release,
+                            None => break,
+                        },
                     },
                     None => {
                         self.cursor = self.queue.tail();
@@ -361,11 +393,13 @@ impl Inner {
     /// `None`: the window is shut. `Some(None)`: nothing to send at this position.
     fn take_position(&mut self, position: u64) -> Option<Option<Item>> {
         let entry = self.queue.get(position)?;
-        if entry.is_settled() {
+        let released = entry.is_released();
+        if entry.is_settled() || (released && position < self.released_to) {
             self.cursor = position + 1;
             return Some(None);
         }
-        if self.is_window_shut() {
+        // Only PUBLISH waits for the window [MQTT-3.3.4-10].
+        if self.is_window_shut() && !released {
             return None;
         }
         if !self.queue.has_packet_id(position) {
@@ -387,5 +421,33 @@ impl Inner {
         self.sent = self.sent.max(self.cursor);
         self.in_flight += 1;
         Some(Some(item))
+    }
+
+    /// The next release of a resumed session beyond a message that waits for the window, which holds back no PUBREL
+    /// [MQTT-3.3.4-10].
+    fn take_release(&mut self) -> Option<Item> {
+        let mut at = self.released_to.max(self.cursor);
+        while at < self.sent {
+            // What is on disk only is told of when its turn comes.
+            let Some(Next::Here(position)) = self.queue.next(at) else { break };
+            at = position + 1;
+            let Some(entry) = self.queue.get(position) else { break };
+            if position < self.sent && entry.is_released() && !entry.is_settled() {
+                self.released_to = at;
+                self.in_flight += 1;
+                return Some(Item {
+                    position: Some(position),
+                    qos: entry.qos(),
+                    retain: false,
+                    dup: false,
+                    release: true,
+                    subscription_ids: Vec::new(),
+                    via: None,
+                    body: entry.body.clone(),
+                });
+            }
+        }
+        self.released_to = self.released_to.max(at);
+        None
     }
 }

@@ -86,6 +86,9 @@ pub struct Link {
     pub consumer: Arc<dyn Consumer>,
 }
 
+/// Tells a connection that the session it waits for is free.
+pub type Successor = Box<dyn FnOnce() + Send>;
+
 /// A QoS 0 message that waits its turn behind queued ones; memory only.
 pub struct Volatile {
     /// Its publisher's newest record, which must be applied first (design, rule 8); 0 when there is none.
@@ -117,6 +120,8 @@ pub struct Inner {
     pub link: Option<Link>,
     /// The connection that owns the session, from CONNECT on.
     pub owner_epoch: u64,
+    /// Connections that wait for the one that is linked to leave.
+    pub successors: Vec<Successor>,
     /// Session expiry interval that the owner asked for, seconds.
     pub expiry_s: u32,
     /// The owner's will.
@@ -125,6 +130,8 @@ pub struct Inner {
     pub cursor: u64,
     /// Every position below was sent to some link.
     pub sent: u64,
+    /// Every release below was sent to this link.
+    pub released_to: u64,
     /// Messages in flight at a time.
     pub window: u32,
     /// Messages in flight.
@@ -182,6 +189,7 @@ impl Inner {
     /// Begins serving a new link: what is in flight goes out again, in order.
     pub fn attach(&mut self, link: Link, window: u16) {
         self.cursor = self.queue.head();
+        self.released_to = self.cursor;
         self.in_flight = 0;
         self.window = u32::from(window);
         self.pulling = false;

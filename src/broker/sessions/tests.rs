@@ -11,7 +11,7 @@ use crate::broker::Broker;
 use crate::broker::publish::Publisher;
 use crate::broker::queues::queue::packet_id;
 use crate::broker::testbed::Bed;
-use crate::broker::testbed::client::{Client, NOW_MS, Numbered, Sent, publisher};
+use crate::broker::testbed::client::{Client, NOW_MS, Numbered, Sent, publisher, settle};
 use crate::metrics::DropReason;
 use crate::model::qos::QoS;
 
@@ -146,7 +146,7 @@ impl Model {
         for flight in &mut self.flights {
             flight.here = false;
             let stale = std::num::NonZeroU16::new(flight.id).unwrap();
-            assert!(!self.broker.settle(&old.handle, stale, &mut Vec::new()), "of the old one");
+            assert!(!settle(&self.broker, &old.handle, stale, &mut Vec::new()), "of the old one");
         }
         self.window = window;
     }
@@ -273,7 +273,7 @@ fn what_expires_in_the_queue_is_dropped_and_counted() {
     assert_eq!(client.handle.session.inner.lock().queue.live(), 1, "gone for good");
 }
 
-/// MQTT5-3.3.2.3.3 lets a message expire; [MQTT-4.4.0-1] has what was sent go on.
+/// MQTT5-3.3.2.3.3 lets a message expire; [MQTT5-4.3.3-7] [MQTT5-4.4.0-1] have what was sent go on.
 #[test]
 fn what_was_sent_once_does_not_expire() {
     let (mut bed, broker, mut publisher, mut client) = pair(true, 9);
@@ -359,7 +359,7 @@ fn without_a_connection_qos_0_is_dropped_and_the_rest_waits() {
     assert!(sent.iter().all(|sent| !sent.dup), "nobody was sent them before");
 }
 
-/// [MQTT-3.1.2-24]: what is too large for the receiver is done with.
+/// [MQTT5-3.1.2-25]: what is too large for the receiver is done with.
 #[test]
 fn what_the_receiver_cannot_take_leaves_the_queue() {
     for durable in [false, true] {

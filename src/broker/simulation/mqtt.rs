@@ -14,8 +14,9 @@ use crate::broker::publish::Publisher;
 use crate::broker::record::Condition;
 use crate::broker::replay::{Progress, Replay};
 use crate::broker::sessions::session::NEVER_EXPIRES_S;
+use crate::broker::settle::Released;
 use crate::broker::subscribe::RetainedWanted;
-use crate::broker::testbed::client::{Receiver, Sent as Heard, publisher, waiter, wish};
+use crate::broker::testbed::client::{Receiver, Sent as Heard, publisher, settle, waiter, wish};
 use crate::broker::testbed::{Violation, ensure};
 use crate::metrics::{LocalCounters, Protocol};
 use crate::model::message::Publication;
@@ -223,7 +224,7 @@ impl World {
         if qos == 2 && state == State::Sent {
             let (told, mut outcome) = waiter();
             let known = broker.release(&link.handle, id, told).unwrap();
-            ensure!(known == Some(true), "{id} of {number} is not in flight");
+            ensure!(known == Released::Waits, "{id} of {number} is not in flight");
             // Its connection says PUBREL when the record is applied.
             self.sync();
             let outcome = outcome.try_recv();
@@ -231,7 +232,7 @@ impl World {
             return Ok(());
         }
         flights.remove(at);
-        let known = broker.settle(&link.handle, id, &mut link.settled);
+        let known = settle(broker, &link.handle, id, &mut link.settled);
         ensure!(known, "{id} of {number} is not in flight");
         broker.submit_settled(&link.handle, &mut link.settled);
         Ok(())

@@ -89,7 +89,7 @@ fn a_subscriber_gets_the_newest_retained_value_and_never_an_older_one_after_it()
     }
 }
 
-/// [MQTT-3.8.4-3]: the retained message again, and the flow of publishes not interrupted.
+/// [MQTT-3.8.4-3] [MQTT5-3.8.4-4]: the retained message again, and the flow of publishes not interrupted.
 #[test]
 fn a_second_subscribe_to_the_same_filter_interrupts_nothing() {
     for durable in [false, true] {
@@ -120,7 +120,7 @@ fn a_second_subscribe_to_the_same_filter_interrupts_nothing() {
     }
 }
 
-/// [MQTT-3.10.4-2] stops a replay that is not complete.
+/// [MQTT-3.10.4-2] [MQTT5-3.10.4-2] stops a replay that is not complete.
 #[test]
 fn a_filter_that_was_given_up_replays_nothing_more() {
     for durable in [false, true] {

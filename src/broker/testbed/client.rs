@@ -16,9 +16,11 @@ use crate::broker::consumer::{
 use crate::broker::publish::Publisher;
 use crate::broker::record::Condition;
 use crate::broker::replay::{Progress, Replay};
+use crate::broker::sessions::pull::{Acknowledged, Settled};
 use crate::broker::sessions::registry::NOBODY;
 use crate::broker::sessions::session::NEVER_EXPIRES_S;
 use crate::broker::sessions::subscription::Subscription;
+use crate::broker::settle::Released;
 use crate::broker::subscribe::{RetainedWanted, Wish};
 use crate::metrics::{LocalCounters, Protocol};
 use crate::model::message::Publication;
@@ -32,6 +34,18 @@ pub(in crate::broker) const NOW_MS: u64 = 1_700_000_000_000;
 pub(in crate::broker) fn publisher(broker: &Broker) -> Publisher {
     let counters = LocalCounters::new(Protocol::Mqtt);
     Publisher::new(broker, Principal::anonymous(), "p".into(), NOBODY, counters)
+}
+
+/// Acknowledges `id` as its message waits for it; false when nothing of it is in flight.
+pub(in crate::broker) fn settle(
+    broker: &Broker,
+    handle: &SessionHandle,
+    id: NonZeroU16,
+    settled: &mut Vec<u64>,
+) -> bool {
+    [Acknowledged::Received, Acknowledged::Completed, Acknowledged::Refused]
+        .into_iter()
+        .any(|how| matches!(broker.acknowledge(handle, id, how, settled), Settled::Position(_)))
 }
 
 /// A message whose payload is a number.
@@ -150,10 +164,10 @@ impl Client {
         came
     }
 
-    /// PUBACK or PUBCOMP; false when nothing of `id` is in flight.
+    /// PUBACK or PUBCOMP, whichever it waits for; false when nothing of `id` is in flight.
     pub(in crate::broker) fn settle(&mut self, broker: &Broker, id: u16) -> bool {
         let id = NonZeroU16::new(id).unwrap();
-        let known = broker.settle(&self.handle, id, &mut self.settled);
+        let known = settle(broker, &self.handle, id, &mut self.settled);
         broker.submit_settled(&self.handle, &mut self.settled);
         known
     }
@@ -161,7 +175,8 @@ impl Client {
     /// PUBREC; false when nothing of `id` is in flight.
     pub(in crate::broker) fn release(&self, broker: &Broker, id: u16) -> bool {
         let id = NonZeroU16::new(id).unwrap();
-        broker.release(&self.handle, id, waiter().0).unwrap().is_some()
+        let released = broker.release(&self.handle, id, waiter().0).unwrap();
+        matches!(released, Released::AtOnce | Released::Waits)
     }
 
     /// The numbers of what it was given.

@@ -9,11 +9,11 @@ use std::sync::Arc;
 use crate::auth::Principal;
 use crate::auth::scram::MECHANISM;
 use crate::auth::scram::exchange::{ScramError, ServerExchange, fresh_nonce};
-use crate::metrics::{CloseReason, ErrorKind, Protocol};
+use crate::metrics::{CloseReason, Protocol};
 use crate::mqtt::codec::auth::{self, Auth};
 use crate::mqtt::codec::connack::ConnAck;
-use crate::mqtt::codec::session_end;
 use crate::mqtt::connection::Flow;
+use crate::mqtt::error::ProtocolError;
 use crate::mqtt::reason::ReasonCode;
 
 use super::{Client, Stage};
@@ -71,7 +71,7 @@ impl Client {
         let before = self.stage;
         if auth.reason == ReasonCode::ReAuthenticate {
             if self.exchange.is_some() {
-                self.disconnect_wrong("re-authentication within another one");
+                self.breach(ProtocolError::protocol("re-authentication within another one"));
                 return Flow::Stop;
             }
             let deadline_ms = now_ms + self.limits.connect_timeout_ms;
@@ -79,7 +79,7 @@ impl Client {
             self.exchange = Some(Box::new(Exchange { step, username: None, deadline_ms }));
             self.schedule(deadline_ms);
         } else if self.exchange.is_none() {
-            self.disconnect_wrong("AUTH that continues nothing");
+            self.breach(ProtocolError::protocol("AUTH that continues nothing"));
             return Flow::Stop;
         }
         self.take_step(auth.data, now_ms);
@@ -204,7 +204,8 @@ impl Client {
         self.exchange = None;
         if self.stage == Stage::Connected {
             // DISCONNECT has no code for a wrong password (MQTT5-3.14.2.1).
-            self.disconnect(ReasonCode::NotAuthorized, text, CloseReason::NotAuthorized);
+            self.breach = Some(ProtocolError::new(ReasonCode::NotAuthorized, text));
+            self.end(CloseReason::NotAuthorized);
             return;
         }
         self.refuse_with(&ConnAck {
@@ -219,27 +220,10 @@ impl Client {
     fn send_auth(&mut self, reason: ReasonCode, data: Option<&[u8]>) {
         let mut packet = Vec::new();
         let encoded = auth::encode(&mut packet, &Auth { reason, method: MECHANISM, data });
-        if encoded.is_err() || packet.len() > self.peer_packet_bytes_max() {
+        if encoded.is_err() || packet.len() > self.link.packet_bytes_max() {
             self.end(CloseReason::ProtocolError);
             return;
         }
         self.link.outbound.push_reply(|out| out.extend_from_slice(&packet));
-    }
-
-    fn disconnect_wrong(&mut self, text: &'static str) {
-        self.count_error(ErrorKind::Protocol);
-        tracing::debug!(peer = %self.peer, text, "an MQTT client broke the protocol");
-        self.disconnect(ReasonCode::ProtocolError, text, CloseReason::ProtocolError);
-    }
-
-    /// Says why, if the client wants to know, and ends.
-    fn disconnect(&mut self, reason: ReasonCode, text: &'static str, why: CloseReason) {
-        let (version, bytes_max) = (self.version, self.peer_packet_bytes_max());
-        let text = self.wants_reasons().then_some(text);
-        self.link.outbound.push_reply(|out| {
-            // Our texts fit, always.
-            session_end::encode(out, version, reason, text, bytes_max).unwrap_or_default();
-        });
-        self.end(why);
     }
 }

@@ -1,13 +1,17 @@
 //! A client's state on this connection, and what its packets mean to the broker. Part of `mqtt`.
 //!
 //! - `opening` CONNECT to CONNACK; `authentication` what AUTH carries
+//! - `answers` acknowledgements and last words, with reasons
 //! - `publishing` its own messages
 //! - `receiving` subscriptions and the messages it gets
+//! - `taking_over` a session that another connection has
 
+mod answers;
 mod authentication;
 mod opening;
 mod publishing;
 mod receiving;
+mod taking_over;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -21,13 +25,13 @@ use crate::broker::consumer::{CloseReason as BrokerClose, Completer, Encodings, 
 use crate::broker::publish::Publisher;
 use crate::broker::publish::crowd::Brake;
 use crate::broker::replay::Replay;
+use crate::broker::sessions::pull::Acknowledged;
 use crate::config::sections::MqttSection;
 use crate::metrics::{CloseReason, ErrorKind, Protocol};
+use crate::mqtt::codec::PINGRESP;
 use crate::mqtt::codec::Version;
-use crate::mqtt::codec::ack::{self, Ack};
 use crate::mqtt::codec::connect::Connect;
 use crate::mqtt::codec::fixed_header::PacketType;
-use crate::mqtt::codec::{PINGRESP, suback};
 use crate::mqtt::connection::{Event, Flow, InboundWindow};
 use crate::mqtt::error::ProtocolError;
 use crate::mqtt::link::Link;
@@ -38,7 +42,9 @@ use crate::net::touched;
 use crate::server::driver::{Ended, Verdict};
 use crate::server::timer::Timed;
 
+use self::answers::Answer;
 use self::authentication::Exchange;
+use self::taking_over::Summons;
 
 /// How far a connection has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,6 +109,7 @@ pub struct Client {
     principal: Option<Principal>,
     /// Enhanced authentication under way.
     exchange: Option<Box<Exchange>>,
+    summons: Summons,
     serving: Option<Box<Serving>>,
     replies: Replies,
     /// Milliseconds without a packet after which the client is gone; `None` is never [MQTT-3.1.2-22].
@@ -118,6 +125,10 @@ pub struct Client {
     looked_at_ms: u64,
     deadline_ms: u64,
     ended_by: Option<CloseReason>,
+    /// What the client did, if that is why; it is still to be told.
+    breach: Option<ProtocolError>,
+    /// It was told why the connection ends, or need not be.
+    is_told: bool,
     received_bytes: u64,
 }
 
@@ -143,6 +154,7 @@ impl Client {
             connect: None,
             principal: None,
             exchange: None,
+            summons: Summons::None,
             serving: None,
             replies: Replies::default(),
             patience_ms: None,
@@ -153,6 +165,8 @@ impl Client {
             looked_at_ms: 0,
             deadline_ms,
             ended_by: None,
+            breach: None,
+            is_told: false,
             received_bytes: 0,
         }
     }
@@ -225,10 +239,10 @@ impl Client {
                     return Flow::Stop;
                 }
             }
-            Event::PubAck(ack) => self.settled(ack),
+            Event::PubAck(ack) => self.settled(ack, Acknowledged::Received),
             Event::PubRec(ack) => self.received(ack),
             Event::PubRel(ack) => self.released(ack),
-            Event::PubComp(ack) => self.settled(ack),
+            Event::PubComp(ack) => self.settled(ack, Acknowledged::Completed),
             Event::Subscribe(subscribe) => self.subscribe(subscribe),
             Event::Unsubscribe(unsubscribe) => self.unsubscribe(unsubscribe),
             Event::PingReq => self.link.outbound.push_reply(|out| out.extend(PINGRESP)),
@@ -240,10 +254,12 @@ impl Client {
                         expiry_s: disconnect.session_expiry_s,
                     };
                 }
-                self.discard_will();
+                self.say_farewell();
                 self.end(CloseReason::Client);
             }
             Event::Connect(connect) => {
+                let aliases = connect.topic_alias_max.min(self.limits.topic_alias_max_out);
+                self.link.offer_aliases(aliases);
                 self.connect(connect, now_ms);
                 return Flow::Stop;
             }
@@ -264,16 +280,6 @@ impl Client {
         } else {
             self.replies.owe_ready(reply);
         }
-    }
-
-    fn send_ack(&self, kind: PacketType, packet_id: std::num::NonZeroU16, reason: ReasonCode) {
-        let ends = matches!(kind, PacketType::PubAck | PacketType::PubComp)
-            || (kind == PacketType::PubRec && reason.is_failure());
-        if ends {
-            self.window.done();
-        }
-        let (version, ack) = (self.version, Ack { packet_id, reason });
-        self.link.outbound.push_reply(|out| ack::encode(out, version, kind, ack));
     }
 
     fn send(&mut self, reply: Reply) {
@@ -304,11 +310,7 @@ impl Client {
                 self.send_ack(PacketType::PubComp, id, reason);
             }
             Reply::SubAck(id, reasons, replays) => {
-                let version = self.version;
-                self.link.outbound.push_reply(|out| {
-                    // One code a filter of a packet that arrived: it fits.
-                    suback::encode_suback(out, version, id, &reasons).unwrap_or_default();
-                });
+                self.send_reasons(Answer::SubAck, id, &reasons);
                 if let Some(serving) = &mut self.serving {
                     serving.replays.extend(replays);
                     serving.pull = true;
@@ -317,12 +319,7 @@ impl Client {
                     }
                 }
             }
-            Reply::UnsubAck(id, reasons) => {
-                let version = self.version;
-                self.link.outbound.push_reply(|out| {
-                    suback::encode_unsuback(out, version, id, &reasons).unwrap_or_default();
-                });
-            }
+            Reply::UnsubAck(id, reasons) => self.send_reasons(Answer::UnsubAck, id, &reasons),
         }
     }
 
@@ -332,6 +329,7 @@ impl Client {
         if let Some(verdict) = inbox.login {
             self.authenticated(verdict, now_ms);
         }
+        self.look_for_session(inbox.is_free, now_ms);
         if let Some(reason) = inbox.close {
             self.end(match reason {
                 BrokerClose::TakenOver => CloseReason::TakenOver,
@@ -359,16 +357,6 @@ impl Client {
         }
         if let Some(serving) = &mut self.serving {
             serving.pull = true;
-        }
-    }
-
-    /// The reason code for a connection that others closed.
-    #[must_use]
-    pub fn closing(&self) -> Option<ReasonCode> {
-        match self.ended_by? {
-            CloseReason::TakenOver => Some(ReasonCode::SessionTakenOver),
-            CloseReason::Shutdown => Some(ReasonCode::ServerShuttingDown),
-            _ => None,
         }
     }
 
@@ -415,17 +403,16 @@ impl Client {
     }
 
     /// Ends an overdue connection.
-    pub fn time_out(&mut self, goodbye: impl FnOnce(ReasonCode, &mut Vec<u8>)) {
-        match self.stage {
-            Stage::Idle | Stage::Exchanging => return self.end(CloseReason::ConnectTimeout),
+    pub fn time_out(&mut self) {
+        let why = match self.stage {
+            Stage::Idle | Stage::Exchanging => CloseReason::ConnectTimeout,
             Stage::Authenticating => {
                 self.end(CloseReason::ConnectTimeout);
                 return self.refuse(ReasonCode::ServerBusy, "too many logins wait, try again");
             }
-            Stage::Opening | Stage::Connected | Stage::Ended => {}
-        }
-        self.link.outbound.push_reply(|out| goodbye(ReasonCode::KeepAliveTimeout, out));
-        self.end(CloseReason::KeepAlive);
+            Stage::Opening | Stage::Connected | Stage::Ended => CloseReason::KeepAlive,
+        };
+        self.end(why);
     }
 
     /// When to look again at a client that publishes into queues without room.
@@ -477,17 +464,16 @@ impl Client {
         tracing::debug!(peer = %self.peer, ?reason, "an MQTT connection ended");
     }
 
-    /// After a farewell the will is void at once: the client may come back before this connection's task is
-    /// through with it [MQTT-3.14.4-3].
-    fn discard_will(&self) {
-        if let Some(serving) = self.serving.as_ref().filter(|serving| serving.closing.discard_will)
-        {
-            self.shared.broker.discard_will(&serving.handle);
+    /// What DISCONNECT says holds at once, for will and expiry: the client may come back before this connection's task
+    /// is through with it [MQTT-3.14.4-3].
+    fn say_farewell(&self) {
+        if let Some(serving) = &self.serving {
+            self.shared.broker.say_farewell(&serving.handle, serving.closing);
         }
     }
 
-    /// Gives the session back.
-    fn leave(&mut self, now_ms: u64) {
+    /// Gives the session back, if that is not done: whoever waits for it need not wait until all is written.
+    pub fn leave(&mut self, now_ms: u64) {
         let Some(mut serving) = self.serving.take() else { return };
         let broker = &self.shared.broker;
         broker.submit_settled(&serving.handle, &mut serving.settled);

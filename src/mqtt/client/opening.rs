@@ -67,6 +67,9 @@ impl Client {
             Err(error) => return self.refuse_login(error),
         };
         self.principal = Some(principal.clone());
+        if self.awaits_predecessor(&principal, now_ms) {
+            return;
+        }
         let Some(connect) = self.connect.as_deref() else { return };
         let mut client_id = connect.client_id.clone();
         if client_id.is_empty() {
@@ -276,7 +279,7 @@ impl Client {
     fn put_connack(&self, connack: &ConnAck<'_>) -> bool {
         let mut packet = Vec::new();
         let encoded = connack::encode(&mut packet, self.version, connack);
-        let fits = encoded.is_ok() && packet.len() <= self.peer_packet_bytes_max();
+        let fits = encoded.is_ok() && packet.len() <= self.link.packet_bytes_max();
         if fits {
             self.link.outbound.push_reply(|out| out.extend_from_slice(&packet));
         }
@@ -285,14 +288,8 @@ impl Client {
 
     /// Whether the client wants texts beside reason codes [MQTT-3.1.2-29]; in CONNACK and DISCONNECT it could be given
     /// them anyway, and has no use for them.
-    pub(super) fn wants_reasons(&self) -> bool {
+    fn wants_reasons(&self) -> bool {
         self.connect.as_ref().is_none_or(|connect| connect.request_problem_information)
-    }
-
-    /// The longest packet the client takes [MQTT-3.1.2-24].
-    pub(super) fn peer_packet_bytes_max(&self) -> usize {
-        let said = self.connect.as_ref().and_then(|connect| connect.packet_bytes_max);
-        said.map_or(usize::MAX, |bytes| bytes as usize)
     }
 }
 

@@ -2,7 +2,9 @@
 
 use crate::broker::BrokerError;
 use crate::broker::replay::Progress;
+use crate::broker::sessions::pull::{Acknowledged, Settled};
 use crate::broker::sessions::subscription::Subscription;
+use crate::broker::settle::Released;
 use crate::broker::subscribe::{Refusal, RetainedWanted, Wish};
 use crate::metrics::CloseReason;
 use crate::model::qos::QoS;
@@ -11,11 +13,16 @@ use crate::mqtt::codec::Version;
 use crate::mqtt::codec::ack::Ack;
 use crate::mqtt::codec::fixed_header::PacketType;
 use crate::mqtt::codec::subscribe::{RetainHandling, Subscribe, SubscribeFilter, Unsubscribe};
+use crate::mqtt::error::ProtocolError;
 use crate::mqtt::reason::ReasonCode;
 use crate::mqtt::replies::Reply;
 use crate::net::outbound::READY;
 
 use super::Client;
+
+/// An acknowledgement that its message does not wait for: to take it as the right one would lose the promise.
+const OUT_OF_TURN: ProtocolError =
+    ProtocolError::protocol("acknowledgement of another kind than the message waits for");
 
 fn granted(qos: QoS) -> ReasonCode {
     match qos {
@@ -100,6 +107,13 @@ impl Client {
         let waiter = self.waiter();
         let (known, waits) = match self.shared.broker.unsubscribe(&handle, &filters, waiter) {
             Ok(done) => done,
+            // MQTT 5 can say that all is as before.
+            Err(BrokerError::Journal(error)) if self.version == Version::V5 => {
+                tracing::debug!(%error, "subscriptions could not be given up durably");
+                let reasons =
+                    vec![ReasonCode::ImplementationSpecificError; unsubscribe.filters.len()];
+                return self.reply(Reply::UnsubAck(unsubscribe.packet_id, reasons));
+            }
             Err(error) => return self.end_unsubscribed(&error),
         };
         let mut known = known.into_iter();
@@ -126,32 +140,37 @@ impl Client {
         self.end(CloseReason::Broker);
     }
 
-    /// PUBACK or PUBCOMP: the client is done with a message.
-    pub(super) fn settled(&mut self, ack: Ack) {
+    /// PUBACK, PUBCOMP or a PUBREC that refuses: the client is done with a message.
+    pub(super) fn settled(&mut self, ack: Ack, how: Acknowledged) {
         let Some(serving) = &mut self.serving else { return };
-        if self.shared.broker.settle(&serving.handle, ack.packet_id, &mut serving.settled) {
-            serving.pull = true;
+        let broker = &self.shared.broker;
+        match broker.acknowledge(&serving.handle, ack.packet_id, how, &mut serving.settled) {
+            Settled::Position(_) => serving.pull = true,
+            // Perhaps of an earlier connection: nothing waits for it.
+            Settled::Unknown => {}
+            Settled::OutOfTurn => self.breach(OUT_OF_TURN),
         }
     }
 
     /// PUBREC: the client holds a message, or refuses it for good.
     pub(super) fn received(&mut self, ack: Ack) {
         if ack.reason.is_failure() {
-            self.settled(ack);
+            self.settled(ack, Acknowledged::Refused);
             return;
         }
         let Some(serving) = &self.serving else { return };
         let handle = serving.handle.clone();
         match self.shared.broker.release(&handle, ack.packet_id, self.waiter()) {
-            Ok(Some(true)) => self.replies.owe(Reply::PubRel(ack.packet_id)),
-            Ok(Some(false)) => self.reply(Reply::PubRel(ack.packet_id)),
-            Ok(None) if self.version == Version::V5 => self.send_ack(
+            Ok(Released::Waits) => self.replies.owe(Reply::PubRel(ack.packet_id)),
+            Ok(Released::AtOnce) => self.reply(Reply::PubRel(ack.packet_id)),
+            Ok(Released::OutOfTurn) => self.breach(OUT_OF_TURN),
+            Ok(Released::Unknown) if self.version == Version::V5 => self.send_ack(
                 PacketType::PubRel,
                 ack.packet_id,
                 ReasonCode::PacketIdentifierNotFound,
             ),
             // MQTT 3.1.1 has no other way to let the client forget the identifier.
-            Ok(None) => self.reply(Reply::PubRel(ack.packet_id)),
+            Ok(Released::Unknown) => self.reply(Reply::PubRel(ack.packet_id)),
             Err(_) => self.end(CloseReason::Broker),
         }
     }

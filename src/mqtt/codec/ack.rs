@@ -2,9 +2,9 @@
 
 use crate::mqtt::codec::Version;
 use crate::mqtt::codec::fixed_header::PacketType;
-use crate::mqtt::codec::properties::{self, Properties};
+use crate::mqtt::codec::properties::{self, Properties, id};
 use crate::mqtt::codec::publish::packet_id;
-use crate::mqtt::codec::wire::Reader;
+use crate::mqtt::codec::wire::{Reader, TooLong, put_binary, put_packet, put_varint};
 use crate::mqtt::error::ProtocolError;
 use crate::mqtt::reason::ReasonCode;
 use std::num::NonZeroU16;
@@ -57,6 +57,32 @@ pub fn encode(out: &mut Vec<u8>, version: Version, kind: PacketType, ack: Ack) {
     } else {
         out.extend_from_slice(&[kind.header(), 3, high, low, ack.reason.byte()]);
     }
+}
+
+/// Appends an acknowledgement with a reason string, for MQTT 5 clients that asked for it. Without the string where the
+/// packet would be longer than `packet_bytes_max` [MQTT-3.4.2-2].
+///
+/// # Errors
+/// The string is longer than 65,535 bytes; nothing is appended then.
+pub fn encode_explained(
+    out: &mut Vec<u8>,
+    kind: PacketType,
+    ack: Ack,
+    reason_string: &str,
+    packet_bytes_max: usize,
+) -> Result<(), TooLong> {
+    let mut properties = vec![id::REASON_STRING];
+    put_binary(&mut properties, reason_string.as_bytes())?;
+    let mut body = ack.packet_id.get().to_be_bytes().to_vec();
+    body.push(ack.reason.byte());
+    // Fixed header and property length take at most 5 and 4 bytes.
+    if body.len() + properties.len() + 9 > packet_bytes_max {
+        encode(out, Version::V5, kind, ack);
+        return Ok(());
+    }
+    put_varint(&mut body, properties.len())?;
+    body.extend_from_slice(&properties);
+    put_packet(out, kind.header(), &body)
 }
 
 fn may_carry(kind: PacketType, reason: ReasonCode) -> bool {

@@ -239,7 +239,7 @@ impl<'a> Properties<'a> {
         }
         let id = self.reader.u8()?;
         if !self.allowed.contains(id) {
-            return Err(not_allowed(id));
+            return Err(self.not_allowed(id));
         }
         if !self.seen.insert(id) && id != id::USER_PROPERTY {
             return Err(ProtocolError::protocol("property occurs more than once"));
@@ -249,6 +249,19 @@ impl<'a> Properties<'a> {
         Ok(Some(Property { id, value, start, end }))
     }
 
+    /// An identifier that is none, or not of this packet, is malformed (MQTT5-2.2.2.2). A subscription identifier does
+    /// belong to PUBLISH, but only servers send it.
+    #[cold]
+    fn not_allowed(&self, id: u8) -> ProtocolError {
+        match kind(id) {
+            Some(_) if id == id::SUBSCRIPTION_IDENTIFIER && self.allowed == PUBLISH => {
+                ProtocolError::protocol("subscription identifier from a client [MQTT-3.3.4-6]")
+            }
+            Some(_) => ProtocolError::malformed("property is not allowed in this packet"),
+            None => ProtocolError::malformed("unknown property identifier"),
+        }
+    }
+
     /// Checks all properties that are left.
     ///
     /// # Errors
@@ -256,14 +269,6 @@ impl<'a> Properties<'a> {
     pub fn finish(mut self) -> Result<(), ProtocolError> {
         while self.next_property()?.is_some() {}
         Ok(())
-    }
-}
-
-#[cold]
-fn not_allowed(id: u8) -> ProtocolError {
-    match kind(id) {
-        Some(_) => ProtocolError::protocol("property is not allowed in this packet"),
-        None => ProtocolError::malformed("unknown property identifier"),
     }
 }
 

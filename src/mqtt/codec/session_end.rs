@@ -68,12 +68,14 @@ pub fn encode(
         properties.push(id::REASON_STRING);
         put_binary(&mut properties, text.as_bytes())?;
     }
-    let mut body = vec![reason.byte()];
     // Fixed header and property length take at most 5 and 4 bytes.
-    if !properties.is_empty() && properties.len() + 10 <= packet_bytes_max {
-        put_varint(&mut body, properties.len())?;
-        body.extend_from_slice(&properties);
+    if properties.len() + 10 > packet_bytes_max {
+        properties.clear();
     }
+    let mut body = vec![reason.byte()];
+    // The length may be left out where there are none, but not every client reads it then.
+    put_varint(&mut body, properties.len())?;
+    body.extend_from_slice(&properties);
     put_packet(out, PacketType::Disconnect.header(), &body)
 }
 

@@ -75,7 +75,7 @@ pub struct Unsubscribe {
 /// Parses the body of a SUBSCRIBE with at most `filters_max` filters.
 ///
 /// # Errors
-/// Malformed for broken fields, reserved bits and QoS 3; protocol error without a filter [MQTT-3.8.3-2], for
+/// Malformed for broken fields and reserved bits; protocol error without a filter [MQTT-3.8.3-2], for QoS 3, for
 /// retain handling 3, for no-local on a shared filter; quota exceeded above `filters_max`.
 pub fn decode_subscribe(
     version: Version,
@@ -145,7 +145,11 @@ fn check_options(version: Version, filter: &str, options: u8) -> Result<(), Prot
         return Err(ProtocolError::malformed("reserved subscription option is set [MQTT-3.8.3-5]"));
     }
     if options & 0b11 == 3 {
-        return Err(ProtocolError::malformed("subscription with QoS 3"));
+        // MQTT 3.1.1 has it closed as malformed [MQTT-3.8.3-4], MQTT 5 calls it a protocol error (3.8.3.1).
+        return Err(match version {
+            Version::V311 => ProtocolError::malformed("subscription with QoS 3 [MQTT-3.8.3-4]"),
+            Version::V5 => ProtocolError::protocol("subscription with QoS 3"),
+        });
     }
     if options >> 4 == 3 {
         return Err(ProtocolError::protocol("retain handling is 3"));

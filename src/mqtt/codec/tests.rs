@@ -224,11 +224,24 @@ fn write(name: &str, version: Version) -> Vec<u8> {
         "suback" => {
             use ReasonCode::{GrantedQos1, GrantedQos2, NotAuthorized, Success};
             let reasons = [Success, GrantedQos1, GrantedQos2, NotAuthorized];
-            suback::encode_suback(&mut out, version, id(1), &reasons).unwrap();
+            suback::encode_suback(&mut out, version, id(1), &reasons, None).unwrap();
         }
         "unsuback" => {
             let reasons = [ReasonCode::Success, ReasonCode::NoSubscriptionExisted];
-            suback::encode_unsuback(&mut out, version, id(1), &reasons).unwrap();
+            suback::encode_unsuback(&mut out, version, id(1), &reasons, None).unwrap();
+        }
+        "puback-explained" | "puback-explained-too-long" => {
+            let ack = Ack { packet_id: id(10), reason: ReasonCode::NotAuthorized };
+            let bytes_max = if name == "puback-explained" { 17 } else { 16 };
+            ack::encode_explained(&mut out, PacketType::PubAck, ack, "no", bytes_max).unwrap();
+        }
+        "suback-explained" => {
+            let reasons = [ReasonCode::QuotaExceeded];
+            suback::encode_suback(&mut out, version, id(1), &reasons, Some("no")).unwrap();
+        }
+        "unsuback-explained" => {
+            let reasons = [ReasonCode::ImplementationSpecificError];
+            suback::encode_unsuback(&mut out, version, id(1), &reasons, Some("no")).unwrap();
         }
         "disconnect-server" => {
             let reason = ReasonCode::SessionTakenOver;

@@ -181,7 +181,7 @@ pub fn put_packet(out: &mut Vec<u8>, header: u8, body: &[u8]) -> Result<(), TooL
 mod tests {
     use super::{Reader, TooLong, VARINT_MAX, put_varint, text, varint_len};
 
-    /// [MQTT-1.5.5-1]
+    /// [MQTT5-1.5.5-1]
     #[test]
     fn variable_byte_integers_survive_and_are_minimal() {
         for value in [0, 1, 127, 128, 16_383, 16_384, 2_097_151, 2_097_152, VARINT_MAX as usize] {
@@ -196,7 +196,7 @@ mod tests {
         assert!(Reader::new(&[0x80, 0x80, 0x80, 0x80, 0x01]).varint().is_err());
     }
 
-    /// [MQTT-1.5.4-1] [MQTT-1.5.4-2] [MQTT-1.5.4-3]
+    /// [MQTT-1.5.3-1] [MQTT-1.5.3-2] [MQTT-1.5.3-3] [MQTT5-1.5.4-1] [MQTT5-1.5.4-2] [MQTT5-1.5.4-3]
     #[test]
     fn strings_are_utf8_without_nul() {
         assert!(text(b"a\0b").is_err());

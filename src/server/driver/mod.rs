@@ -173,6 +173,10 @@ impl<P: Protocol> Connection<P> {
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let signals = self.protocol.outbound().take_signals(cx.waker());
+        if signals & CLOSE != 0 {
+            // What the peer said before counts, its own goodbye above all.
+            self.read(cx);
+        }
         if signals & !GO_ON != 0 && self.verdict != Verdict::Close {
             self.verdict = self.protocol.wake(signals, self.clock.now_ms());
             if signals & CLOSE != 0 {

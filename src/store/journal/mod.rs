@@ -29,6 +29,8 @@ use std::time::Duration;
 use crate::model::ids::Lsn;
 use crate::store::error::StoreError;
 
+pub use self::recovery::check_covered;
+
 /// Longest record, in bytes. The largest MQTT packet is just below it (MQTT-2.2.3).
 pub const RECORD_BYTES_MAX: usize = 256 * 1024 * 1024;
 

@@ -41,8 +41,8 @@ struct Candidate {
     limit: u64,
 }
 
-/// Checks everything from `from` on.
-pub(super) fn recover(disk: &dyn Disk, from: Position) -> Result<Recovery, StoreError> {
+/// Every segment by its generation, and the names of other files.
+fn candidates(disk: &dyn Disk) -> Result<(Vec<Candidate>, Vec<String>), StoreError> {
     let names = disk.list().map_err(StoreError::io(&disk.path(""), "list the journal"))?;
     let (segments, others): (Vec<_>, Vec<_>) =
         names.into_iter().partition(|name| parse_name(name).is_some());
@@ -57,6 +57,37 @@ pub(super) fn recover(disk: &dyn Disk, from: Position) -> Result<Recovery, Store
         candidate.limit = limit;
         limit = limit.min(candidate.header.first_batch);
     }
+    Ok((found, others))
+}
+
+/// Reads the batches before `from`, which a start only steps over; returns their bytes and what is damaged. A segment
+/// whose durability was left to the system may lack any page of them.
+///
+/// # Errors
+/// The folder or a segment's header cannot be read.
+pub fn check_covered(
+    disk: &dyn Disk,
+    from: Position,
+) -> Result<(u64, Vec<StoreError>), StoreError> {
+    let mut bytes = 0;
+    let mut damaged = Vec::new();
+    for mut candidate in candidates(disk)?.0 {
+        candidate.limit = candidate.limit.min(from.batch);
+        let header = candidate.header;
+        if header.first_batch >= candidate.limit || header.unsynced {
+            continue;
+        }
+        let first = Position { batch: header.first_batch, lsn: Lsn(header.first_lsn) };
+        let mut walk = Walk::open(disk, &candidate, first)?;
+        damaged.extend(walk.run().err());
+        bytes += walk.offset;
+    }
+    Ok((bytes, damaged))
+}
+
+/// Checks everything from `from` on.
+pub(super) fn recover(disk: &dyn Disk, from: Position) -> Result<Recovery, StoreError> {
+    let (mut found, others) = candidates(disk)?;
     let chain = found
         .iter()
         .map(|candidate| Named {

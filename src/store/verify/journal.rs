@@ -6,7 +6,7 @@ use crate::model::ids::Lsn;
 use crate::store::disk::Disk;
 use crate::store::error::StoreError;
 use crate::store::journal::embedded::{EmbeddedJournal, Opened};
-use crate::store::journal::{JournalOptions, Position};
+use crate::store::journal::{JournalOptions, Position, check_covered};
 use crate::store::verify::{Fault, Inspector};
 
 /// Looks at a record, of which it says what is wrong.
@@ -21,7 +21,7 @@ pub struct JournalCount {
     pub records: u64,
 }
 
-/// Judges the journal in `disk` as a start would and hands every record beyond `from` to `each`, which says what is
+/// Judges the journal in `disk` as a start would, reads also what a checkpoint covers, and hands every record beyond `from` to `each`, which says what is
 /// wrong with it.
 pub fn check(
     disk: Arc<dyn Disk>,
@@ -30,6 +30,14 @@ pub fn check(
     each: &mut Each<'_>,
 ) -> JournalCount {
     let mut count = JournalCount::default();
+    match check_covered(disk.as_ref(), from) {
+        Ok((bytes, damaged)) => {
+            inspector.read(bytes);
+            damaged.into_iter().for_each(|error| inspector.fault(error.into()));
+        }
+        // Whatever cannot be read at all is said below.
+        Err(error) => tracing::debug!(%error, "the covered part of the journal was not read"),
+    }
     let name = disk.path("").display().to_string();
     if let Err(error) = walk(disk, from, &name, &mut count, inspector, each) {
         inspector.fault(error.into());

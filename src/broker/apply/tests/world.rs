@@ -24,9 +24,10 @@ use crate::broker::record::Condition;
 use crate::broker::replay::{Progress, Replay};
 use crate::broker::router::{PartitionChoice, Route, RouteInput, RouteTarget};
 use crate::broker::sessions::subscription::Subscription;
+use crate::broker::settle::Released;
 use crate::broker::subscribe::{RetainedWanted, Wish};
 use crate::broker::testbed::Bed;
-use crate::broker::testbed::client::{Receiver, Sent, waiter};
+use crate::broker::testbed::client::{Receiver, Sent, settle, waiter};
 use crate::broker::testbed::produced::sequenced;
 use crate::metrics::{LocalCounters, Protocol};
 use crate::model::message::Publication;
@@ -441,11 +442,11 @@ impl World {
         {
             let id = NonZeroU16::new(sent.packet_id).unwrap();
             if sent.qos == QoS::ExactlyOnce && !sent.release && !refuse {
-                assert!(broker.release(handle, id, waiter().0).unwrap().is_some());
+                assert_eq!(broker.release(handle, id, waiter().0).unwrap(), Released::Waits);
                 sent.release = true;
                 unacknowledged.push(sent);
             } else {
-                assert!(broker.settle(handle, id, settled), "{sent:?} is in flight");
+                assert!(settle(broker, handle, id, settled), "{sent:?} is in flight");
             }
         }
         broker.submit_settled(handle, settled);
