@@ -10,6 +10,7 @@ use crate::broker::Broker;
 use crate::config::live::Bundle;
 use crate::metrics::Protocol as Label;
 use crate::net::outbound::{CLOSE, Outbound, TIMER};
+use crate::server::admission::Users;
 use crate::server::driver::{Ended, Protocol, Verdict};
 use crate::server::timer::{Timed, Wheel};
 
@@ -25,6 +26,8 @@ pub struct Shared {
     pub config: Arc<Bundle>,
     /// Deadlines.
     pub wheel: Arc<Wheel>,
+    /// Connections by user, of all protocols.
+    pub users: Arc<Users>,
     /// What the server properties call the data that is served.
     pub cluster_name: Arc<str>,
 }

@@ -46,6 +46,7 @@ struct Families {
     exchanges: IntGauge,
     queued_bytes: IntGauge,
     queued_bytes_max: IntGauge,
+    retained_bytes: IntGauge,
 }
 
 impl Gauges {
@@ -85,13 +86,14 @@ impl Gauges {
                 "rialto_queued_bytes_max",
                 "How many bytes may wait; 0 for no bound.",
             )?,
+            retained_bytes: IntGauge::new("rialto_retained_bytes", "Bytes of retained messages.")?,
         };
         Ok(Self { broker: Arc::downgrade(broker), families, filling: Mutex::new(()) })
     }
 }
 
 impl Families {
-    fn all(&self) -> [&dyn Collector; 12] {
+    fn all(&self) -> [&dyn Collector; 13] {
         [
             &self.lag,
             &self.lag_hidden,
@@ -105,6 +107,7 @@ impl Families {
             &self.exchanges,
             &self.queued_bytes,
             &self.queued_bytes_max,
+            &self.retained_bytes,
         ]
     }
 
@@ -119,6 +122,7 @@ impl Families {
         let bytes = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
         self.queued_bytes.set(bytes(broker.backlog.bytes()));
         self.queued_bytes_max.set(bytes(broker.backlog.limits().bytes_max));
+        self.retained_bytes.set(bytes(broker.retained.bytes()));
     }
 
     fn fill_groups(&self, broker: &Broker) {

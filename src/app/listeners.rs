@@ -15,13 +15,16 @@ use tokio_rustls::TlsAcceptor;
 use crate::amqp::service::{Service as AmqpService, Shared as AmqpShared};
 use crate::broker::append::LogFront;
 use crate::config::address::ListenAddress;
+use crate::config::limits::LimitsSection;
 use crate::kafka::service::{Ends, ServeError, serve};
 use crate::kafka::shared::{KafkaConfig, Shared as KafkaShared, Timer};
-use crate::metrics::{CloseReason, Metrics, Protocol};
+use crate::metrics::label::Label;
+use crate::metrics::{CloseReason, Limit, Metrics, Protocol};
 use crate::mqtt::service::{Service as MqttService, Shared as MqttShared};
 use crate::net::outbound::{CLOSE, Outbound};
 use crate::net::stream::Stream;
 use crate::net::tls::Tls;
+use crate::server::admission::{AddressPlace, Addresses, Users};
 use crate::server::clock::Clock;
 use crate::server::driver::drive;
 use crate::server::listener::{Gate, Place, accept, bind};
@@ -103,6 +106,32 @@ impl Roll {
     }
 }
 
+/// A connection that was let in.
+struct Entered {
+    /// Among all, and among those of its address.
+    places: (Place, AddressPlace),
+    /// Whether its address is within its rate.
+    in_time: bool,
+}
+
+/// Who is at the other end.
+struct Peer {
+    address: SocketAddr,
+    in_time: bool,
+}
+
+/// What one address may hold and open.
+pub(super) fn addresses(limits: &LimitsSection) -> Arc<Addresses> {
+    let rate = limits.connection_rate_per_address_max;
+    Addresses::new(limits.connections_per_address_max, rate, limits.connection_burst_s)
+}
+
+/// What one user may hold and open.
+pub(super) fn users(limits: &LimitsSection) -> Arc<Users> {
+    let rate = limits.connection_rate_per_user_max;
+    Users::new(limits.connections_per_user_max, rate, limits.connection_burst_s)
+}
+
 /// A connection being served.
 type Served = Pin<Box<dyn Future<Output = ()> + Send>>;
 
@@ -111,6 +140,7 @@ type Served = Pin<Box<dyn Future<Output = ()> + Send>>;
 pub(super) struct Connections {
     pub(super) workers: Arc<Workers>,
     pub(super) gate: Arc<Gate>,
+    pub(super) addresses: Arc<Addresses>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) clock: Clock,
     pub(super) mqtt: MqttShared,
@@ -121,13 +151,31 @@ pub(super) struct Connections {
 }
 
 impl Connections {
-    fn enter(&self, protocol: Protocol) -> Option<Place> {
-        let place = self.gate.enter();
-        if place.is_none() {
-            self.metrics.connections.closed.of(protocol, CloseReason::Limit).inc();
-            tracing::debug!("a connection over the limit was closed");
+    /// Places for a connection from `peer`; `None` when it is closed at once. Whoever is only too fast and `can_be_told`
+    /// gets them to be told.
+    fn enter(&self, protocol: Protocol, peer: SocketAddr, can_be_told: bool) -> Option<Entered> {
+        let Some(place) = self.gate.enter() else {
+            self.refuse(protocol, peer, Limit::Connections);
+            return None;
+        };
+        let Some(of_address) = self.addresses.enter(peer.ip()) else {
+            self.refuse(protocol, peer, Limit::ConnectionsPerAddress);
+            return None;
+        };
+        let in_time = self.addresses.is_in_time(peer.ip(), self.clock.now_ms());
+        if !in_time && !can_be_told {
+            self.refuse(protocol, peer, Limit::ConnectionRatePerAddress);
+            return None;
         }
-        place
+        Some(Entered { places: (place, of_address), in_time })
+    }
+
+    fn refuse(&self, protocol: Protocol, peer: SocketAddr, limit: Limit) {
+        self.metrics.connections.closed.of(protocol, CloseReason::Limit).inc();
+        if let Some(left_out) = self.metrics.limits.refuse(limit, self.clock.now_ms()) {
+            tracing::warn!(%peer, protocol = protocol.name(), left_out,
+                "a connection was closed: {} is reached", limit.key());
+        }
     }
 
     /// Accepts connections that speak `protocol`, MQTT or AMQP, over TLS if `tls` is given.
@@ -138,15 +186,19 @@ impl Connections {
         tls: Option<Arc<Tls>>,
     ) -> io::Result<()> {
         accept(listener, move |stream, peer| {
-            let Some(place) = self.enter(protocol) else { return };
+            // Before a TLS handshake, which is what it costs most, nobody is told.
+            let can_be_told = protocol == Protocol::Mqtt && tls.is_none();
+            let Some(entered) = self.enter(protocol, peer, can_be_told) else { return };
             let (connections, tls) = (Box::new(self.clone()), tls.clone());
             self.workers.spawn(async move {
                 // In a box: what it takes to begin is given back while the connection is served.
+                let Entered { places, in_time } = entered;
+                let peer = Peer { address: peer, in_time };
                 let begun = Box::pin(connections.begin(protocol, stream, peer, tls)).await;
                 if let Some(served) = begun {
                     served.await;
                 }
-                drop(place);
+                drop(places);
             });
         })
         .await
@@ -157,13 +209,14 @@ impl Connections {
         self: Box<Self>,
         protocol: Protocol,
         stream: StdStream,
-        peer: SocketAddr,
+        peer: Peer,
         tls: Option<Arc<Tls>>,
     ) -> Option<Served> {
+        let address = peer.address;
         let stream = match TcpStream::from_std(stream) {
             Ok(stream) => stream,
             Err(error) => {
-                tracing::warn!(%peer, %error, "cannot serve a connection");
+                tracing::warn!(peer = %address, %error, "cannot serve a connection");
                 return None;
             }
         };
@@ -179,11 +232,11 @@ impl Connections {
                 match shaken {
                     Ok(Ok(stream)) => Stream::Tls(Box::new(stream)),
                     Ok(Err(error)) => {
-                        self.refuse_tls(protocol, peer, &error.to_string());
+                        self.refuse_tls(protocol, address, &error.to_string());
                         return None;
                     }
                     Err(_) => {
-                        self.refuse_tls(protocol, peer, "handshake timed out");
+                        self.refuse_tls(protocol, address, "handshake timed out");
                         return None;
                     }
                 }
@@ -192,7 +245,8 @@ impl Connections {
         Some(self.serve(protocol, stream, peer))
     }
 
-    fn serve(&self, protocol: Protocol, stream: Stream, peer: SocketAddr) -> Served {
+    fn serve(&self, protocol: Protocol, stream: Stream, peer: Peer) -> Served {
+        let Peer { address: peer, in_time } = peer;
         let live = Arc::clone(&self.mqtt.config.live());
         let limit = match protocol {
             Protocol::Amqp => live.amqp.outbound_buffer_bytes_max,
@@ -207,6 +261,7 @@ impl Connections {
             Box::pin(drive(stream, service, self.clock))
         } else {
             let service = MqttService::new(&self.mqtt, outbound, peer, now_ms);
+            let service = if in_time { service } else { service.turned_away() };
             Box::pin(drive(stream, service, self.clock))
         }
     }
@@ -219,11 +274,11 @@ impl Connections {
     /// Accepts Kafka connections.
     pub(super) async fn kafka(self, listener: StdListener) -> io::Result<()> {
         accept(listener, move |stream, peer| {
-            let Some(place) = self.enter(Protocol::Kafka) else { return };
+            let Some(entered) = self.enter(Protocol::Kafka, peer, false) else { return };
             let connections = self.clone();
             self.workers.spawn(async move {
                 connections.serve_kafka(stream, peer).await;
-                drop(place);
+                drop(entered.places);
             });
         })
         .await

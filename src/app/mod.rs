@@ -4,6 +4,7 @@
 //! - [`storage`] the data directory: lock, checkpoint, replay, threads
 //! - [`listeners`] what is listened on, and what each speaks
 //! - [`routes`] the routes of `bridge-config/`
+//! - [`sys`] when `$SYS` is looked at
 //! - [`timers`] the broker's deadlines on the server's wheel
 //! - [`control`] tools of the same host: backups
 //! - [`offline`] a data directory that nobody serves, only looked at
@@ -18,6 +19,7 @@ mod logins;
 pub mod offline;
 mod routes;
 mod storage;
+mod sys;
 mod timers;
 
 use std::io;
@@ -49,6 +51,7 @@ use crate::net::tls::{ClientAuth, Tls, TlsError, TlsFiles};
 use crate::net::touched;
 use crate::server::clock::Clock;
 use crate::server::listener::Gate;
+use crate::server::open_files;
 use crate::server::timer::Wheel;
 use crate::server::workers::Workers;
 use crate::store::error::StoreError;
@@ -56,6 +59,7 @@ use crate::store::error::StoreError;
 use self::control::Control;
 use self::listeners::{Bound, Connections, Roll, Sleeper, bind_one, kafka_config};
 use self::storage::{Storage, Surroundings};
+use self::sys::Announcements;
 use self::timers::BrokerTimers;
 
 /// Longest wait for connections to take their goodbye.
@@ -155,6 +159,7 @@ async fn serve(bundle: Arc<Bundle>, begun: Instant) -> Result<(), AppError> {
     let clock = Clock::default();
     let now_ms: NowMs = Arc::new(move || clock.now_ms());
     let mut signals = Signals::new()?;
+    let files = open_files::raise();
     let metrics = Arc::new(Metrics::new(clock.now_ms() as f64 / 1000.0)?);
     let readiness = Arc::new(Readiness::starting());
     let routes = file::load(&config.bridge_config)?;
@@ -174,52 +179,99 @@ async fn serve(bundle: Arc<Bundle>, begun: Instant) -> Result<(), AppError> {
     metrics.register(logins::Logins::new(Arc::clone(&bundle.checks))?)?;
     let control = Control::open(&config.data_dir, &storage);
     let readers = routes::install(&storage, &routes, &metrics, clock.now_ms())?;
-    let workers = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let workers = Arc::new(Workers::start(workers)?);
+    let workers = Arc::new(Workers::start(cores())?);
     let (stop, shutdown) = watch::channel(false);
+    let (mqtt, amqp) = share(&storage, &bundle, &wheel);
     let connections = Connections {
         workers: Arc::clone(&workers),
-        gate: Gate::new(config.listeners.connections_max),
+        gate: gate(config, files),
+        addresses: listeners::addresses(&config.limits),
         metrics: Arc::clone(&metrics),
         clock,
-        mqtt: MqttShared {
-            broker: Arc::clone(&storage.broker),
-            config: Arc::clone(&bundle),
-            wheel: Arc::clone(&wheel),
-        },
-        amqp: AmqpShared {
-            broker: Arc::clone(&storage.broker),
-            config: Arc::clone(&bundle),
-            wheel: Arc::clone(&wheel),
-            cluster_name: storage.cluster_id.as_str().into(),
-        },
+        mqtt,
+        amqp,
         kafka: Arc::new(share_kafka(&storage, config, now_ms)),
         shutdown: shutdown.clone(),
         roll: Arc::new(Roll::default()),
     };
     routes::start(readers, &workers, clock);
     sockets.announce();
-    let accepting = start_accepting(&mut sockets, &connections, tls);
     let background = start_background(&storage, &metrics, &readiness, wheel, config, clock);
+    let accepting = start_accepting(&mut sockets, &connections, tls);
     let admin = start_admin(sockets.admin.take(), &metrics, &readiness, shutdown)?;
-    readiness.clear(Condition::Start);
-    metrics.ready.set(1);
-    tracing::info!("ready in {} ms", begun.elapsed().as_millis());
+    say_ready(&readiness, &metrics, begun);
     signals.wait().await;
-    tracing::info!("stopping");
-    readiness.set(Condition::Stop, "stopping");
-    metrics.ready.set(0);
-    accepting.iter().for_each(tokio::task::JoinHandle::abort);
+    say_stopping(&readiness, &metrics);
+    end(accepting);
     stop.send_replace(true);
     farewell(&storage, &connections).await;
     drop(admin);
-    background.iter().for_each(tokio::task::JoinHandle::abort);
-    workers.stop();
-    touched::flush();
+    end(background);
+    stop_workers(&workers);
+    close(control, &storage);
+    Ok(())
+}
+
+fn close(control: Control, storage: &Storage) {
     control.close();
     storage.close();
     tracing::info!("stopped");
-    Ok(())
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
+fn end(tasks: Tasks) {
+    tasks.into_iter().for_each(|task| task.abort());
+}
+
+/// What its last connections wrote goes out as well.
+fn stop_workers(workers: &Workers) {
+    workers.stop();
+    touched::flush();
+}
+
+fn say_ready(readiness: &Readiness, metrics: &Metrics, begun: Instant) {
+    readiness.clear(Condition::Start);
+    metrics.ready.set(1);
+    tracing::info!("ready in {} ms", begun.elapsed().as_millis());
+}
+
+fn say_stopping(readiness: &Readiness, metrics: &Metrics) {
+    tracing::info!("stopping");
+    readiness.set(Condition::Stop, "stopping");
+    metrics.ready.set(0);
+}
+
+/// As many connections as the configuration allows, and as there may be files.
+fn gate(config: &Config, files: Option<u64>) -> Arc<Gate> {
+    let wanted = config.listeners.connections_max;
+    let max = open_files::connections(wanted, files);
+    match files {
+        Some(files) => tracing::info!(files, connections_max = max, "open files are limited"),
+        None => tracing::info!(connections_max = max, "open files are not limited"),
+    }
+    Gate::new(max)
+}
+
+/// What MQTT connections share, and what AMQP connections do.
+fn share(storage: &Storage, bundle: &Arc<Bundle>, wheel: &Arc<Wheel>) -> (MqttShared, AmqpShared) {
+    let users = listeners::users(&bundle.started.limits);
+    let mqtt = MqttShared {
+        broker: Arc::clone(&storage.broker),
+        config: Arc::clone(bundle),
+        wheel: Arc::clone(wheel),
+        users: Arc::clone(&users),
+    };
+    let amqp = AmqpShared {
+        broker: Arc::clone(&storage.broker),
+        config: Arc::clone(bundle),
+        wheel: Arc::clone(wheel),
+        users,
+        cluster_name: storage.cluster_id.as_str().into(),
+    };
+    (mqtt, amqp)
 }
 
 /// What Kafka connections share.
@@ -280,7 +332,7 @@ fn spawn_accepting(
     })
 }
 
-/// The timer wheel, the checkpoint interval, the watch over the journal.
+/// The timer wheel, the checkpoint interval, `$SYS`, the watch over the journal.
 fn start_background(
     storage: &Arc<Storage>,
     metrics: &Arc<Metrics>,
@@ -289,6 +341,7 @@ fn start_background(
     config: &Config,
     clock: Clock,
 ) -> Tasks {
+    let announcements = Announcements::begin(&storage.broker, config.mqtt.sys_interval_s, clock);
     let interval = Duration::from_secs(config.checkpoint.interval_s.max(1));
     let engine = Arc::clone(&storage.engine);
     let checkpoints = tokio::spawn(async move {
@@ -307,7 +360,9 @@ fn start_background(
             disk.look(&storage.broker, &metrics, &readiness);
         }
     });
-    vec![tokio::spawn(wheel.run(clock)), checkpoints, watch]
+    let mut tasks = vec![tokio::spawn(wheel.run(clock)), checkpoints, watch];
+    tasks.extend(announcements.map(|sys| tokio::spawn(sys.run())));
+    tasks
 }
 
 fn start_admin(

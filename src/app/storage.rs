@@ -24,7 +24,9 @@ use crate::broker::limits::Limits;
 use crate::broker::logs::settings::LogSettings;
 use crate::broker::paging::StoredPages;
 use crate::broker::restore;
+use crate::broker::retained::room::RetainedLimits;
 use crate::config::Config;
+use crate::config::limits::SessionOverflow;
 use crate::config::live::Bundle;
 use crate::config::queues::Overflow;
 use crate::config::sections::Durability as Configured;
@@ -129,12 +131,16 @@ fn limits(config: &Config) -> Limits {
         queue: QueueLimits {
             messages_max: config.mqtt.queued_messages_max as u64,
             bytes_max: config.mqtt.queued_bytes_max as u64,
+            drops_oldest: config.mqtt.queue_overflow == SessionOverflow::DropOldest,
             volatile_max: VOLATILE_MAX,
             volatile_bytes_max: VOLATILE_BYTES_MAX,
         },
         subscriptions_max: config.mqtt.subscriptions_per_session_max,
         topic_levels_max: config.mqtt.topic_levels_max,
-        retained_max: config.retained.messages_max,
+        retained: RetainedLimits {
+            messages_max: config.retained.messages_max as u64,
+            bytes_max: config.retained.bytes_max,
+        },
         session_expiry_s_max: config.mqtt.session_expiry_s_max,
         logs_max: config.logs.logs_max,
         partitions_max: config.logs.partitions_max,

@@ -367,11 +367,13 @@ impl Broker {
     fn end_durable(&self, session: &Arc<Session>, epoch: u64, now_ms: u64, mut keys: Keys<'_>) {
         self.publish_left_will(session, now_ms);
         let id = session.id;
-        if self.submit(None, &Record::EndSession { session: id, epoch }).is_err() {
+        let owes_will = session.inner.lock().will.is_some();
+        if owes_will || self.submit(None, &Record::EndSession { session: id, epoch }).is_err() {
             // The disk takes nothing now: try again later, the session stays until then.
             self.timers.at(now_ms.saturating_add(1000), Job::Expiry(id, epoch));
             return;
         }
+        self.metrics.mqtt.sessions_expired.inc();
         remove_key(&mut keys, session);
         drop(keys);
         drop(self.end_live(session));

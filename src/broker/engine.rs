@@ -165,6 +165,7 @@ impl Engine {
             told: Vec::new(),
             next_told: Vec::new(),
         };
+        state.show_state();
         let inside = Arc::new(Hall { state: Mutex::new(state), waiting: AtomicUsize::new(0) });
         // The applier's thread alone keeps it: with its end the checkpoint's thread ends.
         let hall = Arc::downgrade(&inside);
@@ -305,6 +306,7 @@ impl Loop {
             self.observer.stuck(&error.to_string());
             self.stuck = true;
         }
+        self.show_state();
     }
 
     fn is_due(&self) -> bool {
@@ -328,16 +330,13 @@ impl Loop {
         let last = i64::try_from(batch.next_lsn().0.saturating_sub(1)).unwrap_or(i64::MAX);
         journal.durable_lsn.set(last);
         journal.applied_lsn.set(last);
-        self.broker
-            .metrics
-            .state
-            .sessions
-            .set(i64::try_from(self.broker.sessions.len()).unwrap_or(0));
-        self.broker
-            .metrics
-            .state
-            .retained
-            .set(i64::try_from(self.broker.retained.len()).unwrap_or(0));
+    }
+
+    /// Shows what there is after a batch.
+    fn show_state(&self) {
+        let state = &self.broker.metrics.state;
+        state.sessions.set(i64::try_from(self.broker.sessions.len()).unwrap_or(0));
+        state.retained.set(i64::try_from(self.broker.retained.len()).unwrap_or(0));
     }
 
     fn wish(&mut self, told: Option<Sender<()>>) {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::apply::AppliedLimits;
 use super::consumer::Encodings;
 use super::message::Message;
 use super::queues::entry::Stored;
@@ -14,10 +15,42 @@ pub struct QueueLimits {
     pub messages_max: u64,
     /// Bytes in a queue.
     pub bytes_max: u64,
+    /// Beyond these the oldest message goes that was not sent, instead of the newest.
+    pub drops_oldest: bool,
     /// QoS 0 messages behind a queue.
     pub volatile_max: usize,
     /// Their bytes.
     pub volatile_bytes_max: usize,
+}
+
+/// Beyond the limit of a durable queue that drops the oldest, messages that may wait until these are gone.
+const TRIMMED_LATER: u64 = 1024;
+
+impl QueueLimits {
+    /// Whether a queue of `messages` and `bytes` takes no more.
+    #[must_use]
+    pub fn is_full(&self, messages: u64, bytes: u64) -> bool {
+        messages >= self.messages_max || bytes >= self.bytes_max
+    }
+
+    /// Whether a queue of `messages` and `bytes` holds more than it may.
+    #[must_use]
+    pub fn is_over(&self, messages: u64, bytes: u64) -> bool {
+        messages > self.messages_max || bytes > self.bytes_max
+    }
+
+    /// Where apply drops the newest of a durable queue. A queue that drops the oldest does so by records of its own, which
+    /// need time: until then it holds more.
+    #[must_use]
+    pub fn applied(&self) -> AppliedLimits {
+        if !self.drops_oldest {
+            return AppliedLimits { messages_max: self.messages_max, bytes_max: self.bytes_max };
+        }
+        AppliedLimits {
+            messages_max: self.messages_max.saturating_mul(2).saturating_add(TRIMMED_LATER),
+            bytes_max: self.bytes_max.saturating_mul(2),
+        }
+    }
 }
 
 /// What became of one destination.
@@ -27,6 +60,8 @@ pub enum Fate {
     Delivered,
     /// Behind other messages.
     Queued,
+    /// Behind other messages, of which so many, the oldest, went to make room.
+    Displaced(u64),
     /// Not delivered, for this reason.
     Dropped(Drop),
 }

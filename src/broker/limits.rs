@@ -3,6 +3,7 @@
 use super::backlog::BacklogLimits;
 use super::fanout::QueueLimits;
 use super::groups::limits::GroupLimits;
+use super::retained::room::RetainedLimits;
 
 /// Limits of sessions, retained messages, logs and groups. Those that apply uses reach it as records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,8 +14,8 @@ pub struct Limits {
     pub subscriptions_max: usize,
     /// Levels of a topic or filter.
     pub topic_levels_max: usize,
-    /// Topics with a retained message.
-    pub retained_max: usize,
+    /// Retained messages.
+    pub retained: RetainedLimits,
     /// Session expiry interval granted at most, seconds.
     pub session_expiry_s_max: u32,
     /// Logs.

@@ -17,6 +17,7 @@
 //! - [`apply`], [`checkpoint`], [`restore`] records to state, state to disk, disk to state
 //! - [`engine`] the threads that apply and checkpoint; [`paging`] queue indexes within their budget
 //! - [`audit`] whether rows of a checkpoint are what they must be
+//! - [`census`] sessions and subscriptions, counted
 //! - [`limits`] what apply and delivery are bounded by; [`backlog`] what waits in all queues
 
 pub mod append;
@@ -24,6 +25,7 @@ pub mod apply;
 pub mod audit;
 pub mod backlog;
 pub mod carry;
+pub mod census;
 pub mod checkpoint;
 pub mod connect;
 pub mod consumer;
@@ -102,7 +104,7 @@ pub enum Job {
     Will(QueueId, u64),
     /// End the session that the connection `epoch` left, unless it was opened again.
     Expiry(QueueId, u64),
-    /// Drop what a declared queue holds too long or too much of.
+    /// Drop what a declared queue holds too long or too much of, or a session too much of.
     TidyQueue(QueueId),
     /// Delete a declared queue unless somebody used it meanwhile.
     IdleQueue(QueueId),
@@ -132,6 +134,9 @@ pub enum BrokerError {
     /// A limit of the configuration is reached.
     #[error("limit reached: {0}")]
     Limit(&'static str),
+    /// The topic has more levels than the configuration allows.
+    #[error("the topic has too many levels")]
+    TooManyLevels,
     /// The session belongs to another connection now.
     #[error("the session was taken over")]
     TakenOver,

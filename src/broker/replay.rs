@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use crate::metrics::LocalCounters;
+use crate::metrics::{DropReason, LocalCounters};
 use crate::model::ids::Lsn;
 use crate::model::qos::QoS;
 use crate::model::topic::TopicFilter;
@@ -234,8 +234,12 @@ impl Broker {
         let mut fanout =
             Fanout { message, now_ms, behind, limits, memory, encodings, stored: None };
         match handle.session.deliver(&to, &mut fanout) {
-            Fate::Delivered => counters.delivered[qos as usize] += 1,
+            Fate::Delivered => {
+                counters.delivered[qos as usize] += 1;
+                counters.payload_sent += message.payload.len() as u64;
+            }
             Fate::Queued => {}
+            Fate::Displaced(count) => counters.drop_messages(DropReason::Overflow, count),
             Fate::Dropped(why) => counters.drop_messages(drop_reason(why), 1),
         }
         true

@@ -75,10 +75,10 @@ pub fn segments(db: &Db) -> Result<BTreeMap<u32, BodyRow>, StoreError> {
 pub fn retained(db: &Arc<Db>) -> Result<Retained, StoreError> {
     let retained = Retained::new(Arc::new(retained_row::StoredRows(Arc::clone(db))));
     db.for_each_raw::<RetainedTable>(|key, bytes| {
-        let (lsn, _) = retained_row::decode(bytes).map_err(|error| {
+        let (lsn, message) = retained_row::decode(bytes).map_err(|error| {
             malformed(format!("retained message of {}", key.topic))(error.to_string())
         })?;
-        retained.restore(&key.vhost, &key.topic, lsn);
+        retained.restore(&key.vhost, &key.topic, lsn, message.len() as u64);
         Ok(())
     })?;
     Ok(retained)
@@ -338,7 +338,7 @@ pub fn revive(broker: &Broker, applier: &Applier) -> Result<(), StoreError> {
 /// limits of the configuration are put in force.
 pub fn resume(broker: &Broker, applied: AppliedLimits, now_ms: u64) {
     let queue = broker.limits().queue;
-    let wanted = AppliedLimits { messages_max: queue.messages_max, bytes_max: queue.bytes_max };
+    let wanted = queue.applied();
     if applied != wanted {
         let record = Record::Limits {
             queued_messages_max: wanted.messages_max,

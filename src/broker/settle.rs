@@ -123,6 +123,7 @@ impl Broker {
         for (total, more) in counters.delivered.iter_mut().zip(pulled.delivered) {
             *total += more;
         }
+        counters.payload_sent += pulled.payload_bytes;
         for why in pulled.reasons {
             counters.drop_messages(drop_reason(why), 1);
         }

@@ -8,10 +8,13 @@ use std::sync::Arc;
 use crate::auth::principal::Principal;
 use crate::metrics::{LocalCounters, Protocol};
 
-use super::Broker;
 use super::publish::Publisher;
 use super::record::Condition;
 use super::sessions::session::{Session, Will};
+use super::{Broker, Job};
+
+/// Between two attempts at a will that the disk does not take.
+const RETRY_MS: u64 = 1000;
 
 /// A will and the connection that left it.
 #[derive(Clone, Debug)]
@@ -23,15 +26,23 @@ pub struct LeftWill {
 }
 
 impl Broker {
-    /// Publishes the will that waits at `session`, if there is one.
+    /// Publishes the will that waits at `session`, if there is one. A disk that does not take it now is tried again
+    /// while the session lasts; a restart finds it, too.
     pub(crate) fn publish_left_will(&self, session: &Arc<Session>, now_ms: u64) {
         let left = {
             let mut inner = session.inner.lock();
             let epoch = inner.owner_epoch;
             inner.will.take().map(|will| LeftWill { epoch, will })
         };
-        if let Some(left) = left {
-            self.publish_will_of(session, &left, now_ms);
+        let Some(left) = left else { return };
+        if self.publish_will_of(session, &left, now_ms) || !session.durable {
+            return;
+        }
+        let mut inner = session.inner.lock();
+        if inner.is_owned_by(left.epoch) && inner.will.is_none() {
+            inner.will = Some(left.will);
+            drop(inner);
+            self.timers.at(now_ms.saturating_add(RETRY_MS), Job::Will(session.id, left.epoch));
         }
     }
 
@@ -47,7 +58,13 @@ impl Broker {
         }
     }
 
-    pub(crate) fn publish_will_of(&self, session: &Arc<Session>, left: &LeftWill, now_ms: u64) {
+    /// False when the disk does not take it now.
+    pub(crate) fn publish_will_of(
+        &self,
+        session: &Arc<Session>,
+        left: &LeftWill,
+        now_ms: u64,
+    ) -> bool {
         let condition = if session.durable {
             Condition::Will { session: session.id, epoch: left.epoch }
         } else {
@@ -64,10 +81,10 @@ impl Broker {
             LocalCounters::new(Protocol::Mqtt),
         );
         let published = self.publish_kept(&mut publisher, &left.will.message, condition, now_ms);
-        if let Err(error) = published {
-            let client_id = &*session.key.client_id;
-            tracing::warn!(client_id, %error, "a will could not be published");
-        }
         publisher.counters.flush_into(&self.metrics);
+        let Err(error) = published else { return true };
+        let client_id = &*session.key.client_id;
+        tracing::warn!(client_id, %error, "a will could not be published");
+        !error.is_unavailable()
     }
 }

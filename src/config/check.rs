@@ -20,6 +20,7 @@ pub fn check(config: &Config) -> Result<(), Vec<Fault>> {
     check_reach(config, &mut faults);
     check_ranges(config, &mut faults);
     config.auth.check(&mut faults);
+    config.limits.check(&mut faults);
     config.queues.check(&mut faults);
     config.amqp.check(&mut faults);
     config.kafka.check(&mut faults);
@@ -87,6 +88,7 @@ fn check_ranges(config: &Config, faults: &mut Vec<Fault>) {
     range("mqtt.packet_bytes_max", mqtt.packet_bytes_max as u64, KIB, 256 * MIB);
     range("mqtt.client_id_bytes_max", mqtt.client_id_bytes_max as u64, 23, 65_535);
     // A topic of 65,535 bytes has at most one level more.
+    range("mqtt.sys_interval_s", mqtt.sys_interval_s.into(), 0, 86_400);
     range("mqtt.topic_levels_max", mqtt.topic_levels_max as u64, 1, 65_536);
     let subscriptions = mqtt.subscriptions_per_session_max as u64;
     range("mqtt.subscriptions_per_session_max", subscriptions, 1, 10_000_000);
@@ -98,6 +100,8 @@ fn check_ranges(config: &Config, faults: &mut Vec<Fault>) {
     let outbound = mqtt.outbound_buffer_bytes_max as u64;
     range("mqtt.outbound_buffer_bytes_max", outbound, 4 * KIB, GIB);
     range("mqtt.connect_timeout_ms", mqtt.connect_timeout_ms, 100, 600_000);
+    range("mqtt.message_rate_max", mqtt.message_rate_max.into(), 0, 10_000_000);
+    range("mqtt.byte_rate_max", mqtt.byte_rate_max, 0, 1024 * GIB);
     range("logs.partitions_max", config.logs.partitions_max.into(), 1, 100_000);
     let partitions_max = config.logs.partitions_max.max(1);
     range(
@@ -129,6 +133,7 @@ fn check_ranges(config: &Config, faults: &mut Vec<Fault>) {
     range("checkpoint.compaction_bytes_max", config.checkpoint.compaction_bytes_max, 0, 64 * GIB);
     range("checkpoint.body_segment_bytes", config.checkpoint.body_segment_bytes, MIB, GIB);
     range("retained.messages_max", config.retained.messages_max as u64, 0, 1_000_000_000);
+    range("retained.bytes_max", config.retained.bytes_max, 0, 1024 * GIB);
     if mqtt.outbound_buffer_bytes_max < mqtt.packet_bytes_max {
         let text = "smaller than mqtt.packet_bytes_max: the largest message could never be sent";
         faults.push(Fault::new("mqtt.outbound_buffer_bytes_max", text));

@@ -2,8 +2,8 @@
 //! so every layer above those may hold a section of it.
 //!
 //! - [`source`] the text of a file and where in it a key stands; the error every loader reports
-//! - [`sections`] one struct a section, one documented field a key; [`amqp`], [`auth`], [`groups`], [`kafka`], [`queues`] and
-//!   [`rules`] in files of their own
+//! - [`sections`] one struct a section, one documented field a key; [`amqp`], [`auth`], [`groups`], [`kafka`], [`limits`],
+//!   [`queues`] and [`rules`] in files of their own
 //! - [`address`] where a listener binds
 //! - [`byte_size`] numbers of bytes, written `1048576` or `"1MiB"`
 //! - [`check`] what no single key can say: ranges, combinations, who may connect from where
@@ -19,6 +19,7 @@ pub mod byte_size;
 pub mod check;
 pub mod groups;
 pub mod kafka;
+pub mod limits;
 pub mod live;
 pub mod queues;
 pub mod response_information;
@@ -35,6 +36,7 @@ use crate::config::amqp::AmqpSection;
 use crate::config::auth::AuthSection;
 use crate::config::groups::GroupsSection;
 use crate::config::kafka::KafkaSection;
+use crate::config::limits::LimitsSection;
 use crate::config::queues::QueuesSection;
 use crate::config::rules::AclRule;
 use crate::config::sections::{
@@ -55,6 +57,8 @@ pub struct Config {
     pub certs: PathBuf,
     /// Where each protocol listens.
     pub listeners: ListenersSection,
+    /// Connections of one address and of one user.
+    pub limits: LimitsSection,
     /// Certificate and client authentication of TLS listeners.
     pub tls: TlsSection,
     /// Who may connect.
@@ -94,6 +98,7 @@ impl Default for Config {
             bridge_config: PathBuf::from("bridge-config"),
             certs: PathBuf::from("certs"),
             listeners: ListenersSection::default(),
+            limits: LimitsSection::default(),
             tls: TlsSection::default(),
             auth: AuthSection::default(),
             acl: Vec::new(),

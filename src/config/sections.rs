@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::address::ListenAddress;
 use crate::config::byte_size;
+use crate::config::limits::{RateOverflow, SessionOverflow};
 
 /// `[listeners]`: `host:port`, `:port` for loopback, `[IPv6]:port`, or `off`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -120,11 +121,13 @@ pub struct MqttSection {
     /// QoS 1 and 2 messages sent to a client and not yet acknowledged; a client's own Receive Maximum lowers
     /// it. Default 1,024.
     pub inflight_max: u16,
-    /// Messages waiting in one session; what is more is dropped and counted. Default 100,000.
+    /// Messages waiting in one session; what happens to more says `queue_overflow`. Default 100,000.
     pub queued_messages_max: usize,
     /// Bytes waiting in one session. Default 128 MiB.
     #[serde(deserialize_with = "byte_size::deserialize")]
     pub queued_bytes_max: usize,
+    /// Which message goes when a session is full: it is dropped and counted. Default `drop-newest`.
+    pub queue_overflow: SessionOverflow,
     /// Memory for messages that wait in sessions which end with their connections, all together, bytes; what is more is
     /// dropped and counted. Default 256 MiB.
     #[serde(deserialize_with = "byte_size::deserialize")]
@@ -143,6 +146,15 @@ pub struct MqttSection {
     /// What MQTT 5 clients that ask for it build their response topics from, with `{clientid}` and `{username}`, such
     /// as `replies/{clientid}/`. Default empty: nothing is sent.
     pub response_information: String,
+    /// Messages a second that one client may publish, a second's worth at once; 0 sets no bound. Default 0.
+    pub message_rate_max: u32,
+    /// Bytes a second that one client may send, a second's worth at once; 0 sets no bound. Default 0.
+    #[serde(deserialize_with = "byte_size::deserialize")]
+    pub byte_rate_max: u64,
+    /// What happens to a client that is faster. Default `slow`.
+    pub rate_overflow: RateOverflow,
+    /// Between two looks at what `$SYS` says, seconds; 0: nothing is published there. Default 10.
+    pub sys_interval_s: u32,
 }
 
 impl Default for MqttSection {
@@ -158,12 +170,17 @@ impl Default for MqttSection {
             inflight_max: 1024,
             queued_messages_max: 100_000,
             queued_bytes_max: 128 << 20,
+            queue_overflow: SessionOverflow::default(),
             memory_bytes_max: 256 << 20,
             session_expiry_s_max: u32::MAX,
             outbound_buffer_bytes_max: 1 << 20,
             connect_timeout_ms: 10_000,
             keep_alive_s_max: 0,
             response_information: String::new(),
+            message_rate_max: 0,
+            byte_rate_max: 0,
+            rate_overflow: RateOverflow::default(),
+            sys_interval_s: 10,
         }
     }
 }
@@ -172,13 +189,16 @@ impl Default for MqttSection {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RetainedSection {
-    /// Topics that may hold a retained message; a retained publish to one more is refused. Default 1,000,000.
+    /// Topics that may hold a retained message. Default 1,000,000.
     pub messages_max: usize,
+    /// Bytes of retained messages beyond which no further topic may hold one. Default 1 GiB.
+    #[serde(deserialize_with = "byte_size::deserialize")]
+    pub bytes_max: u64,
 }
 
 impl Default for RetainedSection {
     fn default() -> Self {
-        Self { messages_max: 1_000_000 }
+        Self { messages_max: 1_000_000, bytes_max: 1 << 30 }
     }
 }
 

@@ -85,6 +85,15 @@ fn faults_name_file_line_and_key() {
         ("[auth]\nanonymous = \"yes\"", "x.toml:2: auth.anonymous: unknown variant `yes`"),
         ("[mqtt]\nreceive_max = 1\n[mqtt]", "x.toml:3: "),
         ("a = ", "x.toml:1: "),
+        (
+            "[limits]\n\nconnection_burst_s = 0",
+            "x.toml:3: limits.connection_burst_s: 0 is outside 1",
+        ),
+        ("[limits]\nconnections_per_user_max = -1", "x.toml:2: limits.connections_per_user_max: "),
+        ("[mqtt]\nqueue_overflow = \"oldest\"", "x.toml:2: mqtt.queue_overflow: unknown variant"),
+        ("[mqtt]\nrate_overflow = 1", "x.toml:2: mqtt.rate_overflow: "),
+        ("[mqtt]\nbyte_rate_max = \"2000GiB\"", "x.toml:2: mqtt.byte_rate_max: "),
+        ("[retained]\nbytes_max = \"2000GiB\"", "x.toml:2: retained.bytes_max: "),
         ("[journal]\nsegment_bytes = 5", "x.toml:2: journal.segment_bytes: 5 is outside"),
         (
             "[[acl]]\nallow = \"*\"\nfilter = \"#\"\n\n[[acl]]\nfilter = \"x\"",

@@ -88,6 +88,8 @@ label! {
         Journal = "journal",
         /// A route's log takes nothing, because its files cannot be written.
         LogFailed = "log_failed",
+        /// Its topic has more levels than it may.
+        TopicLevels = "topic_levels",
         /// One retained topic more than there may be.
         RetainedFull = "retained_full",
         /// Its topic or routing key has no counterpart on the other side of a route.
@@ -98,10 +100,54 @@ label! {
         NoRoom = "no_room",
         /// All queues together hold as many bytes as they may, or a declared one as many as any may.
         QueuesFull = "queues_full",
-        /// The oldest of a queue that holds as many as it was declared to.
+        /// The oldest of a queue that holds as many as it was declared to, or of a session that drops the oldest.
         Overflow = "overflow",
         /// What the disk gives back is not what was written.
         Corrupt = "corrupt",
+    }
+}
+
+label! {
+    /// A limit of the configuration that refuses.
+    Limit, "reason", {
+        /// `listeners.connections_max`.
+        Connections = "connections",
+        /// `limits.connections_per_address_max`.
+        ConnectionsPerAddress = "connections_per_address",
+        /// `limits.connection_rate_per_address_max`.
+        ConnectionRatePerAddress = "connection_rate_per_address",
+        /// `limits.connections_per_user_max`.
+        ConnectionsPerUser = "connections_per_user",
+        /// `limits.connection_rate_per_user_max`.
+        ConnectionRatePerUser = "connection_rate_per_user",
+        /// `mqtt.packet_bytes_max`.
+        PacketBytes = "packet_bytes",
+        /// `mqtt.client_id_bytes_max`.
+        ClientIdBytes = "client_id_bytes",
+        /// `mqtt.topic_levels_max`.
+        TopicLevels = "topic_levels",
+        /// `mqtt.subscriptions_per_session_max`.
+        Subscriptions = "subscriptions",
+        /// `mqtt.receive_max`.
+        ReceiveMax = "receive_max",
+        /// `mqtt.message_rate_max`.
+        MessageRate = "message_rate",
+        /// `mqtt.byte_rate_max`.
+        ByteRate = "byte_rate",
+        /// `retained.messages_max`.
+        RetainedMessages = "retained_messages",
+        /// `retained.bytes_max`.
+        RetainedBytes = "retained_bytes",
+    }
+}
+
+label! {
+    /// A rate for which clients are not read for a while.
+    RateLimit, "reason", {
+        /// `mqtt.message_rate_max`.
+        Messages = "message_rate",
+        /// `mqtt.byte_rate_max`.
+        Bytes = "byte_rate",
     }
 }
 

@@ -18,6 +18,14 @@ pub struct LocalCounters {
     pub received: [u64; 3],
     /// Messages sent to clients, by quality of service.
     pub delivered: [u64; 3],
+    /// MQTT packets received, but for PUBLISH.
+    pub control_received: u64,
+    /// MQTT packets sent, but for PUBLISH.
+    pub control_sent: u64,
+    /// Bytes of application data published by clients.
+    pub payload_received: u64,
+    /// Bytes of application data sent to MQTT clients.
+    pub payload_sent: u64,
     dropped: [u64; REASONS],
     any_dropped: bool,
 }
@@ -32,6 +40,10 @@ impl LocalCounters {
             sent_bytes: 0,
             received: [0; 3],
             delivered: [0; 3],
+            control_received: 0,
+            control_sent: 0,
+            payload_received: 0,
+            payload_sent: 0,
             dropped: [0; REASONS],
             any_dropped: false,
         }
@@ -56,6 +68,10 @@ impl LocalCounters {
             add(metrics.messages.received.of(self.protocol, *qos), self.received[qos.index()]);
             add(metrics.messages.delivered.of(self.protocol, *qos), self.delivered[qos.index()]);
         }
+        add(&metrics.mqtt.control_received, self.control_received);
+        add(&metrics.mqtt.control_sent, self.control_sent);
+        add(&metrics.mqtt.payload_received, self.payload_received);
+        add(&metrics.mqtt.payload_sent, self.payload_sent);
         if self.any_dropped {
             for reason in DropReason::ALL {
                 add(metrics.messages.dropped.of(*reason), self.dropped[reason.index()]);

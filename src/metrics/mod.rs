@@ -1,15 +1,19 @@
 //! Every counter, gauge and histogram, resolved once: whoever counts holds a handle, never a name. Imports
 //! nothing of this crate.
 //!
+//! - [`limits`] what limits refused, and when to say so
 //! - [`label`] the closed sets that labels come from, and families with one handle a value
 //! - [`local`] plain counters that a connection bumps by itself and adds up once a read batch
+//! - [`mqtt`] what only MQTT counts
 //! - [`process`] what the system says of this process, read when somebody asks
 //!
 //! Names follow Prometheus: `rialto_`, the noun, the unit, `_total` for counters; base units (seconds, bytes).
 //! `docs/operations.md` lists them with what to watch; a test keeps that list whole.
 
 pub mod label;
+pub mod limits;
 pub mod local;
+pub mod mqtt;
 pub mod process;
 
 use prometheus::core::Collector;
@@ -18,9 +22,11 @@ use prometheus::{
     TextEncoder,
 };
 
-pub use label::{CloseReason, DropReason, ErrorKind, Protocol, QosLabel};
+pub use label::{CloseReason, DropReason, ErrorKind, Limit, Protocol, QosLabel, RateLimit};
 use label::{Label, PerLabel, PerPair};
+use limits::LimitMetrics;
 pub use local::LocalCounters;
+use mqtt::MqttMetrics;
 
 /// Sync times from a fast disk's to a failing one's, seconds.
 const SYNC_BUCKETS: [f64; 13] =
@@ -39,6 +45,10 @@ pub struct Metrics {
     pub connections: ConnectionMetrics,
     /// Messages in and out.
     pub messages: MessageMetrics,
+    /// Limits that were reached.
+    pub limits: LimitMetrics,
+    /// MQTT's own.
+    pub mqtt: MqttMetrics,
     /// What the broker holds.
     pub state: StateMetrics,
     /// The write-ahead log.
@@ -172,6 +182,8 @@ impl Metrics {
         let metrics = Self {
             connections: ConnectionMetrics::new(&make)?,
             messages: MessageMetrics::new(&make)?,
+            limits: LimitMetrics::new(&make)?,
+            mqtt: MqttMetrics::new(&make)?,
             state: StateMetrics::new(&make)?,
             journal: JournalMetrics::new(&make)?,
             checkpoint: CheckpointMetrics::new(&make)?,

@@ -65,6 +65,23 @@ impl Collector for ProcessMetrics {
     }
 }
 
+/// Memory of this process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Memory {
+    /// Resident now, bytes.
+    pub resident_bytes: u64,
+    /// Resident at its most, bytes.
+    pub peak_bytes: u64,
+}
+
+/// Memory of this process, where the system tells.
+#[must_use]
+pub fn memory() -> Option<Memory> {
+    let status = fs::read_to_string("/proc/self/status").ok()?;
+    let bytes = |name| kib_line(&status, name).and_then(|bytes| u64::try_from(bytes).ok());
+    Some(Memory { resident_bytes: bytes("VmRSS:")?, peak_bytes: bytes("VmHWM:")? })
+}
+
 /// Fields 14 and 15 of `/proc/<pid>/stat`: user and system time. The second field, the program's name in
 /// parentheses, may hold spaces and parentheses, so counting begins after the last one.
 fn cpu_seconds(stat: &str) -> Option<f64> {
@@ -76,7 +93,12 @@ fn cpu_seconds(stat: &str) -> Option<f64> {
 }
 
 fn resident_bytes(status: &str) -> Option<i64> {
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    kib_line(status, "VmRSS:")
+}
+
+/// The bytes of a line that says kibibytes.
+fn kib_line(status: &str, name: &str) -> Option<i64> {
+    let line = status.lines().find_map(|line| line.strip_prefix(name))?;
     let kib: i64 = line.trim().strip_suffix(" kB")?.trim_end().parse().ok()?;
     kib.checked_mul(1024)
 }

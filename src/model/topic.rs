@@ -60,6 +60,12 @@ pub fn check_topic_name(bytes: &[u8]) -> Result<&str, TopicError> {
     Ok(name)
 }
 
+/// Whether `topic` is one that the broker speaks of itself under, and nobody else: `$SYS` and what is below.
+#[must_use]
+pub fn is_system(topic: &str) -> bool {
+    topic.strip_prefix("$SYS").is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
 /// The levels of a topic name or of the text of a filter; always at least one.
 pub fn levels(text: &str) -> Split<'_, char> {
     text.split('/')
@@ -201,6 +207,36 @@ mod tests {
         assert_eq!(check_topic_name("été/x".as_bytes()), Ok("été/x"));
         assert!(check_topic_name(&[b'a'; TOPIC_BYTES_MAX]).is_ok()); // [MQTT-4.7.3-3]
         assert_eq!(check_topic_name(&[b'a'; TOPIC_BYTES_MAX + 1]), Err(TopicError::TooLong));
+    }
+
+    /// U+FEFF is no mark to be stripped [MQTT-1.5.4-3]; control characters and non-characters are taken as any other
+    /// (MQTT5-1.5.4 leaves that to the receiver): devices send them, and no harm comes of it.
+    #[test]
+    fn every_character_but_nul_is_a_character_of_topics() {
+        for text in [
+            "\u{feff}a",
+            "a\u{1}\u{1f}\u{7f}\u{9f}",
+            "\u{fffe}\u{ffff}\u{1fffe}",
+            "\u{10ffff}",
+            "a\tb c\n",
+        ] {
+            assert_eq!(check_topic_name(text.as_bytes()), Ok(text));
+            assert!(TopicFilter::parse(text).unwrap().matches(text));
+            assert!(
+                !TopicFilter::parse(text).unwrap().matches(text.trim_start_matches('\u{feff}'))
+                    || !text.starts_with('\u{feff}')
+            );
+        }
+    }
+
+    #[test]
+    fn matching_takes_as_many_levels_as_there_can_be() {
+        let deep = "a/".repeat(32_767) + "a";
+        for pattern in [deep.clone(), "+/".repeat(32_767) + "+", "+/".repeat(32_767) + "#"] {
+            assert!(TopicFilter::parse(&pattern).unwrap().matches(&deep));
+        }
+        assert!(!TopicFilter::parse(&("+/".repeat(32_766) + "+")).unwrap().matches(&deep));
+        assert!(TopicFilter::parse(&"/".repeat(65_535)).unwrap().matches(&"/".repeat(65_535)));
     }
 
     #[test]

@@ -6,6 +6,7 @@
 //! - [`error`] what a peer did wrong
 //! - [`reason`] reason codes of MQTT 5 and their MQTT 3.1.1 counterparts
 //! - [`service`] a connection as the server drives it; [`client`] what its packets mean to the broker
+//! - [`sys`] what the broker says of itself under `$SYS`
 //! - [`link`] the broker's handle on a connection; [`replies`] answers in order
 //! - [`aliases`] topic aliases towards a client; [`explanation`] reason strings
 
@@ -21,3 +22,4 @@ pub mod link;
 pub mod reason;
 pub mod replies;
 pub mod service;
+pub mod sys;

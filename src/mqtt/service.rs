@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use crate::broker::Broker;
 use crate::config::live::Bundle;
-use crate::metrics::{CloseReason, ErrorKind, Protocol as Label};
+use crate::metrics::{CloseReason, ErrorKind, Limit, Protocol as Label};
 use crate::mqtt::client::{Client, Stage};
 use crate::mqtt::connection::{Connection, Limits};
 use crate::mqtt::error::ProtocolError;
 use crate::mqtt::link::Link;
 use crate::mqtt::reason::ReasonCode;
 use crate::net::outbound::{CLOSE, Outbound, TIMER};
+use crate::server::admission::Users;
 use crate::server::driver::{Ended, Protocol, Verdict};
 use crate::server::timer::{Timed, Wheel};
 
@@ -29,6 +30,8 @@ pub struct Shared {
     pub config: Arc<Bundle>,
     /// Deadlines.
     pub wheel: Arc<Wheel>,
+    /// Connections by user, of all protocols.
+    pub users: Arc<Users>,
 }
 
 /// One connection.
@@ -62,6 +65,13 @@ impl Service {
         Self { engine, client }
     }
 
+    /// The same, whose CONNECT is refused because its address is too fast.
+    #[must_use]
+    pub fn turned_away(mut self) -> Self {
+        self.client.turn_away();
+        self
+    }
+
     fn refuse(&mut self, error: &ProtocolError, now_ms: u64) -> Verdict {
         let kind = match error.reason {
             ReasonCode::MalformedPacket => ErrorKind::Malformed,
@@ -71,6 +81,11 @@ impl Service {
             _ => ErrorKind::Protocol,
         };
         self.client.count_error(kind);
+        match error.reason {
+            ReasonCode::PacketTooLarge => self.client.note_limit(Limit::PacketBytes, now_ms),
+            ReasonCode::ReceiveMaximumExceeded => self.client.note_limit(Limit::ReceiveMax, now_ms),
+            _ => {}
+        }
         self.client.log_refusal(error);
         let engine = &self.engine;
         self.client.link().outbound.push_reply(|out| engine.error_reply(error, out));
@@ -113,14 +128,17 @@ impl Service {
 
 impl Protocol for Service {
     fn receive(&mut self, input: &[u8], now_ms: u64) -> (usize, Verdict) {
-        self.client.begin_batch(input.len(), now_ms);
+        self.client.begin_batch(now_ms);
         let mut used = 0;
         loop {
             let before = self.client.stage();
             let client = &mut self.client;
             let rest = input.get(used..).unwrap_or_default();
             match self.engine.receive(rest, &mut |event| client.handle(event, now_ms)) {
-                Ok(more) => used += more,
+                Ok(more) => {
+                    used += more;
+                    self.client.used(more, now_ms);
+                }
                 Err(error) => {
                     self.client.end_batch(now_ms);
                     return (input.len(), self.refuse(&error, now_ms));

@@ -74,6 +74,8 @@ struct State {
     /// The owner waits for the last byte to leave.
     wants_drained: bool,
     sent_bytes: u64,
+    /// Appended by [`Outbound::push_reply`] since somebody last asked.
+    replies: u64,
     /// The socket took something since somebody last asked.
     moved: bool,
     /// Beyond half of its limit since it was last below a quarter.
@@ -170,6 +172,7 @@ impl Outbound {
     pub fn push_reply(&self, encode: impl FnOnce(&mut Vec<u8>)) {
         let mut state = self.state.lock();
         if !state.closed && !state.sealed {
+            state.replies += 1;
             encode(&mut state.pending);
         }
     }
@@ -229,6 +232,13 @@ impl Outbound {
     #[must_use]
     pub fn take_sent_bytes(&self) -> u64 {
         std::mem::take(&mut self.state.lock().sent_bytes)
+    }
+
+    /// Bytes handed to the transport, and answers appended, since the last call.
+    #[must_use]
+    pub fn take_sent(&self) -> (u64, u64) {
+        let mut state = self.state.lock();
+        (std::mem::take(&mut state.sent_bytes), std::mem::take(&mut state.replies))
     }
 
     /// Writes what the socket takes now; never waits. Wakes the owner for the rest.

@@ -4,7 +4,8 @@
     python tests/it/mqtt_table.py missing    lists the statements that bind a server and that no test cites
 
 A test cites a statement by `MQTT-3.1.0-1` (MQTT 3.1.1) or `MQTT5-3.1.0-1` (MQTT 5.0), with or without brackets;
-`MQTT-4.7.1-1 to MQTT-4.7.1-3` cites three. Sections (`MQTT5-3.3.2.3`) are no statements. Counted are citations
+`MQTT-4.7.1-1 to MQTT-4.7.1-3` cites three. A number that 5.0 alone has counts as its own without the 5, too. Sections
+(`MQTT5-3.3.2.3`) are no statements. Counted are citations
 - in a Python test: anywhere in the function and its decorators, and in the names of its cases, where these are the keys
   of a table of the module that a decorator names;
 - in a Rust test: in the doc comment of the `#[test]` function.
@@ -22,7 +23,7 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 PAGE = ROOT / "docs" / "mqtt-compatibility.md"
 MARK = "<!-- Everything below is written by tests/it/mqtt_table.py. -->\n"
-CITATION = re.compile(r"\bMQTT(5?)-((?:\d+\.)+\d+)-(\d+)(?:\s+to\s+MQTT(5?)-((?:\d+\.)+\d+)-(\d+))?")
+CITATION = re.compile(r"\bMQTT(5?)-((?:\d+\.)+\d+)-(\d+)(?:\]?\s+to\s+\[?MQTT(5?)-((?:\d+\.)+\d+)-(\d+))?")
 RUST_TEST = re.compile(r"((?:^[ \t]*///.*\n)+)((?:^[ \t]*#\[.*\]\n)+)[ \t]*(?:async )?fn (\w+)\(", re.M)
 VERSIONS = {"": "3.1.1", "5": "5.0"}
 
@@ -48,7 +49,7 @@ def statements():
 
 
 def cited(text):
-    """Every (version, id) that a text cites."""
+    """Every (version, id) that a text cites, those between the ends of a range too."""
     for five, section, first, five_too, section_too, last in CITATION.findall(text):
         version = VERSIONS[five]
         if not last:
@@ -89,13 +90,15 @@ def rust_tests(path):
 
 def citations():
     """(version, id) -> test -> its cases that cite it, in the order of the files."""
-    found = defaultdict(dict)
+    known, found = statements(), defaultdict(dict)
     sources = [python_tests(path) for path in sorted(HERE.glob("test_*.py"))]
     sources += [rust_tests(path) for path in sorted((ROOT / "src").rglob("*.rs"))]
     for tests in sources:
         for test, case, text in tests:
-            for statement in cited(text):
-                cases = found[statement].setdefault(test, [])
+            for version, name in cited(text):
+                if name not in known[version] and name in known["5.0"]:
+                    version = "5.0"
+                cases = found[version, name].setdefault(test, [])
                 if case and case not in cases:
                     cases.append(case)
     return found

@@ -1,9 +1,11 @@
 """Packets that no client library sends, and what came back: shared by the tests of the specification's statements."""
 
 import struct
+import time
 
 import pytest
 
+from harness import wait_until
 from rawmqtt import CONNECT, PUBREL, Closed, binary, encode_properties, packet, varint
 
 PING = b"\xc0\x00"
@@ -41,3 +43,14 @@ def cases(table):
     """(name, version) for each row (bytes of v3.1.1, bytes of v5, ...) of a table; None: not for that version."""
     return [pytest.param(name, version, id=f"{name}-v{3 if version == 4 else 5}")
             for name, row in table.items() for version, data in zip((4, 5), row) if data is not None]
+
+
+def keep(version, expiry=600):
+    """Options of a session that outlives its connection; `expiry` in seconds, where there is one."""
+    return {"version": version, "clean": False, "properties": {"session_expiry": expiry} if version == 5 else None}
+
+
+def wait_out(seconds):
+    """Waits out a span that the protocol counts in whole seconds: there is no condition to look at."""
+    end = time.monotonic() + seconds
+    wait_until(lambda: time.monotonic() >= end, "a span of time", pause=0.1)

@@ -72,7 +72,7 @@ def test_a_delayed_will_survives_a_restart(broker, connect, watcher, hard):
 
 
 def test_coming_back_after_a_restart_cancels_a_delayed_will(broker, connect, watcher, hard):
-    """MQTT-3.1.3-9"""
+    """MQTT5-3.1.3-9"""
     options = {"version": 5, "clean": False, "properties": ENDLESS}
     connect(broker, "c", **options, will=will("late", will_delay=3)).cut()
     wait_until(lambda: broker.metric("rialto_connections", protocol="mqtt") == 0, "the broker knows of the cut")

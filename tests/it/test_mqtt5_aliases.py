@@ -30,7 +30,7 @@ class Resolver:
 
 
 def test_a_client_that_takes_none_gets_none(shared, connect, unique):
-    """[MQTT-3.1.2-26] [MQTT-3.1.2-27]: no alias for a Topic Alias Maximum of 0 or an absent one."""
+    """[MQTT5-3.1.2-26] [MQTT5-3.1.2-27]: no alias for a Topic Alias Maximum of 0 or an absent one."""
     for properties in (None, {"topic_alias_maximum": 0}):
         sub, pub = five(connect, shared, unique + "s", properties=properties), five(connect, shared, unique + "p")
         sub.subscribe((f"{unique}/#", 1))
@@ -42,7 +42,7 @@ def test_a_client_that_takes_none_gets_none(shared, connect, unique):
 @pytest.mark.rialto
 @pytest.mark.parametrize("qos", [0, 1, 2])
 def test_topics_that_come_again_are_sent_by_their_alias(shared, connect, unique, qos):
-    """[MQTT-3.3.2-12]: introduced with the topic, then alone; each topic is the one that was meant."""
+    """[MQTT5-3.3.2-12]: introduced with the topic, then alone; each topic is the one that was meant."""
     sub = five(connect, shared, unique + "s", properties={"topic_alias_maximum": 4})
     pub = five(connect, shared, unique + "p")
     sub.subscribe((f"{unique}/#", qos))
@@ -57,7 +57,7 @@ def test_topics_that_come_again_are_sent_by_their_alias(shared, connect, unique,
 
 @pytest.mark.rialto
 def test_no_alias_exceeds_the_clients_maximum_however_many_topics(shared, connect, unique):
-    """[MQTT-3.1.2-26]: a few aliases, many topics, some of them often: the bytes of topics shrink."""
+    """[MQTT5-3.1.2-26]: a few aliases, many topics, some of them often: the bytes of topics shrink."""
     sub = five(connect, shared, unique + "s", properties={"topic_alias_maximum": 3})
     pub = five(connect, shared, unique + "p")
     sub.subscribe((f"{unique}/#", 1))
@@ -71,7 +71,7 @@ def test_no_alias_exceeds_the_clients_maximum_however_many_topics(shared, connec
 
 @pytest.mark.rialto
 def test_aliases_begin_anew_with_each_connection(shared, connect, unique):
-    """[MQTT-3.3.2-7]: what is sent again after a reconnect has its topic in full first."""
+    """[MQTT5-3.3.2-7]: what is sent again after a reconnect has its topic in full first."""
     options = {"clean": False, "properties": {"session_expiry": 60, "topic_alias_maximum": 2}}
     sub, pub = five(connect, shared, unique + "s", **options), five(connect, shared, unique + "p")
     sub.subscribe((f"{unique}/#", 1))
@@ -90,7 +90,7 @@ def test_aliases_begin_anew_with_each_connection(shared, connect, unique):
 
 @pytest.mark.rialto
 def test_a_message_that_only_fits_by_its_alias_is_sent(shared, connect, unique):
-    """[MQTT-3.1.2-24]: the packet counts as it is sent. One that an introduction would make too long goes without."""
+    """[MQTT5-3.1.2-24]: the packet counts as it is sent. One that an introduction would make too long goes without."""
     topic = f"{unique}/" + "x" * 40
     full = 2 + 2 + len(topic) + 1
     sub = five(connect, shared, unique + "s", properties={"topic_alias_maximum": 2, "maximum_packet_size": full + 10})
@@ -119,7 +119,7 @@ def test_the_configuration_lowers_or_forbids_them(make_broker, connect):
 
 
 def test_aliases_of_clients_are_their_connections_own(shared, connect, unique):
-    """[MQTT-3.3.2-7]: a new connection knows none of the aliases of the one before; nor does another client."""
+    """[MQTT5-3.3.2-7]: a new connection knows none of the aliases of the one before; nor does another client."""
     options = {"clean": False, "properties": {"session_expiry": 60}}
     first = five(connect, shared, unique, **options)
     first.publish(f"{unique}/a", "1", qos=1, properties={"topic_alias": 1})
@@ -133,7 +133,7 @@ def test_aliases_of_clients_are_their_connections_own(shared, connect, unique):
 
 @pytest.mark.rialto
 def test_every_announced_alias_can_be_used(shared, connect, unique):
-    """[MQTT-3.3.2-10] [MQTT-3.2.2-18]: all values from 1 to the maximum of CONNACK."""
+    """[MQTT5-3.3.2-10] [MQTT5-3.2.2-18]: all values from 1 to the maximum of CONNACK."""
     sub, pub = five(connect, shared, unique + "s"), five(connect, shared, unique + "p")
     sub.subscribe((f"{unique}/#", 1))
     maximum = pub.connack.properties["topic_alias_maximum"]

@@ -24,7 +24,7 @@ def wait_out(seconds):
 # -- sessions -----------------------------------------------------------------------------------------------
 
 def test_a_session_begun_clean_is_kept_when_its_expiry_says_so(shared, connect, unique):
-    """[MQTT-3.1.2-23] [MQTT-3.1.2-4]: clean start is about the past, the expiry about what comes after."""
+    """[MQTT5-3.1.2-23] [MQTT5-3.1.2-4]: clean start is about the past, the expiry about what comes after."""
     first = five(connect, shared, unique, 100, clean=True)
     assert not first.connack.session_present
     first.subscribe((unique, 1))
@@ -36,7 +36,7 @@ def test_a_session_begun_clean_is_kept_when_its_expiry_says_so(shared, connect, 
 
 
 def test_a_session_of_expiry_0_is_not_resumed_even_by_who_takes_it_over(shared, connect, unique):
-    """MQTT5-3.1.2.11.2: it ends with its network connection, and a takeover ends that [MQTT-3.1.4-3]."""
+    """MQTT5-3.1.2.11.2: it ends with its network connection, and a takeover ends that [MQTT5-3.1.4-3]."""
     first = five(connect, shared, unique, 100)
     first.subscribe((unique, 1))
     first.disconnect()
@@ -90,7 +90,8 @@ def test_an_expiry_of_0_cannot_be_raised_and_the_will_comes(shared, connect, uni
 
 @pytest.mark.rialto
 def test_a_capped_expiry_is_reported_and_holds(make_broker, connect):
-    """[MQTT-3.2.2-21]: CONNACK carries the expiry that counts if it is another than asked for, DISCONNECT cannot exceed it."""
+    """MQTT5-3.2.2.3.2: CONNACK carries the expiry that counts if it is another than asked for, DISCONNECT cannot exceed
+    it."""
     broker = make_broker(config="[mqtt]\nsession_expiry_s_max = 2\n").start()
     assert five(connect, broker, "a", NEVER).connack.properties["session_expiry"] == 2
     assert five(connect, broker, "b", 100).connack.properties["session_expiry"] == 2
@@ -119,7 +120,7 @@ def test_an_expiry_capped_to_0_is_reported(make_broker, connect):
     ((5, NEVER), (5, None), True), ((4, True), (5, 9), False)])
 @pytest.mark.parametrize("leaving", ["disconnect", "cut", "taken over"])
 def test_session_present_is_right_in_every_case(shared, connect, unique, first, second, present, leaving):
-    """[MQTT-3.2.2-2] [MQTT-3.2.2-3]; MQTT 3.1.1 [MQTT-3.1.2-4] [MQTT-3.1.2-6]: however the one before went."""
+    """[MQTT5-3.2.2-2] [MQTT5-3.2.2-3]; MQTT 3.1.1 [MQTT-3.1.2-4] [MQTT-3.1.2-6]: however the one before went."""
     def come(kind):
         version, how = kind
         if version == 4:
@@ -141,7 +142,7 @@ def test_session_present_is_right_in_every_case(shared, connect, unique, first, 
 # -- messages -----------------------------------------------------------------------------------------------
 
 def test_the_expiry_that_is_left_is_forwarded(shared, connect, unique):
-    """[MQTT-3.3.2-5] [MQTT-3.3.2-6]: live, from the queue and from retained alike; without one there is none."""
+    """[MQTT5-3.3.2-5] [MQTT5-3.3.2-6]: live, from the queue and from retained alike; without one there is none."""
     sub, pub = five(connect, shared, unique + "s", 100), five(connect, shared, unique + "p")
     sub.subscribe((f"{unique}/#", 1))
     pub.publish(f"{unique}/a", "live", qos=1, properties={"message_expiry": 100})
@@ -165,7 +166,7 @@ def test_the_expiry_that_is_left_is_forwarded(shared, connect, unique):
 @pytest.mark.rialto
 @pytest.mark.parametrize("qos", [1, 2])
 def test_a_message_that_was_sent_goes_on_although_it_expires(shared, connect, unique, qos):
-    """[MQTT-3.3.2-5] deletes what onward delivery has not begun; [MQTT-4.4.0-1] has the rest sent again: at every step."""
+    """[MQTT5-3.3.2-5] deletes what onward delivery has not begun; [MQTT5-4.4.0-1] has the rest sent again: at every step."""
     sub, pub = five(connect, shared, unique + "s", 100, properties={"receive_maximum": 1}), five(connect, shared, unique + "p")
     sub.subscribe((unique, 2))
     pub.publish(unique, "begun", qos=qos, properties={"message_expiry": 1})
@@ -194,7 +195,7 @@ def test_a_message_that_was_sent_goes_on_although_it_expires(shared, connect, un
 
 @pytest.mark.rialto
 def test_an_inbound_exchange_completes_although_its_message_expires(shared, connect, unique):
-    """[MQTT-4.3.3-10]: between PUBLISH and PUBREL the message's life is over; PUBCOMP comes all the same, no second copy."""
+    """[MQTT5-4.3.3-10]: between PUBLISH and PUBREL the message's life is over; PUBCOMP comes all the same, no second copy."""
     pub = five(connect, shared, unique + "p", 100)
     pub.send(publish_bytes(unique, "brief", 2, 7, version=5, properties={"message_expiry": 1}))
     pub.expect(PUBREC)
@@ -227,7 +228,7 @@ def watcher(shared, connect, unique):
 
 
 def test_a_will_comes_at_the_end_of_its_session_at_the_latest(shared, connect, unique, watcher):
-    """[MQTT-3.1.3-9] [MQTT-3.1.2-8]: an expiry of 1 s before a delay of 1000 s."""
+    """[MQTT5-3.1.3-9] [MQTT5-3.1.2-8]: an expiry of 1 s before a delay of 1000 s."""
     began = time.monotonic()
     leaving(connect, shared, unique, 1000, 1).cut()
     assert watcher.message(timeout=8).payload == b"gone"
@@ -241,7 +242,7 @@ def test_disconnect_may_end_the_session_and_so_bring_the_will(shared, connect, u
 
 
 def test_a_delayed_will_is_void_when_its_client_comes_back_by_takeover(shared, connect, unique, watcher):
-    """[MQTT-3.1.3-9]: the session goes on, so the will must not be sent."""
+    """[MQTT5-3.1.3-9]: the session goes on, so the will must not be sent."""
     first = leaving(connect, shared, unique, 1, 100)
     back = five(connect, shared, unique + "w", 100)
     assert back.connack.session_present and first.expect_closed().reason == 0x8E
@@ -251,7 +252,7 @@ def test_a_delayed_will_is_void_when_its_client_comes_back_by_takeover(shared, c
 
 
 def test_a_takeover_that_begins_anew_publishes_the_delayed_will(shared, connect, unique, watcher):
-    """MQTT5-3.1.4 with [MQTT-3.1.2-8]: the session ends."""
+    """MQTT5-3.1.4 with [MQTT5-3.1.2-8]: the session ends."""
     leaving(connect, shared, unique, 1000, 100)
     five(connect, shared, unique + "w", 100, clean=True).disconnect(0, {"session_expiry": 0})
     assert watcher.message().payload == b"gone"
@@ -268,7 +269,7 @@ def test_a_session_of_expiry_0_leaves_its_delayed_will_to_who_takes_it_over(shar
 
 @pytest.mark.rialto
 def test_a_normal_goodbye_voids_a_delayed_will_for_good(shared, connect, unique, watcher):
-    """[MQTT-3.14.4-3]: nothing comes when the session ends either."""
+    """[MQTT5-3.14.4-3]: nothing comes when the session ends either."""
     leaving(connect, shared, unique, 0, 1).disconnect()
     leaving(connect, shared, unique, 1000, 1, name="v").disconnect()
     wait_out(2.2)
@@ -283,7 +284,7 @@ def test_a_wills_expiry_begins_when_it_is_published(shared, connect, unique, wat
 
 
 def test_a_will_carries_all_its_properties_in_order(shared, connect, unique, watcher):
-    """MQTT5-3.1.3.2: user properties with order and repetition [MQTT-3.3.2-17]."""
+    """MQTT5-3.1.3.2: user properties with order and repetition [MQTT5-3.3.2-17]."""
     properties = {"payload_format": 1, "content_type": "a/b", "response_topic": "r/t", "correlation_data": b"\x00\x01",
                   "user": [("z", "1"), ("a", "2"), ("z", "1"), ("", "")]}
     five(connect, shared, unique + "w", will={
@@ -294,7 +295,7 @@ def test_a_will_carries_all_its_properties_in_order(shared, connect, unique, wat
 
 @pytest.mark.rialto
 def test_a_delayed_will_survives_a_restart(make_broker, connect):
-    """[MQTT-3.1.2-8]: its time goes on while the broker is down, and it comes once."""
+    """[MQTT5-3.1.2-8]: its time goes on while the broker is down, and it comes once."""
     broker = make_broker().start()
     watcher = five(connect, broker, "watch", 1000)
     watcher.subscribe(("will", 2))

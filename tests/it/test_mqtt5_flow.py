@@ -35,7 +35,7 @@ both = pytest.mark.parametrize("durable", [False, True], ids=["transient", "dura
 
 @both
 def test_a_refusing_pubrec_gives_its_place_back(shared, connect, unique, durable):
-    """[MQTT-4.9.0-2] and MQTT5-4.9: the quota rises with a PUBREC of 0x80 and more; twenty refusals do not shut a window
+    """[MQTT5-4.9.0-2] and MQTT5-4.9: the quota rises with a PUBREC of 0x80 and more; twenty refusals do not shut a window
     of two."""
     sub = subscriber(connect, shared, unique, durable, receive_maximum=2)
     pub = five(connect, shared, unique + "p")
@@ -54,7 +54,7 @@ def test_a_refusing_pubrec_gives_its_place_back(shared, connect, unique, durable
 @both
 @pytest.mark.parametrize("qos", [1, 2])
 def test_messages_too_large_for_the_client_take_no_place(shared, connect, unique, durable, qos):
-    """[MQTT-3.1.2-24] [MQTT-3.1.2-25]: discarded as if completed; ten of them do not shut a window of two."""
+    """[MQTT5-3.1.2-24] [MQTT5-3.1.2-25]: discarded as if completed; ten of them do not shut a window of two."""
     sub = subscriber(connect, shared, unique, durable, receive_maximum=2, maximum_packet_size=200)
     pub = five(connect, shared, unique + "p")
     sub.subscribe((unique, qos))
@@ -74,7 +74,7 @@ def shared_is_rialto(shared):
 
 
 def test_what_was_too_large_does_not_come_again(shared, connect, unique):
-    """[MQTT-3.1.2-25]: behave as if it had been sent, for a durable session also after a reconnect that takes more."""
+    """[MQTT5-3.1.2-25]: behave as if it had been sent, for a durable session also after a reconnect that takes more."""
     sub = lasting(connect, shared, unique + "s", maximum_packet_size=200)
     sub.subscribe((unique, 1))
     pub = five(connect, shared, unique + "p")
@@ -86,7 +86,7 @@ def test_what_was_too_large_does_not_come_again(shared, connect, unique):
 
 
 def test_messages_that_waited_and_are_too_large_take_no_place(shared, connect, unique):
-    """[MQTT-3.1.2-25]: the same for what was queued while the client was away."""
+    """[MQTT5-3.1.2-25]: the same for what was queued while the client was away."""
     lasting(connect, shared, unique + "s").subscribe((unique, 2))
     pub = five(connect, shared, unique + "p")
     sub = lasting(connect, shared, unique + "s")
@@ -100,7 +100,7 @@ def test_messages_that_waited_and_are_too_large_take_no_place(shared, connect, u
 
 
 def test_resuming_keeps_to_the_new_receive_maximum(shared, connect, unique):
-    """[MQTT-3.3.4-9] [MQTT-4.9.0-1]: ten in flight, then a client that takes three at a time."""
+    """[MQTT5-3.3.4-9] [MQTT5-4.9.0-1]: ten in flight, then a client that takes three at a time."""
     sub = lasting(connect, shared, unique + "s", receive_maximum=10)
     sub.subscribe((unique, 1))
     pub = five(connect, shared, unique + "p")
@@ -124,7 +124,7 @@ def test_resuming_keeps_to_the_new_receive_maximum(shared, connect, unique):
 
 @pytest.mark.rialto
 def test_a_shut_window_holds_back_no_pubrel(shared, connect, unique):
-    """[MQTT-3.3.4-10] [MQTT-4.4.0-1]: the releases of a resumed session do not wait behind messages that wait for the
+    """[MQTT5-3.3.4-10] [MQTT5-4.4.0-1]: the releases of a resumed session do not wait behind messages that wait for the
     window."""
     sub = lasting(connect, shared, unique + "s", receive_maximum=10)
     sub.subscribe((unique, 2))
@@ -155,7 +155,7 @@ def test_a_shut_window_holds_back_no_pubrel(shared, connect, unique):
 
 @both
 def test_pings_and_answers_pass_a_shut_window(shared, connect, unique, durable):
-    """[MQTT-4.9.0-3]: with a quota of 0 all other packets are still processed and answered."""
+    """[MQTT5-4.9.0-3]: with a quota of 0 all other packets are still processed and answered."""
     sub = subscriber(connect, shared, unique, durable, receive_maximum=1)
     pub = five(connect, shared, unique + "p")
     sub.subscribe((unique, 1))
@@ -170,7 +170,7 @@ def test_pings_and_answers_pass_a_shut_window(shared, connect, unique, durable):
 
 @pytest.mark.rialto
 def test_an_overrun_ends_with_disconnect_and_nothing_else(shared, connect, unique):
-    """[MQTT-3.3.4-7] and MQTT5-3.3.4: DISCONNECT 0x93 is the first and only answer to the message that is one too many."""
+    """[MQTT5-3.3.4-7] and MQTT5-3.3.4: DISCONNECT 0x93 is the first and only answer to the message that is one too many."""
     pub = five(connect, shared, unique)
     allowed = pub.connack.properties["receive_maximum"]
     pub.send(b"".join(publish_bytes(unique, b"", 2, mid, version=5) for mid in range(1, allowed + 2)))
@@ -197,8 +197,8 @@ def test_refused_and_completed_exchanges_free_the_senders_quota(make_broker, con
 
 @pytest.mark.rialto
 def test_the_packet_size_of_connack_is_the_limit_to_the_byte(make_broker, connect):
-    """[MQTT-3.2.2-15]: a packet of exactly the maximum is taken, one byte more is 0x95."""
-    broker = make_broker(config="[mqtt]\npacket_bytes_max = 1000\n").start()
+    """[MQTT5-3.2.2-15]: a packet of exactly the maximum is taken, one byte more is 0x95."""
+    broker = make_broker(config="[mqtt]\npacket_bytes_max = 2000\n").start()
     client = five(connect, broker, "c")
     size = client.connack.properties["maximum_packet_size"]
     overhead = len(publish_bytes("t", b"x" * 500, version=5)) - 500
@@ -210,7 +210,7 @@ def test_the_packet_size_of_connack_is_the_limit_to_the_byte(make_broker, connec
 
 
 def test_every_packet_identifier_is_used_and_none_twice(shared, connect, unique):
-    """[MQTT-2.2.1-3] [MQTT-2.2.1-4]: a receiver that takes 65,535 and acknowledges none gets as many as it may, each with
+    """[MQTT5-2.2.1-3] [MQTT5-2.2.1-4]: a receiver that takes 65,535 and acknowledges none gets as many as it may, each with
     an identifier of its own; the next waits for one to be free again."""
     sub = five(connect, shared, unique + "s", properties={"receive_maximum": 65535})
     pub = five(connect, shared, unique + "p")

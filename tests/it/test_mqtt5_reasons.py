@@ -35,7 +35,7 @@ def ack_with(kind, mid, reason=0, properties=None):
 @pytest.mark.rialto
 @pytest.mark.parametrize("qos", [1, 2])
 def test_a_refused_publish_is_explained(guarded, connect, unique, qos):
-    """[MQTT-3.4.2-2] [MQTT-3.5.2-2]: PUBACK and PUBREC carry a reason string with a failure."""
+    """[MQTT5-3.4.2-2] [MQTT5-3.5.2-2]: PUBACK and PUBREC carry a reason string with a failure."""
     refused = five(connect, guarded, unique).publish("closed/x", "x", qos=qos)
     assert refused.kind == (PUBACK if qos == 1 else PUBREC) and refused.reason == 0x87
     assert "access" in refused.properties["reason_string"]
@@ -43,7 +43,7 @@ def test_a_refused_publish_is_explained(guarded, connect, unique, qos):
 
 @pytest.mark.rialto
 def test_refused_filters_are_named(guarded, connect, unique):
-    """[MQTT-3.9.2-1]: SUBACK's reason string says which filter and why; the codes stand in the filters' order."""
+    """[MQTT5-3.9.2-1]: SUBACK's reason string says which filter and why; the codes stand in the filters' order."""
     client = five(connect, guarded, unique)
     ack = client.subscribe(("open/a", 1), ("closed/a", 1), ("open/#/b", 0))
     assert ack.reasons == [1, 0x87, 0x8F]
@@ -62,7 +62,7 @@ def test_what_succeeds_needs_no_words(guarded, connect, unique):
 
 @pytest.mark.rialto
 def test_a_client_that_declines_problem_information_gets_codes_alone(guarded, connect, unique):
-    """[MQTT-3.1.2-29]: no reason string in packets other than PUBLISH, CONNACK and DISCONNECT."""
+    """[MQTT5-3.1.2-29]: no reason string in packets other than PUBLISH, CONNACK and DISCONNECT."""
     client = five(connect, guarded, unique, properties={"request_problem_info": 0})
     refused = client.publish("closed/x", "x", qos=1)
     assert (refused.reason, refused.properties) == (0x87, {})
@@ -75,7 +75,7 @@ def test_a_client_that_declines_problem_information_gets_codes_alone(guarded, co
 
 @pytest.mark.rialto
 def test_reason_strings_never_exceed_the_clients_packet_size(guarded, connect, unique):
-    """[MQTT-3.4.2-2] [MQTT-3.5.2-2] [MQTT-3.7.2-2] [MQTT-3.9.2-1] [MQTT-3.11.2-1] [MQTT-3.1.2-24]: left out instead."""
+    """[MQTT5-3.4.2-2] [MQTT5-3.5.2-2] [MQTT5-3.7.2-2] [MQTT5-3.9.2-1] [MQTT5-3.11.2-1] [MQTT5-3.1.2-24]: left out instead."""
     client = five(connect, guarded, unique, properties={"maximum_packet_size": 30})
     assert client.publish("closed/x", "x", qos=1).properties == {}
     assert client.publish("closed/x", "x", qos=2).properties == {}
@@ -87,7 +87,7 @@ def test_reason_strings_never_exceed_the_clients_packet_size(guarded, connect, u
 
 @pytest.mark.rialto
 def test_an_answer_too_long_for_the_client_ends_the_connection(guarded, connect, unique):
-    """[MQTT-3.1.2-24]: a SUBACK whose codes alone exceed the maximum cannot be sent, and would be waited for."""
+    """[MQTT5-3.1.2-24]: a SUBACK whose codes alone exceed the maximum cannot be sent, and would be waited for."""
     client = five(connect, guarded, unique, properties={"maximum_packet_size": 30})
     client.subscribe(*[(f"open/{number}", 0) for number in range(60)], wait=False)
     last = client.expect_closed()
@@ -95,7 +95,7 @@ def test_an_answer_too_long_for_the_client_ends_the_connection(guarded, connect,
 
 
 def test_unknown_identifiers_are_answered_so(shared, connect, unique):
-    """[MQTT-3.6.2-1] [MQTT-3.7.2-1]: PUBREL and PUBREC of nothing get 0x92."""
+    """[MQTT5-3.6.2-1] [MQTT5-3.7.2-1]: PUBREL and PUBREC of nothing get 0x92."""
     client = five(connect, shared, unique)
     client.send(ack_with(PUBREL, 9))
     got = client.expect(PUBCOMP)
@@ -107,7 +107,7 @@ def test_unknown_identifiers_are_answered_so(shared, connect, unique):
 
 
 def test_acknowledgements_may_carry_reason_strings_and_user_properties(shared, connect, unique):
-    """[MQTT-3.4.2-3] [MQTT-3.5.2-3] [MQTT-3.6.2-3] [MQTT-3.7.2-3]: the server takes them."""
+    """MQTT5-3.4.2.2, MQTT5-3.5.2.2, MQTT5-3.6.2.2, MQTT5-3.7.2.2: the server takes them."""
     words = {"reason_string": "as you wish", "user": [("a", "1"), ("a", "2")]}
     sub, pub = five(connect, shared, unique + "s"), five(connect, shared, unique + "p")
     sub.subscribe((unique, 2))
@@ -128,7 +128,7 @@ def test_acknowledgements_may_carry_reason_strings_and_user_properties(shared, c
 @pytest.mark.parametrize("properties,reason", [(b"\x0a\x1f\x00\x02no\x1f\x00\x02no", 0x82), (b"\x03\x21\x00\x01", 0x81),
                                                (b"\x05\x1f\x00\x02n\x00", 0x81)])
 def test_bad_properties_of_acknowledgements_end_the_connection(shared, connect, unique, kind, properties, reason):
-    """MQTT5-3.4.2.2.2 (a reason string twice: 0x82), MQTT5-2.2.2.2 (a foreign property: 0x81), [MQTT-1.5.4-2]."""
+    """MQTT5-3.4.2.2.2 (a reason string twice: 0x82), MQTT5-2.2.2.2 (a foreign property: 0x81), [MQTT5-1.5.4-2]."""
     client = five(connect, shared, unique)
     client.send(packet(kind, 2 if kind == PUBREL else 0, b"\x00\x05\x00" + properties))
     last = client.expect_closed()
@@ -139,7 +139,7 @@ def test_bad_properties_of_acknowledgements_end_the_connection(shared, connect, 
 
 @pytest.mark.rialto
 def test_a_stopping_broker_says_so(make_broker, connect):
-    """[MQTT-3.14.2-1]: 0x8B with words; MQTT 3.1.1 is just closed."""
+    """[MQTT5-3.14.2-1]: 0x8B with words; MQTT 3.1.1 is just closed."""
     broker = make_broker().start()
     clients = [five(connect, broker, "a"), connect(broker, "b")]
     stopped = __import__("threading").Thread(target=broker.stop)
@@ -154,7 +154,7 @@ def test_a_stopping_broker_says_so(make_broker, connect):
 
 @pytest.mark.rialto
 def test_a_taken_over_connection_is_told(shared, connect, unique):
-    """[MQTT-3.1.4-3]: 0x8E with words; and once only."""
+    """[MQTT5-3.1.4-3]: 0x8E with words; and once only."""
     for options in ({}, {"clean": False, "properties": {"session_expiry": 60}}):
         first = five(connect, shared, unique, **options)
         five(connect, shared, unique, **options)
@@ -165,38 +165,38 @@ def test_a_taken_over_connection_is_told(shared, connect, unique):
 
 @pytest.mark.rialto
 def test_silence_is_answered_with_its_code(shared, connect, unique):
-    """[MQTT-3.1.2-22]: 0x8D after one and a half keep alives."""
+    """[MQTT5-3.1.2-22]: 0x8D after one and a half keep alives."""
     got = five(connect, shared, unique, keepalive=1).expect_closed()
     assert got.kind == DISCONNECT and got.reason == 0x8D and got.properties["reason_string"]
 
 
 CODES = {
-    "0x81 for a packet that cannot be parsed [MQTT-4.13.1-1]": (b"\x30\x04\xff\xffab", 0x81),
+    "0x81 for a packet that cannot be parsed [MQTT5-4.13.1-1]": (b"\x30\x04\xff\xffab", 0x81),
     "0x81 for a property of another packet (MQTT5-2.2.2.2)": (packet(3, 0, b"\0\x01a\x03\x21\x00\x01"), 0x81),
-    "0x81 for a subscription's reserved bits [MQTT-3.8.3-5]": (b"\x82\x07\x00\x01\x00\x00\x01a\xc0", 0x81),
-    "0x81 for wrong header flags [MQTT-2.1.3-1]": (b"\x80\x07\x00\x01\x00\x00\x01a\x00", 0x81),
-    "0x81 for QoS 3 [MQTT-3.3.1-4]": (b"\x36\x05\x00\x01a\x00\x01", 0x81),
-    "0x81 for broken UTF-8 [MQTT-1.5.4-1]": (publish_bytes(b"\xc3\x28", "x", version=5), 0x81),
-    "0x82 for a second CONNECT [MQTT-3.1.0-2]": (connect_bytes("x", 5), 0x82),
+    "0x81 for a subscription's reserved bits [MQTT5-3.8.3-5]": (b"\x82\x07\x00\x01\x00\x00\x01a\xc0", 0x81),
+    "0x81 for wrong header flags [MQTT5-2.1.3-1]": (b"\x80\x07\x00\x01\x00\x00\x01a\x00", 0x81),
+    "0x81 for QoS 3 [MQTT5-3.3.1-4]": (b"\x36\x05\x00\x01a\x00\x01", 0x81),
+    "0x81 for broken UTF-8 [MQTT5-1.5.4-1]": (publish_bytes(b"\xc3\x28", "x", version=5), 0x81),
+    "0x82 for a second CONNECT [MQTT5-3.1.0-2]": (connect_bytes("x", 5), 0x82),
     "0x82 for a property that stands twice (MQTT5-3.3.2.3.3)": (
         packet(3, 0, b"\0\x01a" + b"\x0a" + b"\x02\0\0\0\x01" * 2), 0x82),
-    "0x82 for a subscription identifier in PUBLISH [MQTT-3.3.4-6]": (packet(3, 0, b"\0\x01a\x02\x0b\x01"), 0x82),
+    "0x82 for a subscription identifier in PUBLISH [MQTT5-3.3.4-6]": (packet(3, 0, b"\0\x01a\x02\x0b\x01"), 0x82),
     "0x82 for subscription identifier 0 (MQTT5-3.8.2.1.2)": (b"\x82\x09\x00\x01\x02\x0b\x00\x00\x01a\x00", 0x82),
     "0x82 for a subscription with QoS 3 (MQTT5-3.8.3.1)": (b"\x82\x07\x00\x01\x00\x00\x01a\x03", 0x82),
     "0x82 for retain handling 3 (MQTT5-3.8.3.1)": (b"\x82\x07\x00\x01\x00\x00\x01a\x30", 0x82),
-    "0x82 for SUBSCRIBE without a filter [MQTT-3.8.3-2]": (b"\x82\x03\x00\x01\x00", 0x82),
-    "0x82 for UNSUBSCRIBE without a filter [MQTT-3.10.3-2]": (b"\xa2\x03\x00\x01\x00", 0x82),
-    "0x82 for packet identifier 0 [MQTT-2.2.1-3]": (publish_bytes("a", "x", 1, 0, version=5), 0x82),
-    "0x82 for an empty topic without an alias [MQTT-4.7.3-1]": (publish_bytes("", "x", version=5), 0x82),
+    "0x82 for SUBSCRIBE without a filter [MQTT5-3.8.3-2]": (b"\x82\x03\x00\x01\x00", 0x82),
+    "0x82 for UNSUBSCRIBE without a filter [MQTT5-3.10.3-2]": (b"\xa2\x03\x00\x01\x00", 0x82),
+    "0x82 for packet identifier 0 [MQTT5-2.2.1-3]": (publish_bytes("a", "x", 1, 0, version=5), 0x82),
+    "0x82 for an empty topic without an alias [MQTT5-4.7.3-1]": (publish_bytes("", "x", version=5), 0x82),
     "0x82 for an alias never introduced (MQTT5-3.3.2.3.4)": (
         publish_bytes("", "x", version=5, properties={"topic_alias": 2}), 0x82),
-    "0x82 for a response topic with a wildcard [MQTT-3.3.2-14]": (
+    "0x82 for a response topic with a wildcard [MQTT5-3.3.2-14]": (
         publish_bytes("a", "x", version=5, properties={"response_topic": "a/#"}), 0x82),
-    "0x82 for AUTH without a method [MQTT-4.12.0-6]": (b"\xf0\x00", 0x82),
+    "0x82 for AUTH without a method [MQTT5-4.12.0-7]": (b"\xf0\x00", 0x82),
     "0x82 for a packet that only servers send (MQTT5-2.1.2)": (b"\x20\x03\x00\x00\x00", 0x82),
-    "0x90 for a topic name with a wildcard [MQTT-3.3.2-2]": (publish_bytes("a/+", "x", version=5), 0x90),
-    "0x94 for topic alias 0 [MQTT-3.3.2-8]": (publish_bytes("a", "x", version=5, properties={"topic_alias": 0}), 0x94),
-    "0x94 for an alias above the maximum [MQTT-3.3.2-9]": (
+    "0x90 for a topic name with a wildcard [MQTT5-3.3.2-2]": (publish_bytes("a/+", "x", version=5), 0x90),
+    "0x94 for topic alias 0 [MQTT5-3.3.2-8]": (publish_bytes("a", "x", version=5, properties={"topic_alias": 0}), 0x94),
+    "0x94 for an alias above the maximum [MQTT5-3.3.2-9]": (
         publish_bytes("a", "x", version=5, properties={"topic_alias": 65535}), 0x94),
 }
 
@@ -204,7 +204,7 @@ CODES = {
 @pytest.mark.rialto
 @pytest.mark.parametrize("name", CODES)
 def test_a_breach_gets_the_code_of_the_specification_and_its_will_comes(shared, connect, unique, name):
-    """[MQTT-4.13.1-1] [MQTT-4.13.2-1]: DISCONNECT with exactly this code and words for it; the will is published."""
+    """[MQTT5-4.13.1-1] [MQTT5-4.13.2-1]: DISCONNECT with exactly this code and words for it; the will is published."""
     data, reason = CODES[name]
     watcher = five(connect, shared, unique + "w")
     watcher.subscribe(f"{unique}/will")
@@ -229,7 +229,7 @@ CONNECTS = {
 @pytest.mark.rialto
 @pytest.mark.parametrize("name", CONNECTS)
 def test_a_bad_connect_is_refused_with_its_code(shared, unique, name):
-    """[MQTT-3.1.4-1] [MQTT-3.1.4-2]: CONNACK with the code, then the end; never session present [MQTT-3.2.2-6]."""
+    """[MQTT5-3.1.4-1] [MQTT5-3.1.4-2]: CONNACK with the code, then the end; never session present [MQTT5-3.2.2-6]."""
     properties, reason = CONNECTS[name]
     client = Client(shared.mqtt, unique, version=5)
     client.send(connect_bytes(unique, 5, properties=properties))
@@ -241,7 +241,7 @@ def test_a_bad_connect_is_refused_with_its_code(shared, unique, name):
 @pytest.mark.rialto
 @pytest.mark.parametrize("reason", [0x04, 0x80, 0x81, 0x82, 0x83, 0x90, 0x93, 0x94, 0x95, 0x96, 0x97, 0x98, 0x99])
 def test_every_goodbye_but_the_normal_one_leaves_the_will(shared, connect, unique, reason):
-    """[MQTT-3.14.4-3] [MQTT-3.1.2-8] [MQTT-3.1.2-10]: only reason 0x00 discards it."""
+    """[MQTT5-3.14.4-3] [MQTT5-3.1.2-8] [MQTT5-3.1.2-10]: only reason 0x00 discards it."""
     watcher = five(connect, shared, unique + "w")
     watcher.subscribe(f"{unique}/will")
     client = five(connect, shared, unique, will={"topic": f"{unique}/will", "payload": "gone"})
@@ -265,7 +265,7 @@ def test_a_goodbye_that_clients_cannot_say_leaves_the_will_too(shared, connect, 
 @pytest.mark.parametrize("kind,qos,reason", [(PUBACK, 2, 0), (PUBREC, 1, 0), (PUBREC, 1, 0x80), (PUBCOMP, 1, 0),
                                              (PUBCOMP, 2, 0)])
 def test_an_acknowledgement_of_the_wrong_kind_is_no_acknowledgement(shared, connect, unique, version, kind, qos, reason):
-    """[MQTT-4.3.2-2] [MQTT-4.3.3-4]: QoS 1 ends with PUBACK, QoS 2 with PUBREC and PUBCOMP; anything else is a protocol
+    """[MQTT5-4.3.2-3] [MQTT5-4.3.3-4]: QoS 1 ends with PUBACK, QoS 2 with PUBREC and PUBCOMP; anything else is a protocol
     error, and the message comes again."""
     if version == 4 and reason:
         pytest.skip("only in MQTT 5")

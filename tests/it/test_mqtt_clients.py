@@ -5,7 +5,7 @@ The other end is a raw client, which hides nothing: it sees what the library sen
 
 import pytest
 
-from harness import Broker
+from harness import Broker, wait_until
 from mqttpeers import clients
 from rawmqtt import PINGREQ, PINGRESP, PUBACK, PUBLISH, PUBREL, Timeout, packet
 from test_auth import passwd
@@ -102,13 +102,14 @@ def test_a_will_comes_when_the_client_dies(shared, connect, peer, unique, client
     assert late.message().retain
 
 
+@pytest.mark.rialto
 @clients()
 def test_no_will_comes_when_the_client_leaves(shared, connect, peer, unique, client):
     watcher = connect(shared, unique + "w")
     watcher.subscribe((f"{unique}/will", 2))
+    before = shared.metric("rialto_connections", protocol="mqtt")
     peer(client, shared, unique, will={"topic": f"{unique}/will", "payload": "gone"}).disconnect()
-    # A second life of the same id begins after the first has been dealt with.
-    connect(shared, unique).disconnect()
+    wait_until(lambda: shared.metric("rialto_connections", protocol="mqtt") <= before, "the end of the connection")
     if client == ("mosquitto", 5):
         # mosquitto_sub leaves upon SIGTERM with "disconnect with will message" (MQTT5-3.14.2.1: 0x04).
         assert watcher.message().payload == b"gone"

@@ -4,7 +4,7 @@ import string
 
 import pytest
 
-from mqttforms import PING, cases, connect_form, filters_form, rest
+from mqttforms import PING, cases, connect_form, filters_form, keep, rest
 from rawmqtt import (AUTH, CONNACK, DISCONNECT, PINGRESP, PUBLISH, SUBACK, SUBSCRIBE, Client, ack_bytes, binary,
                      connect_bytes, packet, publish_bytes)
 
@@ -119,6 +119,24 @@ def test_nothing_behind_a_refused_connect_is_processed(shared, connect, unique, 
     assert watcher.message().payload == b"end"
 
 
+def test_a_refused_connect_leaves_the_session_alone(shared, connect, unique, version):
+    """MQTT-3.1.4-1, MQTT-3.1.4-5, MQTT5-3.1.4-1, MQTT5-3.1.4-6: whoever breaks the rules under another's identifier neither
+    disconnects that client nor clears its session."""
+    first = connect(shared, unique, **keep(version))
+    first.subscribe((unique, 1))
+    for broken in (connect_form(binary(unique), 3, version), connect_form(binary(unique) + b"x", 2, version),
+                   connect_form(binary(unique), 2, 6 if version == 5 else 2)):
+        with Client(shared.mqtt, unique, version=version) as other:
+            other.send(broken)
+            rest(other)
+    first.ping()
+    first.cut()
+    again = connect(shared, unique, **keep(version))
+    assert again.connack.session_present
+    connect(shared, unique + "p").publish(unique, "x", qos=1)
+    assert again.message().payload == b"x"
+
+
 @pytest.mark.parametrize("level,reply", [(0, b"\x20\x02\x00\x01"), (1, b"\x20\x02\x00\x01"), (6, b"\x20"),
                                          (127, b"\x20")])
 def test_a_version_that_is_not_served_is_told_so(shared, unique, level, reply):
@@ -136,14 +154,14 @@ def test_a_version_that_is_not_served_is_told_so(shared, unique, level, reply):
 def test_connack_is_first_and_comes_once(shared, connect, unique, version):
     """MQTT-3.2.0-1, MQTT5-3.2.0-1 to MQTT5-3.2.0-2, MQTT-3.1.4-4, MQTT5-3.1.4-5: before what waited for the session,
     and before the answers to what was sent along with CONNECT. MQTT5-3.2.2-1: its flags are 0 or 1."""
-    options = {"clean": False, "properties": {"session_expiry": 60} if version == 5 else None}
-    kept = connect(shared, unique, version=version, **options)
+    options = keep(version)
+    kept = connect(shared, unique, **options)
     kept.subscribe((unique, 1))
     kept.disconnect()
     connect(shared, unique + "p").publish(unique, "waited", qos=1)
     client = Client(shared.mqtt, unique, version=version)
     subscribe = filters_form(SUBSCRIBE, 9, binary(unique + "x") + b"\x00", version)
-    client.send(connect_bytes(unique, version, **options) + subscribe + PING)
+    client.send(connect_bytes(unique, **options) + subscribe + PING)
     while len(client.buffer) < 4:
         client.buffer += client.socket.recv(4096)
     assert client.buffer[0] == CONNACK << 4 and client.buffer[2 if client.buffer[1] < 128 else 3] == 1
@@ -175,11 +193,10 @@ def test_clients_without_an_identifier_are_served_side_by_side(shared, connect, 
 
 def test_an_assigned_identifier_names_the_session(shared, connect, unique):
     """MQTT5-3.1.3-7, MQTT5-3.2.2-16: the session can be resumed under it."""
-    keep = {"clean": False, "properties": {"session_expiry": 60}}
-    first = connect(shared, "", version=5, **keep)
+    first = connect(shared, "", **keep(5))
     name = first.connack.properties["assigned_client_id"]
     first.disconnect()
-    again = connect(shared, name, version=5, **keep)
+    again = connect(shared, name, **keep(5))
     assert again.connack.session_present and "assigned_client_id" not in again.connack.properties
 
 

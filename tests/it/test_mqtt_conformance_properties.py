@@ -74,7 +74,6 @@ def test_every_property_is_taken_where_it_belongs(shared, connect, unique, carri
 
 
 @pytest.mark.rialto
-@pytest.mark.xfail(strict=True, reason="corners: answered 0x82, the specification says 0x81 (2.2.2.2)")
 @pytest.mark.parametrize("carrier", CARRIERS)
 def test_a_property_elsewhere_is_malformed(shared, connect, unique, carrier):
     """MQTT5-4.13.1-1: an identifier that is not valid for its packet is a malformed packet, 0x81. A subscription

@@ -1,16 +1,10 @@
 """Sessions and wills, statement by statement."""
 
-import time
-
 import pytest
 
 from harness import wait_until
+from mqttforms import PING, keep, wait_out
 from rawmqtt import DISCONNECT, PUBLISH
-
-
-def keep(version, expiry=600):
-    """Options of a session that outlives its connection."""
-    return {"version": version, "clean": False, "properties": {"session_expiry": expiry} if version == 5 else None}
 
 
 def will(unique, **options):
@@ -28,7 +22,7 @@ def comes_late(connect, shared, unique):
     """What is retained at the will's topic."""
     client = connect(shared, unique + "late")
     client.subscribe((f"{unique}/will", 1))
-    client.send(b"\xc0\x00")
+    client.send(PING)
     got = client.receive()
     client.cut()
     return got.payload if got.kind == PUBLISH else None
@@ -59,8 +53,7 @@ def test_a_session_lasts_while_its_connection_does(shared, connect, unique):
                connect(shared, unique + "1", **keep(5, 1))]
     for client in clients:
         client.subscribe((unique, 1))
-    end = time.monotonic() + 2.2
-    wait_until(lambda: time.monotonic() >= end, "an expiry", pause=0.1)
+    wait_out(2.2)
     connect(shared, unique + "p").publish(unique, "x", qos=1)
     assert [client.message().payload for client in clients] == [b"x"] * 3
 
@@ -74,8 +67,7 @@ def test_an_expiry_ends_the_session_and_not_its_retained_messages(shared, connec
     connect(shared, unique + "3", version=4).publish(f"{unique}/3", "retained", qos=1, retain=True)
 
     def is_gone():
-        end = time.monotonic() + 1.5
-        wait_until(lambda: time.monotonic() >= end, "an expiry", pause=0.1)
+        wait_out(1.5)
         again = connect(shared, unique, **keep(5, 1))
         present = again.connack.session_present
         again.cut()
@@ -166,8 +158,7 @@ def test_a_resume_within_the_delay_keeps_the_will_back(shared, connect, unique):
     connect(shared, unique, will=will(unique, properties={"will_delay": 1}), **keep(5)).cut()
     back = connect(shared, unique, will=will(unique, payload="new"), **keep(5))
     assert back.connack.session_present
-    end = time.monotonic() + 2.2
-    wait_until(lambda: time.monotonic() >= end, "the delay", pause=0.1)
+    wait_out(2.2)
     watcher.nothing_comes()
     back.cut()
     assert watcher.message().payload == b"new"

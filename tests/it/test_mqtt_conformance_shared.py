@@ -2,12 +2,11 @@
 
 import pytest
 
-from mqttforms import ack_form
+from mqttforms import ack_form, keep
 from rawmqtt import PUBACK, PUBCOMP, PUBLISH, PUBREC, PUBREL
 
 pytestmark = pytest.mark.rialto
 NOT_YET = pytest.mark.xfail(strict=True, reason="shared: shared subscriptions are not there yet")
-KEPT = {"version": 5, "clean": False, "properties": {"session_expiry": 600}}
 
 
 def members(connect, shared, unique, *grants):
@@ -32,7 +31,7 @@ def until_end(client):
 
 def with_one_at_work(connect, shared, unique, qos):
     """(durable member that was sent a message and has said nothing, another that joined after that, publisher)"""
-    busy, pub = connect(shared, unique + "busy", **KEPT), connect(shared, unique + "p")
+    busy, pub = connect(shared, unique + "busy", **keep(5)), connect(shared, unique + "p")
     assert busy.subscribe((f"$share/g/{unique}/t", 2)).reasons == [2]
     pub.publish(f"{unique}/t", "x", qos=qos)
     sent = busy.expect(PUBLISH)
@@ -64,7 +63,7 @@ def test_a_qos_2_delivery_waits_for_its_member(shared, connect, unique, received
     busy.cut()
     pub.publish(f"{unique}/end", "", qos=1)
     assert until_end(other) == []
-    back = connect(shared, unique + "busy", **KEPT)
+    back = connect(shared, unique + "busy", **keep(5))
     if not received:
         again = back.expect(PUBLISH)
         assert (again.mid, again.payload, again.dup) == (sent.mid, b"x", True)
@@ -94,4 +93,4 @@ def test_what_a_member_refuses_goes_to_nobody(shared, connect, unique, kind, qos
     pub.publish(f"{unique}/end", "", qos=1)
     assert until_end(other) == []
     busy.cut()
-    connect(shared, unique + "busy", **KEPT).nothing_comes()
+    connect(shared, unique + "busy", **keep(5)).nothing_comes()

@@ -2,16 +2,11 @@
 
 import pytest
 
-from mqttforms import PING, filters_form
+from mqttforms import PING, filters_form, keep
 from rawmqtt import (PINGRESP, PUBACK, PUBCOMP, PUBLISH, PUBREC, PUBREL, SUBACK, SUBSCRIBE, UNSUBACK, UNSUBSCRIBE,
                      binary, publish_bytes)
 
 DOLLAR = "$conformance"
-
-
-def keep(version):
-    """Options of a session that outlives its connection."""
-    return {"version": version, "clean": False, "properties": {"session_expiry": 600} if version == 5 else None}
 
 
 def unsubscribe(client, mid, *filters):

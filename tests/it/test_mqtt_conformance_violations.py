@@ -71,6 +71,7 @@ VIOLATIONS = {
     "SUBSCRIBE without a filter [MQTT-3.8.3-3] [MQTT5-3.8.3-2]": (*subscribing(b""), 0x82),
     "SUBSCRIBE without options": (*subscribing(binary("a")), 0x81),
     "SUBSCRIBE with reserved bits [MQTT-3.8.3-4] [MQTT5-3.8.3-5]": (*subscribing(binary("a") + b"\xc0"), 0x81),
+    "SUBSCRIBE with QoS 3 [MQTT-3.8.3-4]": (*subscribing(binary("a") + b"\x03"), 0x82),
     "SUBSCRIBE with v5's options in v3.1.1 [MQTT-3.8.3-4]": (subscribing(binary("a") + b"\x04")[0], None, None),
     "SUBSCRIBE with a filter that is no UTF-8 [MQTT-3.8.3-1] [MQTT5-3.8.3-1]": (*subscribing(BAD + b"\x00"), 0x81),
     "SUBSCRIBE with U+0000 in its filter [MQTT-4.7.3-2] [MQTT5-4.7.3-2]": (*subscribing(binary("a\0") + b"\x00"), 0x81),
@@ -147,13 +148,3 @@ def test_a_violation_ends_its_connection_alone(shared, connect, unique, name, ve
     assert watcher.message().payload == b"gone"
     watcher.publish(f"{unique}/end", "end", qos=1)
     assert watcher.message().payload == b"end"
-
-
-@pytest.mark.rialto
-@pytest.mark.parametrize("version", [4, pytest.param(5, marks=pytest.mark.xfail(strict=True, reason="corners: 0x81"))])
-def test_a_subscription_of_qos_3_is_a_violation(shared, connect, unique, version):
-    """MQTT-3.8.3-4; MQTT5-3.8.3.1: the maximum QoS 3 is a protocol error, 0x82."""
-    client = connect(shared, unique, version=version)
-    client.send(filters_form(SUBSCRIBE, 9, binary("a") + b"\x03", version))
-    got = [(p.kind, p.reason) for p in rest(client)]
-    assert got == ([] if version == 4 else [(DISCONNECT, 0x82)])

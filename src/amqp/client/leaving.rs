@@ -91,6 +91,7 @@ impl Client {
         broker.metrics.connections.open.of(Protocol::Amqp).dec();
         broker.metrics.connections.closed.of(Protocol::Amqp, reason).inc();
         self.leave(now_ms);
+        self.place = None;
         self.link.close_inbox().iter().for_each(|queue| queue.call());
         tracing::debug!(peer = %self.peer, ?reason, "an AMQP connection ended");
     }

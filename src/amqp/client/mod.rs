@@ -43,6 +43,7 @@ use crate::config::amqp::AmqpSection;
 use crate::metrics::{CloseReason, ErrorKind, Protocol};
 use crate::model::ids::ConnectionId;
 use crate::net::touched;
+use crate::server::admission::UserPlace;
 
 use channel::Channel;
 
@@ -128,6 +129,8 @@ pub struct Client {
     sent: bool,
     ended_by: Option<CloseReason>,
     received_bytes: u64,
+    /// Among the connections of its user.
+    place: Option<UserPlace>,
 }
 
 impl Client {
@@ -164,6 +167,7 @@ impl Client {
             sent: false,
             ended_by: None,
             received_bytes: 0,
+            place: None,
         }
     }
 
@@ -239,7 +243,7 @@ impl Client {
                 return Flow::Stop;
             }
             Event::TuneOk(tune_ok) => self.tune(&tune_ok, now_ms),
-            Event::Open(vhost) => return self.open(vhost),
+            Event::Open(vhost) => return self.open(vhost, now_ms),
             // Passwords are asked for at the beginning only, so a new one changes nothing.
             Event::UpdateSecret(_) => self.send(0, Reply::UpdateSecretOk),
             Event::ConnectionClose(_) => {

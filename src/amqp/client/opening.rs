@@ -20,8 +20,9 @@ use crate::broker::consumer::Encodings;
 use crate::broker::publish::Publisher;
 use crate::broker::publish::crowd::Brake;
 use crate::broker::sessions::registry::NOBODY;
-use crate::metrics::{CloseReason, ErrorKind, LocalCounters, Protocol};
+use crate::metrics::{CloseReason, ErrorKind, Limit, LocalCounters, Protocol};
 use crate::model::field_table::FieldTable;
+use crate::server::admission::Holder;
 
 use super::{Client, Serving, Stage};
 
@@ -51,6 +52,13 @@ impl Client {
         };
         self.mechanism = if start_ok.mechanism == "AMQPLAIN" { "AMQPLAIN" } else { "PLAIN" };
         self.login = user.as_str().into();
+        if !self.shared.users.is_in_time(&user, now_ms) {
+            return self.refuse_at(
+                Limit::ConnectionRatePerUser,
+                MethodId::CONNECTION_START_OK,
+                now_ms,
+            );
+        }
         self.stage = Stage::Authenticating;
         let live = Arc::clone(&self.shared.config.live());
         let applicant = || Arc::clone(&self.link) as Arc<dyn Applicant>;
@@ -111,7 +119,29 @@ impl Client {
         }
     }
 
-    pub(super) fn open(&mut self, vhost: &str) -> Flow {
+    /// Ends the connection because `limit` is reached for its user.
+    fn refuse_at(&mut self, limit: Limit, method: MethodId, now_ms: u64) {
+        let user = &*self.login;
+        if let Some(left_out) = self.shared.broker.metrics.limits.refuse(limit, now_ms) {
+            tracing::warn!(peer = %self.peer, user, left_out,
+                "an AMQP client was refused: {} is reached", limit.key());
+        }
+        let text = format!("access refused for user '{user}': connection limit is reached");
+        let fault = Fault::new(ReplyCode::NotAllowed, text).at(method);
+        self.link.outbound.push_reply(|out| reply::put_close(&fault, 0, out));
+        self.end(CloseReason::Limit);
+    }
+
+    /// Takes a place among the user's connections; false when there is none left.
+    fn take_place(&mut self) -> bool {
+        let Some(principal) = self.principal.as_ref().filter(|it| !it.anonymous) else {
+            return true;
+        };
+        self.place = self.shared.users.enter(&principal.name, Holder::Peer(self.peer));
+        self.place.is_some()
+    }
+
+    pub(super) fn open(&mut self, vhost: &str, now_ms: u64) -> Flow {
         let Some(principal) = &self.principal else { return Flow::Stop };
         // A user lives in one vhost, and only those that are configured exist.
         if *principal.vhost != *vhost {
@@ -122,6 +152,11 @@ impl Client {
             self.end(CloseReason::NotAuthorized);
             return Flow::CloseConnection;
         }
+        if !self.take_place() {
+            self.refuse_at(Limit::ConnectionsPerUser, MethodId::CONNECTION_OPEN, now_ms);
+            return Flow::CloseConnection;
+        }
+        let Some(principal) = &self.principal else { return Flow::Stop };
         let broker = &self.shared.broker;
         let counters = LocalCounters::new(Protocol::Amqp);
         let publisher = Publisher::new(broker, principal.clone(), "".into(), NOBODY, counters);

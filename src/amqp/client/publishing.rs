@@ -75,6 +75,7 @@ impl Client {
         let confirmed = channel.confirms.is_some();
         publisher.can_be_told = confirmed;
         publisher.counters.received[usize::from(confirmed)] += 1;
+        publisher.counters.payload_received += published.body.len() as u64;
         self.trusts |= prepared.persistent && !confirmed;
         let (link, token) = (&self.link, owing.next_token());
         let waiter = || {

@@ -10,6 +10,7 @@ use crate::broker::testbed::Bed;
 use crate::config::Config;
 use crate::config::live::Bundle;
 use crate::net::outbound::{Outbound, READY};
+use crate::server::admission::Users;
 use crate::server::driver::{Ended, Protocol, Verdict};
 
 const NOW_MS: u64 = 1_700_000_000_000;
@@ -66,6 +67,7 @@ impl Peer {
             broker: Arc::clone(&bed.broker),
             config: Arc::new(Bundle::new(Config::default()).unwrap()),
             wheel: Arc::default(),
+            users: Users::new(0, 0, 1),
             cluster_name: "test".into(),
         };
         let outbound = Arc::new(Outbound::new(None, BUFFER_BYTES));

@@ -30,6 +30,7 @@ use crate::store::journal::batch::Batch;
 use super::Broker;
 use super::consumer::{Completer, Outcome, Waiter};
 use super::declared::queue::DeclaredQueue;
+use super::fanout::QueueLimits;
 use super::logs::carried::Headers;
 use super::logs::gather::RouteGather;
 use super::logs::waiters::Touched;
@@ -89,6 +90,8 @@ pub struct Applier {
     broker: Arc<Broker>,
     sets: AHashMap<SetId, Arc<[SetMember]>>,
     limits: AppliedLimits,
+    /// Bounds that jobs keep, by records of their own; apply only says when it is time.
+    wanted: QueueLimits,
     gather: RouteGather,
     /// Room for the headers of one record.
     headers: Headers,
@@ -102,7 +105,7 @@ pub struct Applier {
     to_wake: Vec<Arc<Session>>,
     /// Declared queues that got messages, each with who published the first one and is woken anyway.
     to_call: Vec<(Arc<DeclaredQueue>, Option<Publisher>)>,
-    /// Declared queues to be tidied up, and when.
+    /// Queues to be tidied up, and when.
     to_tidy: Vec<(u64, QueueId)>,
     /// Declared queues that refuse messages when they are at their limit.
     refusing: usize,
@@ -123,8 +126,10 @@ impl Applier {
         sets: AHashMap<SetId, Arc<[SetMember]>>,
         limits: AppliedLimits,
     ) -> Self {
+        let wanted = broker.limits().queue;
         Self {
             broker,
+            wanted,
             sets,
             limits,
             gather: RouteGather::default(),

@@ -152,6 +152,8 @@ impl Applier {
         {
             drop(inner);
             self.broker.metrics.messages.dropped.of(DropReason::QueueFull).inc();
+            // A line in the log is no state: the record's time is near enough.
+            self.broker.tell_full(&session, DropReason::QueueFull, self.time_ms);
             return;
         }
         let body = Body::Memory(Arc::clone(stored));
@@ -163,6 +165,11 @@ impl Applier {
         entry.via = place.via.cloned();
         inner.queue.push(entry);
         self.mark(&session, &mut inner);
+        let is_over = || self.wanted.is_over(inner.queue.live(), inner.queue.bytes());
+        if self.wanted.drops_oldest && is_over() && !inner.trim_planned {
+            inner.trim_planned = true;
+            self.to_tidy.push((0, session.id));
+        }
         let linked = inner.link.is_some();
         drop(inner);
         if linked {

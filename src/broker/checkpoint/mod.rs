@@ -319,7 +319,7 @@ fn put_retained(write: &mut CheckpointWrite, retained: &[(Arc<Slot>, Option<Valu
         match value {
             None => write.retained.delete(key),
             // Without a body in memory its row is already right.
-            Some(Value { lsn, stored: Some(stored) }) => {
+            Some(Value { lsn, stored: Some(stored), .. }) => {
                 write.retained.put(key, row::encode(*lsn, &stored.bytes));
             }
             Some(Value { stored: None, .. }) => {}

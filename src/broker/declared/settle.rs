@@ -73,9 +73,9 @@ impl Broker {
         }
     }
 
-    /// Drops what a queue holds too long or too much of, as planned.
+    /// Drops what a queue, a session's too, holds too long or too much of, as planned.
     pub(in crate::broker) fn tidy_queue(&self, id: QueueId, now_ms: u64) {
-        let Some(queue) = self.declared.by_id(id) else { return };
+        let Some(queue) = self.declared.by_id(id) else { return self.trim_session(id, now_ms) };
         let mut inner = queue.inner.lock();
         if queue.is_gone() {
             return;

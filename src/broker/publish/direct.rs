@@ -54,6 +54,7 @@ impl Publisher {
         match fate {
             Fate::Delivered => self.counters.delivered[qos as usize] += 1,
             Fate::Queued => {}
+            Fate::Displaced(count) => self.counters.drop_messages(DropReason::Overflow, count),
             Fate::Dropped(why) => self.counters.drop_messages(drop_reason(why), 1),
         }
     }
@@ -88,7 +89,7 @@ impl Broker {
             stored: None,
         };
         let refused = deliver_to_queues(publisher, reach, &mut flight, &mut encodings);
-        deliver_to_sessions(publisher, reach, &mut flight, &mut encodings);
+        deliver_to_sessions(self, publisher, reach, &mut flight, &mut encodings);
         publisher.encodings = encodings;
         refused
     }
@@ -128,8 +129,20 @@ fn deliver_to_queues(
     refused
 }
 
+/// What to tell the operator when a limit of the session was reached.
+fn reached(fate: Fate) -> Option<DropReason> {
+    match fate {
+        Fate::Displaced(_) => Some(DropReason::Overflow),
+        Fate::Dropped(why @ (Drop::QueueFull | Drop::SlowConsumer | Drop::NoRoom)) => {
+            Some(drop_reason(why))
+        }
+        Fate::Delivered | Fate::Queued | Fate::Dropped(_) => None,
+    }
+}
+
 /// Sessions with the same address stand together: the message is seen from the tree once for all of them.
 fn deliver_to_sessions(
+    broker: &Broker,
     publisher: &mut Publisher,
     reach: &Reach,
     flight: &mut Flight<'_>,
@@ -163,7 +176,13 @@ fn deliver_to_sessions(
                 continue;
             }
             let fate = to.session.deliver(to, &mut fanout);
+            if fate == Fate::Delivered {
+                publisher.counters.payload_sent += message.payload.len() as u64;
+            }
             publisher.count(fate, message.qos.min(to.qos));
+            if let Some(why) = reached(fate) {
+                broker.tell_full(&to.session, why, flight.now_ms);
+            }
         }
     }
 }

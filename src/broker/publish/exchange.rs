@@ -71,7 +71,9 @@ impl From<BrokerError> for PublishError {
         match error {
             BrokerError::Journal(error) => Self::Journal(error),
             BrokerError::Limit(which) => Self::Limit(which),
-            BrokerError::NotAuthorized | BrokerError::TakenOver => Self::NotAuthorized,
+            BrokerError::NotAuthorized | BrokerError::TooManyLevels | BrokerError::TakenOver => {
+                Self::NotAuthorized
+            }
         }
     }
 }

@@ -2,14 +2,18 @@
 //!
 //! - [`route`] what a publisher remembers of an address
 //! - [`resolve`] everyone an address reaches, across both worlds
+//! - `announce` what the broker says of itself
 //! - [`crowd`] what a publisher meets when queues are nearly full
+//! - `keeping` publishing what a topic keeps
 //! - [`direct`] delivery to everyone who does not wait for the journal
 //! - [`exchange`] publishing to an exchange
 //! - [`step`] publishing what a route brings out of a log
 
+mod announce;
 pub mod crowd;
 mod direct;
 pub mod exchange;
+mod keeping;
 pub(crate) mod resolve;
 mod route;
 pub mod step;
@@ -27,14 +31,13 @@ use crate::model::field_table::FieldTable;
 use crate::model::ids::{Lsn, QueueId};
 use crate::model::message::Publication;
 use crate::model::qos::QoS;
+use crate::model::topic::is_system;
 use crate::store::journal::SubmitError;
 
 use super::consumer::{Encodings, Waiter};
 use super::exchanges::vhost::VhostExchanges;
 use super::message::{Message, Publisher as Author};
-use super::queues::entry::Stored;
 use super::record::{Condition, Record, RoutedAppend};
-use super::retained::slot::Slot;
 use super::routed::Append;
 use super::router::VhostRouter;
 use super::{Broker, BrokerError};
@@ -197,11 +200,15 @@ impl Publisher {
     /// Whether the rules let it publish in the topic tree.
     fn may_publish(&self, broker: &Broker, topic: &str) -> bool {
         let vhost = &self.principal.vhost;
-        let levels_max = broker.limits.load().topic_levels_max;
         let acl = broker.acl.load();
-        let by_rules =
-            || acl.allows(&self.principal, &self.client_id, Action::Publish, vhost, topic).allowed;
-        topic.split('/').count() <= levels_max && (self.is_route || by_rules())
+        // Only the broker speaks under `$SYS`.
+        let by_rules = || {
+            !is_system(topic)
+                && acl
+                    .allows(&self.principal, &self.client_id, Action::Publish, vhost, topic)
+                    .allowed
+        };
+        !broker.is_too_deep(topic) && (self.is_route || by_rules())
     }
 
     /// Counts what takes a route into the other world, or finds no way there.
@@ -235,8 +242,14 @@ impl Broker {
     ) -> Result<Published, BrokerError> {
         let route = publisher.route(self, publication.topic);
         if !route.allowed {
-            publisher.counters.drop_messages(DropReason::Acl, 1);
-            return Err(BrokerError::NotAuthorized);
+            let deep = self.is_too_deep(publication.topic);
+            let (reason, error) = if deep {
+                (DropReason::TopicLevels, BrokerError::TooManyLevels)
+            } else {
+                (DropReason::Acl, BrokerError::NotAuthorized)
+            };
+            publisher.counters.drop_messages(reason, 1);
+            return Err(error);
         }
         // The author borrows what outlives this call, not the publisher's changing parts.
         let (principal, client_id) =
@@ -256,15 +269,17 @@ impl Broker {
         waiter: impl FnOnce() -> Option<Waiter>,
         now_ms: u64,
     ) -> Result<Published, BrokerError> {
-        if message.retain {
-            let vhost = Arc::clone(&publisher.principal.vhost);
-            let slot = self.retained.slot(&vhost, message.topic);
+        if message.retain
+            && let Some((slot, kept)) = self.keeps(publisher, &message, now_ms)?
+        {
+            let (vhost, topic) = (Arc::clone(&slot.vhost), message.topic);
+            let place = (&*slot, kept);
             let published =
-                self.publish_retained(&slot, publisher, route, message, condition, waiter, now_ms);
+                self.publish_retained(place, publisher, route, message, condition, waiter, now_ms);
             drop(slot);
             if published.is_err() {
                 // A topic that was refused takes no memory.
-                self.retained.release(&vhost, message.topic);
+                self.retained.release(&vhost, topic);
             }
             return published;
         }
@@ -328,6 +343,10 @@ impl Broker {
         })
     }
 
+    fn is_too_deep(&self, topic: &str) -> bool {
+        topic.split('/').count() > self.limits.load().topic_levels_max
+    }
+
     fn admitted(&self, publisher: &Publisher) -> Result<(), SubmitError> {
         if publisher.is_executor { Ok(()) } else { self.admit() }
     }
@@ -341,105 +360,6 @@ impl Broker {
     /// The publisher's newest record while it is not applied.
     fn unapplied(&self, publisher: &Publisher) -> Option<Lsn> {
         Some(publisher.last_lsn).filter(|last| *last > self.applied_lsn())
-    }
-
-    /// What a topic keeps of a retained message: nothing of an empty one. `is_taken`: it holds another already.
-    fn kept(
-        &self,
-        publisher: &mut Publisher,
-        is_taken: bool,
-        message: &Message<'_>,
-    ) -> Result<Option<Arc<Stored>>, BrokerError> {
-        if message.payload.is_empty() {
-            return Ok(None);
-        }
-        if !is_taken && self.retained.len() >= self.limits.load().retained_max {
-            publisher.counters.drop_messages(DropReason::RetainedFull, 1);
-            return Err(BrokerError::Limit("retained messages"));
-        }
-        let mut bytes = Vec::new();
-        message.encode(&mut bytes);
-        Ok(Some(Stored::new(bytes.into())))
-    }
-
-    /// A retained publish: the topic's slot is held from taking the LSN to the last direct delivery, and the
-    /// route that counts is the one read after the LSN was taken (design, "Retained").
-    fn publish_retained(
-        &self,
-        slot: &Slot,
-        publisher: &mut Publisher,
-        route: &Arc<CachedRoute>,
-        message: Message<'_>,
-        condition: Condition<'_>,
-        waiter: impl FnOnce() -> Option<Waiter>,
-        now_ms: u64,
-    ) -> Result<Published, BrokerError> {
-        let vhost = Arc::clone(&publisher.principal.vhost);
-        let mut contents = slot.hold();
-        let stored = self.kept(publisher, contents.is_taken(), &message)?;
-        self.admitted(publisher)?;
-        let appends = self.routed_appends(publisher, &route.reach.logs, &message)?;
-        let mut recorded = route.recorded(self, message.qos)?;
-        let admitted = recorded.is_empty() || self.admits(publisher, route)?;
-        if !admitted {
-            recorded = Recorded::default();
-        }
-        let mut current = Arc::clone(route);
-        let mut taken = Lsn(0);
-        let mut overtaken = false;
-        let submitted = self.journal.submit_with(waiter(), &mut |lsn, out| {
-            taken = lsn;
-            overtaken = self.is_overtaken(condition);
-            contents.put(lsn, stored.clone());
-            if !route.is_current(&publisher.router, &publisher.exchanges) {
-                let fresh = Arc::new(publisher.resolve(self, message.topic, None));
-                current = publisher.route_of(self, &message, fresh);
-            }
-            let same = Arc::ptr_eq(&current, route)
-                && route.reach.sessions.iter().all(|to| to.since < lsn);
-            let members = if same {
-                std::mem::take(&mut recorded.members)
-            } else if message.qos == QoS::AtMostOnce || !admitted {
-                Vec::new()
-            } else {
-                current.members(|to| to.since < lsn)
-            };
-            let record = Record::Publish {
-                vhost: &vhost,
-                condition,
-                set: recorded.set.as_ref().filter(|_| same).map(|set| set.id),
-                members,
-                retained: true,
-                appends: borrow(&appends),
-                message: &[],
-            };
-            record.encode(out);
-            message.encode(out);
-        });
-        match submitted {
-            Ok(lsn) => {
-                publisher.last_lsn = lsn;
-                if overtaken || publisher.repeats {
-                    return Ok(Published::Waiting { matched: true, refused: false });
-                }
-                // Behind its own record too: an older value may be on its way to a subscriber by replay.
-                let behind = self.unapplied(publisher);
-                let refused = self.deliver_direct(
-                    publisher,
-                    &current.reach,
-                    message,
-                    Some(lsn),
-                    behind,
-                    now_ms,
-                );
-                publisher.count_crossings(&current);
-                Ok(Published::Waiting { matched: !current.reach.is_unroutable(), refused })
-            }
-            Err(error) => {
-                contents.take_back(taken);
-                Err(error.into())
-            }
-        }
     }
 
     /// Publishes an encoded message that the broker kept for somebody (a will). The author's rights were

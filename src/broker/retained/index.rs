@@ -83,12 +83,8 @@ impl Index {
 
     /// The slot of `topic`, made if there is none.
     pub fn get_or_insert(&mut self, vhost: &Arc<str>, topic: &str) -> Arc<Slot> {
-        if let Some(known) = self.get(topic) {
-            return known;
-        }
         let slot = Slot::new(vhost, topic);
-        self.slots.insert(Name(Arc::clone(&slot.topic)), Arc::clone(&slot));
-        slot
+        Arc::clone(self.slots.entry(Name(Arc::clone(&slot.topic))).or_insert(slot))
     }
 
     /// Takes `slot` out if nothing is left of it and nobody else holds it.
@@ -205,7 +201,11 @@ fn with(bytes: &[u8], last: u8) -> Vec<u8> {
 /// The order of topics: byte by byte, `/` before every other. No topic contains the byte 0 [MQTT-4.7.3-2].
 fn by_level(one: &[u8], other: &[u8]) -> Ordering {
     let rank = |byte: u8| if byte == b'/' { 0 } else { byte };
-    let differing = one.iter().zip(other).find(|(a, b)| a != b);
+    // Neighbours begin alike: eight bytes at a time as far as they do.
+    let ((ones, _), (others, _)) = (one.as_chunks::<8>(), other.as_chunks::<8>());
+    let alike = 8 * ones.iter().zip(others).take_while(|(a, b)| a == b).count();
+    let rest = |bytes| <[u8]>::get(bytes, alike..).unwrap_or_default();
+    let differing = rest(one).iter().zip(rest(other)).find(|(a, b)| a != b);
     match differing {
         Some((a, b)) => rank(*a).cmp(&rank(*b)),
         None => one.len().cmp(&other.len()),
@@ -399,9 +399,9 @@ mod tests {
         let filter = |text: &str| TopicFilter::parse(text).unwrap();
         assert_eq!(found(&index, &filter("#"), Portion::ALL).len(), 3);
         assert_eq!(found(&index, &filter("a/#"), Portion::ALL).len(), 2);
-        assert_eq!(found(&index, &filter(&letters), Portion::ALL), [letters.clone()]);
+        assert_eq!(found(&index, &filter(&letters), Portion::ALL), std::slice::from_ref(&letters));
         let wild = "+/".repeat(32_767) + "+";
-        assert_eq!(found(&index, &filter(&wild), Portion::ALL), [letters.clone()]);
+        assert_eq!(found(&index, &filter(&wild), Portion::ALL), std::slice::from_ref(&letters));
         for topic in [&slashes, &letters] {
             let slot = index.get(topic).unwrap();
             index.remove_empty(&slot);

@@ -7,25 +7,28 @@
 //!
 //! - [`slot`] one topic
 //! - [`index`] topics in order, searched by filter
+//! - [`room`] how many there are, against their limits
 //! - [`row`] a value as a checkpoint keeps it
 
 pub mod index;
+pub mod room;
 pub mod row;
 pub mod slot;
 #[cfg(test)]
 mod tests;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use ahash::AHashMap;
 use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
 
+use crate::metrics::Limit;
 use crate::model::ids::Lsn;
 use crate::model::topic::TopicFilter;
 
 use self::index::{Cursor, Index, Portion};
+use self::room::{Claim, RetainedLimits, Room};
 use self::slot::{Slot, Value};
 use super::queues::entry::Stored;
 
@@ -44,8 +47,8 @@ type SlotKey = (Arc<str>, Arc<str>);
 /// All retained messages.
 pub struct Retained {
     vhosts: RwLock<AHashMap<Arc<str>, Arc<RwLock<Index>>>>,
-    /// Topics with an applied value.
-    count: AtomicUsize,
+    /// What applied values take, and those on their way to that.
+    room: Room,
     rows: Arc<dyn RetainedRows>,
     /// Topics changed since the last checkpoint.
     dirty: Mutex<AHashMap<SlotKey, Arc<Slot>>>,
@@ -55,12 +58,7 @@ impl Retained {
     /// None yet, over `rows`.
     #[must_use]
     pub fn new(rows: Arc<dyn RetainedRows>) -> Self {
-        Self {
-            vhosts: RwLock::default(),
-            count: AtomicUsize::new(0),
-            rows,
-            dirty: Mutex::default(),
-        }
+        Self { vhosts: RwLock::default(), room: Room::default(), rows, dirty: Mutex::default() }
     }
 
     fn index(&self, vhost: &str) -> Arc<RwLock<Index>> {
@@ -108,7 +106,21 @@ impl Retained {
     /// Topics that have a value.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.count.load(Ordering::Relaxed)
+        usize::try_from(self.room.messages()).unwrap_or(usize::MAX)
+    }
+
+    /// Bytes of their values, encoded.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.room.bytes()
+    }
+
+    /// Room for one more topic with a value, of `bytes`.
+    ///
+    /// # Errors
+    /// The limit that is reached.
+    pub fn claim(&self, bytes: u64, limits: RetainedLimits) -> Result<Claim, Limit> {
+        self.room.claim(bytes, limits)
     }
 
     /// Whether no topic has one.
@@ -120,8 +132,7 @@ impl Retained {
     /// Applies a retained publish: `stored` is the new value, `None` ends it.
     pub fn apply(&self, vhost: &str, topic: &str, lsn: Lsn, stored: Option<Arc<Stored>>) {
         let slot = self.slot(vhost, topic);
-        let change = slot.apply(lsn, stored);
-        self.count_change(change);
+        self.room.note(slot.apply(lsn, stored));
         self.note_dirty(&slot);
     }
 
@@ -150,22 +161,9 @@ impl Retained {
     /// Applies an expiry: only the value with `lsn` goes.
     pub fn expire(&self, vhost: &str, topic: &str, lsn: Lsn) {
         let Some(slot) = self.known(vhost, topic) else { return };
-        let change = slot.expire(lsn);
-        if change != 0 {
-            self.count_change(change);
+        if let Some(change) = slot.expire(lsn) {
+            self.room.note(change);
             self.note_dirty(&slot);
-        }
-    }
-
-    fn count_change(&self, change: i8) {
-        match change {
-            1 => {
-                self.count.fetch_add(1, Ordering::Relaxed);
-            }
-            -1 => {
-                self.count.fetch_sub(1, Ordering::Relaxed);
-            }
-            _ => {}
         }
     }
 
@@ -204,10 +202,11 @@ impl Retained {
         }
     }
 
-    /// A value that the last checkpoint wrote (restart).
-    pub fn restore(&self, vhost: &str, topic: &str, lsn: Lsn) {
-        let change = self.slot(vhost, topic).restore(lsn);
-        self.count_change(change);
+    /// A value of `bytes` that the last checkpoint wrote (restart).
+    pub fn restore(&self, vhost: &str, topic: &str, lsn: Lsn, bytes: u64) {
+        let (index, vhost) = (self.index(vhost), self.name(vhost));
+        let slot = index.write().get_or_insert(&vhost, topic);
+        self.room.note(slot.restore(lsn, bytes));
     }
 
     /// The encoded message of a value.

@@ -7,6 +7,7 @@ use parking_lot::{Mutex, MutexGuard};
 use crate::model::ids::Lsn;
 
 use super::super::queues::entry::Stored;
+use super::room::{Change, Claim};
 
 /// A retained value.
 #[derive(Clone, Debug)]
@@ -15,21 +16,26 @@ pub struct Value {
     pub lsn: Lsn,
     /// The encoded message while it is in memory; a checkpointed one is read from its row.
     pub stored: Option<Arc<Stored>>,
+    /// How long that is.
+    pub bytes: u64,
 }
 
 /// The value that was submitted last, until it is applied.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 struct Overlay {
     lsn: Lsn,
     /// `None` ends the retained message.
     stored: Option<Arc<Stored>>,
+    /// The room that a topic without an applied value takes until it has one.
+    claim: Option<Claim>,
 }
 
 /// What a slot holds.
 #[derive(Debug, Default)]
 pub struct Contents {
     applied: Option<Value>,
-    overlay: Option<Overlay>,
+    /// In a box, because few topics have one at a time.
+    overlay: Option<Box<Overlay>>,
 }
 
 /// A topic that has, had or will have a retained message.
@@ -63,14 +69,17 @@ impl Slot {
 
     /// Applies a value or its end; returns how the number of values changed. The overlay leaves with the apply
     /// of its own LSN only: a newer one stays.
-    pub(super) fn apply(&self, lsn: Lsn, stored: Option<Arc<Stored>>) -> i8 {
+    pub(super) fn apply(&self, lsn: Lsn, stored: Option<Arc<Stored>>) -> Change {
         let mut contents = self.contents.lock();
-        let before = i8::from(contents.applied.is_some());
-        contents.applied = stored.map(|stored| Value { lsn, stored: Some(stored) });
+        let before = contents.applied.as_ref().map(|value| value.bytes);
+        contents.applied = stored.map(|stored| {
+            let bytes = stored.bytes.len() as u64;
+            Value { lsn, stored: Some(stored), bytes }
+        });
         if contents.overlay.as_ref().is_some_and(|overlay| overlay.lsn <= lsn) {
             contents.overlay = None;
         }
-        i8::from(contents.applied.is_some()) - before
+        Change { before, after: contents.applied.as_ref().map(|value| value.bytes) }
     }
 
     pub(super) fn withdraw(&self, lsn: Lsn) {
@@ -80,13 +89,10 @@ impl Slot {
         }
     }
 
-    pub(super) fn expire(&self, lsn: Lsn) -> i8 {
+    pub(super) fn expire(&self, lsn: Lsn) -> Option<Change> {
         let mut contents = self.contents.lock();
-        if contents.applied.as_ref().is_some_and(|value| value.lsn == lsn) {
-            contents.applied = None;
-            return -1;
-        }
-        0
+        let gone = contents.applied.take_if(|value| value.lsn == lsn)?;
+        Some(Change { before: Some(gone.bytes), after: None })
     }
 
     pub(super) fn on_disk(&self, lsn: Lsn) {
@@ -96,11 +102,10 @@ impl Slot {
         }
     }
 
-    pub(super) fn restore(&self, lsn: Lsn) -> i8 {
+    pub(super) fn restore(&self, lsn: Lsn, bytes: u64) -> Change {
         let mut contents = self.contents.lock();
-        let before = i8::from(contents.applied.is_some());
-        contents.applied = Some(Value { lsn, stored: None });
-        1 - before
+        let before = contents.applied.replace(Value { lsn, stored: None, bytes });
+        Change { before: before.map(|value| value.bytes), after: Some(bytes) }
     }
 
     /// Whether nothing is left of it.
@@ -112,9 +117,17 @@ impl Slot {
 }
 
 impl Contents {
-    /// A publish took `lsn`: its value is the newest from now on.
-    pub fn put(&mut self, lsn: Lsn, stored: Option<Arc<Stored>>) {
-        self.overlay = Some(Overlay { lsn, stored });
+    /// A publish took `lsn`: its value is the newest from now on. What room it claims, and what was claimed for the value
+    /// before it, stays claimed until one of them is applied.
+    pub fn put(&mut self, lsn: Lsn, stored: Option<Arc<Stored>>, claim: Option<Claim>) {
+        let claim = claim.or(self.overlay.take().and_then(|before| before.claim));
+        self.overlay = Some(Box::new(Overlay { lsn, stored, claim }));
+    }
+
+    /// The broker says `stored` of itself: the value is older than any record and never one itself.
+    pub fn announce(&mut self, stored: Arc<Stored>) {
+        let bytes = stored.bytes.len() as u64;
+        self.applied = Some(Value { lsn: Lsn(0), stored: Some(stored), bytes });
     }
 
     /// The journal refused the record of `lsn`: what it put is taken back.
@@ -128,10 +141,11 @@ impl Contents {
     #[must_use]
     pub fn newest(&self) -> Option<Value> {
         match &self.overlay {
-            Some(overlay) => overlay
-                .stored
-                .as_ref()
-                .map(|stored| Value { lsn: overlay.lsn, stored: Some(Arc::clone(stored)) }),
+            Some(overlay) => overlay.stored.as_ref().map(|stored| Value {
+                lsn: overlay.lsn,
+                stored: Some(Arc::clone(stored)),
+                bytes: stored.bytes.len() as u64,
+            }),
             None => self.applied.clone(),
         }
     }

@@ -85,7 +85,7 @@ impl Model {
     fn submit(&mut self, retained: &Retained, topic: &str, end: bool) {
         self.lsn += 1;
         let stored = (!end).then(|| value(self.lsn));
-        retained.slot("/", topic).hold().put(Lsn(self.lsn), stored);
+        retained.slot("/", topic).hold().put(Lsn(self.lsn), stored, None);
         self.overlay.insert(topic.to_owned(), (self.lsn, end));
         self.waiting.push((self.lsn, topic.to_owned(), end));
     }
@@ -112,6 +112,7 @@ impl Model {
 
     fn check(&self, retained: &Retained, rows: &Rows, filter: &TopicFilter) {
         assert_eq!(retained.len(), self.applied.len());
+        assert_eq!(retained.bytes(), 8 * self.applied.len() as u64);
         let found = retained.matching("/", filter);
         assert!(
             found.is_sorted_by(|a, b| a.topic.split('/').lt(b.topic.split('/'))),
@@ -182,7 +183,7 @@ proptest! {
         checkpoint(&retained, &rows);
         let again = Retained::new(rows.clone());
         for (topic, lsn) in &model.applied {
-            again.restore("/", topic, Lsn(*lsn));
+            again.restore("/", topic, Lsn(*lsn), 8);
         }
         model.check(&again, &rows, &filter);
         // Nothing is left in memory of topics that have no value.
@@ -215,7 +216,7 @@ proptest! {
 fn a_refused_publish_gives_the_topic_back() {
     let retained = Retained::new(Arc::new(Rows::default()));
     let slot = retained.slot("/", "a");
-    slot.hold().put(Lsn(5), Some(value(5)));
+    slot.hold().put(Lsn(5), Some(value(5)), None);
     slot.hold().take_back(Lsn(4));
     assert!(slot.hold().is_taken(), "another record's value stays");
     slot.hold().take_back(Lsn(5));
@@ -230,6 +231,6 @@ fn a_topic_that_somebody_is_about_to_use_is_not_released() {
     let retained = Retained::new(Arc::new(Rows::default()));
     let slot = retained.slot("/", "a/b");
     retained.release("/", "a/b");
-    slot.hold().put(Lsn(1), Some(value(1)));
+    slot.hold().put(Lsn(1), Some(value(1)), None);
     assert!(Arc::ptr_eq(&slot, &retained.slot("/", "a/b")));
 }

@@ -156,9 +156,9 @@ impl Inner {
     }
 
     fn enqueue(&mut self, to: &Destination, qos: QoS, fanout: &mut Fanout<'_>) -> Fate {
-        if self.queue.live() >= fanout.limits.messages_max
-            || self.queue.bytes() >= fanout.limits.bytes_max
-        {
+        let limits = &fanout.limits;
+        let displaced = if limits.drops_oldest { self.displace(limits) } else { 0 };
+        if limits.is_full(self.queue.live(), self.queue.bytes()) {
             return Fate::Dropped(Drop::QueueFull);
         }
         let Some(stored) = fanout.store_in_memory() else { return Fate::Dropped(Drop::NoRoom) };
@@ -169,6 +169,6 @@ impl Inner {
             entry.subscription_ids = Some(to.subscription_ids.clone().into());
         }
         self.queue.push(entry);
-        Fate::Queued
+        if displaced > 0 { Fate::Displaced(displaced) } else { Fate::Queued }
     }
 }

@@ -4,6 +4,7 @@
 //! - [`session`] a session: durable state, queue, window, link to its connection
 //! - [`deliver`] synchronous delivery of what is not durable
 //! - [`pull`] what a connection's task takes from its queue
+//! - `trim` what goes of a session that holds too much
 //! - [`row`] the durable part as a checkpoint keeps it
 //! - [`registry`] all sessions, by key and by id
 
@@ -13,6 +14,7 @@ pub mod registry;
 pub mod row;
 pub mod session;
 pub mod subscription;
+mod trim;
 
 #[cfg(test)]
 mod tests;

@@ -28,6 +28,8 @@ const BATCH_BYTES: u64 = 256 * 1024;
 pub struct Pulled {
     /// Messages handed to the connection, by QoS.
     pub delivered: [u64; 3],
+    /// Bytes of their application data.
+    pub payload_bytes: u64,
     /// Positions that were dropped unsent and must be settled by a record.
     pub dropped: Vec<u64>,
     /// Why messages were dropped, one by one.
@@ -205,7 +207,10 @@ impl Session {
             encodings,
         );
         match delivered {
-            Delivered::Accepted => pulled.delivered[item.qos as usize] += 1,
+            Delivered::Accepted => {
+                pulled.delivered[item.qos as usize] += 1;
+                pulled.payload_bytes += message.payload.len() as u64;
+            }
             Delivered::TooLarge => self.drop_unsent(epoch, item.position, Drop::TooLarge, pulled),
             // Offline again: what has a position stays queued.
             Delivered::Full | Delivered::Closed => {}

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use crate::model::ids::QueueId;
+use crate::model::ids::{Lsn, QueueId};
 
 use super::super::consumer::Consumer;
 use super::super::queues::entry::Stored;
@@ -144,6 +144,10 @@ pub struct Inner {
     pub volatile_bytes: usize,
     /// The record that the first of them was last found waiting for.
     pub waited_for: u64,
+    /// Somebody will take out what is too much.
+    pub trim_planned: bool,
+    /// The record that took something out last.
+    pub trimmed: Lsn,
     /// A pull has taken messages that are not encoded yet.
     pub pulling: bool,
     /// Live subscriptions by filter; for a durable session they run ahead of `state`.

@@ -22,6 +22,7 @@ use super::groups::limits::GroupLimits;
 use super::limits::Limits;
 use super::logs::settings::LogSettings;
 use super::paging::StoredPages;
+use super::retained::room::RetainedLimits;
 use super::sessions::row::decode_page;
 use super::{Broker, Job, Parts, Timers, restore};
 use crate::auth::acl::Acl;
@@ -222,6 +223,7 @@ pub(in crate::broker) fn limits() -> Limits {
     let queue = QueueLimits {
         messages_max: 12,
         bytes_max: 1 << 20,
+        drops_oldest: false,
         volatile_max: 4,
         volatile_bytes_max: 1 << 16,
     };
@@ -229,7 +231,7 @@ pub(in crate::broker) fn limits() -> Limits {
         queue,
         subscriptions_max: 8,
         topic_levels_max: 8,
-        retained_max: 6,
+        retained: RetainedLimits { messages_max: 6, bytes_max: 1 << 20 },
         session_expiry_s_max: u32::MAX,
         logs_max: 4,
         partitions_max: 4,

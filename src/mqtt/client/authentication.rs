@@ -9,7 +9,7 @@ use std::sync::Arc;
 use crate::auth::Principal;
 use crate::auth::scram::MECHANISM;
 use crate::auth::scram::exchange::{ScramError, ServerExchange, fresh_nonce};
-use crate::metrics::{CloseReason, Protocol};
+use crate::metrics::{CloseReason, Limit, Protocol};
 use crate::mqtt::codec::auth::{self, Auth};
 use crate::mqtt::codec::connack::ConnAck;
 use crate::mqtt::connection::Flow;
@@ -167,7 +167,14 @@ impl Client {
             self.fail(ReasonCode::BadUserNameOrPassword, text, None);
             return;
         }
+        let unnamed = exchange.username.is_none();
         exchange.step = Step::Proven(proof);
+        if unnamed && !self.shared.users.is_in_time(user, now_ms) {
+            // Who says in CONNECT who he is was counted there.
+            let reason = ReasonCode::ConnectionRateExceeded;
+            self.end_at(Limit::ConnectionRatePerUser, reason, now_ms);
+            return;
+        }
         self.stage = Stage::Authenticating;
         self.authenticated(Ok(Principal::named(user)), now_ms);
     }

@@ -1,15 +1,19 @@
 //! A client's state on this connection, and what its packets mean to the broker. Part of `mqtt`.
 //!
+//! - `limits` what is refused because a limit is reached
 //! - `opening` CONNECT to CONNACK; `authentication` what AUTH carries
 //! - `answers` acknowledgements and last words, with reasons
 //! - `publishing` its own messages
+//! - `rate` how fast it may send
 //! - `receiving` subscriptions and the messages it gets
 //! - `taking_over` a session that another connection has
 
 mod answers;
 mod authentication;
+mod limits;
 mod opening;
 mod publishing;
+mod rate;
 mod receiving;
 mod taking_over;
 
@@ -39,11 +43,13 @@ use crate::mqtt::reason::ReasonCode;
 use crate::mqtt::replies::{Replies, Reply};
 use crate::mqtt::service::Shared;
 use crate::net::touched;
+use crate::server::admission::UserPlace;
 use crate::server::driver::{Ended, Verdict};
 use crate::server::timer::Timed;
 
 use self::answers::Answer;
 use self::authentication::Exchange;
+use self::rate::Pace;
 use self::taking_over::Summons;
 
 /// How far a connection has come.
@@ -130,6 +136,14 @@ pub struct Client {
     /// It was told why the connection ends, or need not be.
     is_told: bool,
     received_bytes: u64,
+    /// Among the connections of its user.
+    place: Option<UserPlace>,
+    /// Its address is too fast.
+    turned_away: bool,
+    /// How fast it may send; `None` as fast as it can.
+    pace: Option<Box<Pace>>,
+    /// Packets received, but for PUBLISH.
+    control_received: u64,
 }
 
 impl Client {
@@ -143,6 +157,7 @@ impl Client {
         peer: SocketAddr,
         deadline_ms: u64,
     ) -> Self {
+        let pace = Pace::new(&limits, 0);
         Self {
             shared,
             limits,
@@ -168,6 +183,10 @@ impl Client {
             breach: None,
             is_told: false,
             received_bytes: 0,
+            place: None,
+            turned_away: false,
+            pace,
+            control_received: 0,
         }
     }
 
@@ -206,9 +225,14 @@ impl Client {
     }
 
     /// Bytes arrived.
-    pub fn begin_batch(&mut self, bytes: usize, now_ms: u64) {
+    pub fn begin_batch(&mut self, now_ms: u64) {
         self.heard_ms = now_ms;
+    }
+
+    /// So many bytes of them were packets, and are done with.
+    pub fn used(&mut self, bytes: usize, now_ms: u64) {
         self.received_bytes += bytes as u64;
+        self.charge_rest(bytes as u64, now_ms);
     }
 
     /// All packets that arrived together were handled.
@@ -222,20 +246,28 @@ impl Client {
         broker.submit_settled(&serving.handle, &mut serving.settled);
         let counters = &mut serving.publisher.counters;
         counters.received_bytes += std::mem::take(&mut self.received_bytes);
-        counters.sent_bytes += self.link.outbound.take_sent_bytes();
+        counters.control_received += std::mem::take(&mut self.control_received);
+        let (sent_bytes, answers) = self.link.outbound.take_sent();
+        counters.sent_bytes += sent_bytes;
+        counters.control_sent += answers;
         counters.flush_into(&broker.metrics);
     }
 
     /// Handles one packet.
     pub fn handle(&mut self, event: Event<'_>, now_ms: u64) -> Flow {
+        self.control_received += u64::from(!matches!(event, Event::Publish(_)));
         match event {
             Event::Publish(publish) => {
+                if self.pace.is_some() && self.charge(&publish, now_ms) {
+                    return Flow::Stop;
+                }
                 if self.publish(&publish, now_ms) == publishing::Taken::Later {
+                    self.uncharge(&publish);
                     return Flow::Hold;
                 }
                 touched::relieve();
-                if touched::is_congested() {
-                    // The rest waits with this connection until its subscribers have room.
+                if touched::is_congested() || (self.pace.is_some() && self.owes_time(now_ms)) {
+                    // The rest waits with this connection until its subscribers have room, or its rate has.
                     return Flow::Stop;
                 }
             }
@@ -243,7 +275,7 @@ impl Client {
             Event::PubRec(ack) => self.received(ack),
             Event::PubRel(ack) => self.released(ack),
             Event::PubComp(ack) => self.settled(ack, Acknowledged::Completed),
-            Event::Subscribe(subscribe) => self.subscribe(subscribe),
+            Event::Subscribe(subscribe) => self.subscribe(subscribe, now_ms),
             Event::Unsubscribe(unsubscribe) => self.unsubscribe(unsubscribe),
             Event::PingReq => self.link.outbound.push_reply(|out| out.extend(PINGRESP)),
             Event::Disconnect(disconnect) => {
@@ -434,6 +466,10 @@ impl Client {
             self.paused = true;
             return Verdict::Pause;
         }
+        if self.paced_until_ms(now_ms).is_some() {
+            self.paused = true;
+            return Verdict::Pause;
+        }
         if let Some(at_ms) = self.look_again_ms(now_ms) {
             self.paused = true;
             if std::mem::replace(&mut self.looked_at_ms, at_ms) != at_ms {
@@ -461,6 +497,7 @@ impl Client {
         broker.metrics.connections.open.of(Protocol::Mqtt).dec();
         broker.metrics.connections.closed.of(Protocol::Mqtt, reason).inc();
         self.leave(now_ms);
+        self.place = None;
         tracing::debug!(peer = %self.peer, ?reason, "an MQTT connection ended");
     }
 

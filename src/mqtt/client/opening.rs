@@ -17,8 +17,9 @@ use crate::broker::publish::Publisher;
 use crate::broker::publish::crowd::Brake;
 use crate::broker::sessions::session::NEVER_EXPIRES_S;
 use crate::config::response_information;
-use crate::metrics::{CloseReason, LocalCounters, Protocol};
+use crate::metrics::{CloseReason, Limit, LocalCounters, Protocol};
 use crate::model::message::Publication;
+use crate::model::topic::is_system;
 use crate::mqtt::codec::Version;
 use crate::mqtt::codec::connack::{self, ConnAck};
 use crate::mqtt::codec::connect::{Connect, Will};
@@ -29,18 +30,19 @@ use crate::mqtt::replies::Reply;
 use super::{Client, Inbound, Serving, Stage};
 
 impl Client {
-    pub(super) fn connect(&mut self, mut connect: Box<Connect>, now_ms: u64) {
+    pub(super) fn connect(&mut self, connect: Box<Connect>, now_ms: u64) {
         self.version = connect.version;
+        self.shared.broker.metrics.mqtt.connects.inc();
         let packet_max = connect.packet_bytes_max.map_or(usize::MAX, |max| max as usize);
         self.link.introduce(connect.version, packet_max);
-        let (username, password) = (connect.username.take(), connect.password.take());
-        let id_fits = connect.client_id.len() <= self.limits.client_id_bytes_max;
         let has_method = connect.auth_method.is_some();
         self.connect = Some(connect);
-        if !id_fits {
-            self.refuse(ReasonCode::ClientIdentifierNotValid, "the client identifier is too long");
+        if let Some((limit, reason)) = self.limit_of_connect(now_ms) {
+            self.end_at(limit, reason, now_ms);
             return;
         }
+        let Some(connect) = &mut self.connect else { return };
+        let (username, password) = (connect.username.take(), connect.password.take());
         if has_method {
             self.begin_exchange(username, now_ms);
             return;
@@ -80,6 +82,11 @@ impl Client {
                 }
             }
         }
+        if !self.take_place(&principal, &client_id) {
+            let reason = ReasonCode::QuotaExceeded;
+            return self.end_at(Limit::ConnectionsPerUser, reason, now_ms);
+        }
+        let Some(connect) = self.connect.as_deref() else { return };
         if let Some(will) = &connect.will
             && !self.may_leave(&principal, &client_id, will)
         {
@@ -137,7 +144,8 @@ impl Client {
     fn may_leave(&self, principal: &Principal, client_id: &str, will: &Will) -> bool {
         let live = self.shared.config.live();
         let vhost = &principal.vhost;
-        live.acl.allows(principal, client_id, Action::Publish, vhost, &will.topic).allowed
+        !is_system(&will.topic)
+            && live.acl.allows(principal, client_id, Action::Publish, vhost, &will.topic).allowed
     }
 
     fn serve(&mut self, principal: Principal, opened: Opened, now_ms: u64) {

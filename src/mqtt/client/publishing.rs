@@ -7,7 +7,7 @@ use crate::broker::BrokerError;
 use crate::broker::consumer::{Completer, Waiter};
 use crate::broker::publish::Published;
 use crate::broker::record::Condition;
-use crate::metrics::{CloseReason, DropReason};
+use crate::metrics::{CloseReason, DropReason, Limit};
 use crate::model::qos::QoS;
 use crate::mqtt::codec::Version;
 use crate::mqtt::codec::ack::Ack;
@@ -37,6 +37,7 @@ impl Client {
     pub(super) fn publish(&mut self, publish: &PublishIn<'_>, now_ms: u64) -> Taken {
         let Some(serving) = &mut self.serving else { return Taken::Now };
         serving.publisher.counters.received[publish.qos as usize] += 1;
+        serving.publisher.counters.payload_received += publish.payload.len() as u64;
         let mut condition = Condition::None;
         if let (QoS::ExactlyOnce, Some(id)) = (publish.qos, publish.packet_id) {
             if let Some(known) = serving.inbound.get(&id.get()) {
@@ -71,8 +72,13 @@ impl Client {
             waiter,
             now_ms,
         );
+        if let Err(BrokerError::TooManyLevels) = outcome {
+            self.note_limit(Limit::TopicLevels, now_ms);
+        }
         let Some(id) = publish.packet_id else {
-            if let Err(BrokerError::Journal(error)) = outcome {
+            if let Err(BrokerError::Journal(error)) = outcome
+                && let Some(serving) = &mut self.serving
+            {
                 // QoS 0 has no answer to carry the refusal.
                 serving.publisher.counters.drop_messages(DropReason::Journal, 1);
                 tracing::debug!(%error, "a retained QoS 0 message was dropped");
@@ -122,6 +128,7 @@ impl Client {
     fn refuse_publish(&mut self, qos: QoS, id: NonZeroU16, error: &BrokerError) {
         let reason = match error {
             BrokerError::NotAuthorized => ReasonCode::NotAuthorized,
+            BrokerError::TooManyLevels => ReasonCode::TopicNameInvalid,
             BrokerError::Limit(_) | BrokerError::Journal(_) => ReasonCode::QuotaExceeded,
             BrokerError::TakenOver => {
                 self.end(CloseReason::TakenOver);

@@ -6,7 +6,7 @@ use crate::broker::sessions::pull::{Acknowledged, Settled};
 use crate::broker::sessions::subscription::Subscription;
 use crate::broker::settle::Released;
 use crate::broker::subscribe::{Refusal, RetainedWanted, Wish};
-use crate::metrics::CloseReason;
+use crate::metrics::{CloseReason, Limit};
 use crate::model::qos::QoS;
 use crate::model::topic::TopicFilter;
 use crate::mqtt::codec::Version;
@@ -62,7 +62,7 @@ fn wish(filter: &SubscribeFilter, id: Option<u32>, bridge: bool) -> Option<Wish>
 }
 
 impl Client {
-    pub(super) fn subscribe(&mut self, subscribe: Subscribe) {
+    pub(super) fn subscribe(&mut self, subscribe: Subscribe, now_ms: u64) {
         let bridge = self.connect.as_ref().is_some_and(|connect| connect.bridge);
         let wishes: Vec<Option<Wish>> = subscribe
             .filters
@@ -93,6 +93,11 @@ impl Client {
                     Ok(qos) => granted(*qos),
                     Err(refusal) => refused(*refusal),
                 };
+            }
+            match grant {
+                Err(Refusal::QuotaExceeded) => self.note_limit(Limit::Subscriptions, now_ms),
+                Err(Refusal::InvalidFilter) => self.note_limit(Limit::TopicLevels, now_ms),
+                Err(Refusal::NotAuthorized | Refusal::SharedUnsupported) | Ok(_) => {}
             }
         }
         let reply = Reply::SubAck(subscribe.packet_id, reasons, subscribed.replays);

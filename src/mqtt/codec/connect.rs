@@ -22,6 +22,9 @@ const RESERVED: u8 = 0b0000_0001;
 const BRIDGE: u8 = 0x80;
 /// MQTT 3.1's protocol name, with its length before it.
 const NAME_31: &[u8] = b"\0\x06MQIsdp";
+/// What a bridge of that kind takes unacknowledged, which these versions cannot say: mosquitto's default
+/// (`max_inflight_messages`). It gives up the connection, or loses what is beyond, when it gets more of QoS 2.
+const BRIDGE_RECEIVE_MAX: u16 = 20;
 
 /// The first packet of a connection. Values that MQTT 3.1.1 does not have are at MQTT 5's defaults.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -135,6 +138,9 @@ pub fn decode(version: Version, bridge: bool, body: &[u8]) -> Result<Connect, Pr
     };
     connect.bridge = bridge;
     connect.mqtt31 = checked.mqtt31;
+    if bridge {
+        connect.receive_max = BRIDGE_RECEIVE_MAX;
+    }
     connect.username = checked.username.map(str::to_owned);
     connect.password = checked.password.map(<[u8]>::to_vec);
     if let Some(will) = &mut connect.will {

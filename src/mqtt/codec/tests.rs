@@ -185,6 +185,15 @@ fn server_packets_are_the_bytes_of_the_vectors() {
     }
 }
 
+fn refused_connack<'a>(version: Version) -> ConnAck<'a> {
+    let reason = match version {
+        Version::V311 => ReasonCode::BadUserNameOrPassword,
+        Version::V5 => ReasonCode::NotAuthorized,
+    };
+    // [MQTT-3.2.2-6]: no session present with a refusal.
+    ConnAck { session_present: true, ..ConnAck::new(reason) }
+}
+
 /// What the line `name` of the vector file shows.
 fn write(name: &str, version: Version) -> Vec<u8> {
     let mut out = Vec::new();
@@ -195,13 +204,7 @@ fn write(name: &str, version: Version) -> Vec<u8> {
             connack::encode(&mut out, version, &connack).unwrap();
         }
         "connack-refused" => {
-            let reason = match version {
-                Version::V311 => ReasonCode::BadUserNameOrPassword,
-                Version::V5 => ReasonCode::NotAuthorized,
-            };
-            // [MQTT-3.2.2-6]: no session present with a refusal.
-            let connack = ConnAck { session_present: true, ..ConnAck::new(reason) };
-            connack::encode(&mut out, version, &connack).unwrap();
+            connack::encode(&mut out, version, &refused_connack(version)).unwrap();
         }
         "connack-all" => connack::encode(&mut out, version, &full_connack()).unwrap(),
         "publish-for-subscriber" => {
@@ -223,8 +226,8 @@ fn write(name: &str, version: Version) -> Vec<u8> {
         }
         "suback" => {
             use ReasonCode::{GrantedQos1, GrantedQos2, NotAuthorized, Success};
-            let reasons = [Success, GrantedQos1, GrantedQos2, NotAuthorized];
-            suback::encode_suback(&mut out, version, id(1), &reasons, None).unwrap();
+            let codes = [Success, GrantedQos1, GrantedQos2, NotAuthorized];
+            suback::encode_suback(&mut out, version, id(1), &codes, None).unwrap();
         }
         "unsuback" => {
             let reasons = [ReasonCode::Success, ReasonCode::NoSubscriptionExisted];
@@ -244,12 +247,12 @@ fn write(name: &str, version: Version) -> Vec<u8> {
             suback::encode_unsuback(&mut out, version, id(1), &reasons, Some("no")).unwrap();
         }
         "disconnect-server" => {
-            let reason = ReasonCode::SessionTakenOver;
-            session_end::encode(&mut out, version, reason, None, 100).unwrap();
+            let taken_over = ReasonCode::SessionTakenOver;
+            session_end::encode(&mut out, version, taken_over, None, 100).unwrap();
         }
         "disconnect-server-text" => {
-            let reason = ReasonCode::ServerShuttingDown;
-            session_end::encode(&mut out, version, reason, Some("bye"), 100).unwrap();
+            let stopping = ReasonCode::ServerShuttingDown;
+            session_end::encode(&mut out, version, stopping, Some("bye"), 100).unwrap();
         }
         "auth-server" => {
             let reason = ReasonCode::ContinueAuthentication;

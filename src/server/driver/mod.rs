@@ -96,9 +96,14 @@ struct Connection<P: Protocol> {
     read_max: usize,
     /// It shall end; by then, whatever was written.
     farewell: Option<Pin<Box<tokio::time::Sleep>>>,
+    /// It shall end, and what its peer said is read before; the signals that brought it.
+    last_look: Option<(u32, Turn)>,
     /// The protocol knows that it is over.
     over: bool,
 }
+
+/// Ready when the runtime has had a turn.
+type Turn = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 struct Held {
     by: Vec<Arc<Outbound>>,
@@ -130,6 +135,7 @@ pub fn drive<P: Protocol>(
         unfinished: false,
         read_max: READ_BUFFER_BYTES,
         farewell: None,
+        last_look: None,
         over: false,
     };
     async move {
@@ -172,10 +178,12 @@ impl<P: Protocol> Connection<P> {
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let signals = self.protocol.outbound().take_signals(cx.waker());
-        if signals & CLOSE != 0 {
-            // What the peer said before counts, its own goodbye above all.
-            self.read(cx);
+        let mut signals = self.protocol.outbound().take_signals(cx.waker());
+        if signals & CLOSE != 0 || self.last_look.is_some() {
+            match self.look_once_more(signals, cx) {
+                Poll::Ready(all) => signals = all,
+                Poll::Pending => return Poll::Pending,
+            }
         }
         if signals & !GO_ON != 0 && self.verdict != Verdict::Close {
             self.verdict = self.protocol.wake(signals, self.clock.now_ms());
@@ -203,6 +211,20 @@ impl<P: Protocol> Connection<P> {
             cx.waker().wake_by_ref();
         }
         Poll::Pending
+    }
+
+    /// Reads what the peer said before it is told to go: its own goodbye counts. The runtime is given one turn before, in
+    /// which it learns what waits at the socket. Gives back all signals that came meanwhile.
+    fn look_once_more(&mut self, signals: u32, cx: &mut Context<'_>) -> Poll<u32> {
+        let look = self.last_look.get_or_insert_with(|| (0, Box::pin(tokio::task::yield_now())));
+        look.0 |= signals;
+        if look.1.as_mut().poll(cx).is_pending() {
+            return Poll::Pending;
+        }
+        let signals = look.0;
+        self.last_look = None;
+        self.read(cx);
+        Poll::Ready(signals)
     }
 
     /// Whether a connection that shall end took too long to write what waits.

@@ -197,6 +197,7 @@ impl Post {
                 limits: QueueLimits {
                     messages_max: 0,
                     bytes_max: 0,
+                    drops_oldest: false,
                     volatile_max: 0,
                     volatile_bytes_max: 0,
                 },
