@@ -11,6 +11,7 @@ import threading
 import time
 from pathlib import Path
 
+import pika
 import pytest
 
 from harness import Broker, wait_until
@@ -106,6 +107,34 @@ def test_more_than_may_wait_are_told_to_come_back(crowded):
     assert broker.metric("rialto_logins_postponed_total", reason="busy") == codes.count(3)
     assert broker.metric("rialto_auth_failures_total") == 100
     assert Client(broker.mqtt, "a", username="user0", password="password0").connect().reason == 0
+
+
+def test_amqp_and_mqtt_remember_for_each_other(crowded):
+    broker = crowded(users=1)
+
+    def log_in_by_amqp(password):
+        credentials = pika.PlainCredentials("user0", password)
+        parameters = pika.ConnectionParameters("127.0.0.1", broker.amqp, credentials=credentials)
+        pika.BlockingConnection(parameters).close()
+
+    log_in_by_amqp("password0")
+    log_in_by_amqp("password0")
+    assert Client(broker.mqtt, "a", username="user0", password="password0").connect().reason == 0
+    counts = [broker.metric(f"rialto_{name}_total") for name in ("password_hashes", "logins_remembered")]
+    assert counts == [1, 2]
+    with pytest.raises(pika.exceptions.ProbableAuthenticationError):
+        log_in_by_amqp("password1")
+
+
+def test_amqp_is_told_to_come_back_too(crowded):
+    """320 and not 403: clients take 403 for good."""
+    broker = crowded(users=1, failures=1)
+    for error, said in ((pika.exceptions.ProbableAuthenticationError, "403"), (pika.exceptions.AMQPError, "320")):
+        with pytest.raises(error) as caught:
+            credentials = pika.PlainCredentials("user0", "wrong")
+            pika.BlockingConnection(pika.ConnectionParameters("127.0.0.1", broker.amqp, credentials=credentials))
+        assert said in repr(caught.value), repr(caught.value)
+    assert broker.metric("rialto_logins_postponed_total", reason="failures") == 1
 
 
 def round_trips(client, seconds, until=lambda: False):

@@ -250,9 +250,9 @@ def test_a_client_without_a_method_gets_no_auth_and_may_send_none(connect):
 
 
 def test_the_user_name_of_connect_must_be_the_one_proven(connect):
-    assert log_in(connect("n1"), username="ada", password="not looked at").reason == 0
-    client = connect("n2")
-    assert log_in(client, username="bob").reason == 0x86
+    assert log_in(connect("n1", username="ada", password="not looked at")).reason == 0
+    client = connect("n2", username="bob")
+    assert log_in(client).reason == 0x86
     client.expect_closed()
 
 
