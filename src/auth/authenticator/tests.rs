@@ -3,11 +3,15 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
-use super::*;
-use crate::auth::checks::CheckSettings;
+use super::{AnonymousPolicy, AuthError, Authenticator, NOBODY, Offer, PASSWORD_BYTES_MAX};
 use crate::auth::checks::tests::Letterbox;
+use crate::auth::checks::{Applicant, CheckSettings, PasswordChecks};
+use crate::auth::password_file::PasswordFile;
+use crate::auth::principal::Principal;
+use crate::auth::scram::Verifier;
+use crate::auth::scram::exchange::ScramError;
 use crate::auth::scram::exchange::tests::client_final;
-use crate::auth::user_record::hash;
+use crate::auth::user_record::{UserRecord, hash};
 
 const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const AFAR: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));

@@ -156,10 +156,11 @@ fn is_same(one: &Key, other: &Key) -> bool {
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use base64::Engine;
     use proptest::prelude::*;
     use ring::{hmac, pbkdf2};
 
-    use super::*;
+    use super::{BASE64, Candidate, ScramError, ServerExchange, Verifier, fresh_nonce};
     use crate::auth::scram::tests::SALT;
 
     /// RFC 7677 §3.
