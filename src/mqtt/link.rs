@@ -132,6 +132,7 @@ impl Timed for Link {
 pub struct Subscriber(pub Arc<Link>);
 
 /// A packet in the connection's buffer, or why not.
+#[inline]
 fn put(
     link: &Arc<Link>,
     packet: &PublishOut<'_>,

@@ -388,15 +388,44 @@ def test_giving_a_subscription_up_while_the_disk_refuses_is_answered(make_broker
         client.subscribe(("t", 1))
     faults.write_text("* journal EIO\n")
     pub = connect(broker, "p", version=5)
-    wait_until(lambda: pub.publish("t", "x", qos=1).reason >= 0x80, "the disk refuses")
+    # Whatever finds the disk out is in doubt, and answered only when it is well.
+    pub.publish("t", "x", qos=1, wait=False)
+    wait_until(lambda: broker.http("/readyz")[0] != 200, "the disk refuses")
     got = five.unsubscribe("t")
     assert got.reasons == [0x83] and got.properties["reason_string"]
     three.send(packet(10, 2, struct.pack("!H", 3) + binary("t")))
     assert three.expect_closed() is None
     faults.write_text("# well again\n")
-    wait_until(lambda: pub.publish("t", "end", qos=1).reason < 0x80, "the disk is well")
-    assert five.message().payload == b"end"
+    wait_until(lambda: broker.http("/readyz")[0] == 200, "the disk is well")
+    assert pub.publish("t", "end", qos=1).reason < 0x80
+
+    def last_of(client):
+        while client.message().payload != b"end":
+            pass
+        return True
+
+    assert last_of(five)
     again = lasting(connect, broker, "three", 4)
-    assert again.connack.session_present
-    assert again.message().payload == b"end"
+    assert again.connack.session_present and last_of(again)
     assert five.unsubscribe("t").reasons == [0]
+
+
+@pytest.mark.rialto
+def test_a_will_that_the_disk_refuses_comes_when_it_is_well(make_broker, connect, tmp_path):
+    """[MQTT-3.1.2-8]: the will of a durable session is not lost because its connection went at a bad time; and comes once."""
+    faults = tmp_path / "faults"
+    faults.write_text("# well\n")
+    broker = make_broker(env={"RIALTO_TEST_DISK": str(faults)}).start()
+    watcher, pub = lasting(connect, broker, "watcher"), connect(broker, "p", version=5)
+    watcher.subscribe(("will", 2))
+    client = lasting(connect, broker, "c", will={"topic": "will", "payload": "gone", "qos": 2})
+    faults.write_text("* journal EIO\n")
+    pub.publish("will", "x", qos=1, wait=False)
+    wait_until(lambda: broker.http("/readyz")[0] != 200, "the disk refuses")
+    client.cut()
+    broker.wait_log("a will could not be published")
+    faults.write_text("# well again\n")
+    seen = []
+    while b"gone" not in seen:
+        seen.append(watcher.message().payload)
+    watcher.nothing_comes()
