@@ -43,6 +43,8 @@ struct Families {
     log_bytes: IntGaugeVec,
     queues: IntGauge,
     consumers: IntGauge,
+    shares: IntGauge,
+    share_members: IntGauge,
     exchanges: IntGauge,
     queued_bytes: IntGauge,
     queued_bytes_max: IntGauge,
@@ -77,6 +79,11 @@ impl Gauges {
             )?,
             queues: IntGauge::new("rialto_queues", "Declared queues.")?,
             consumers: IntGauge::new("rialto_queue_consumers", "Consumers of all queues.")?,
+            shares: IntGauge::new("rialto_shared_groups", "Share groups of MQTT.")?,
+            share_members: IntGauge::new(
+                "rialto_shared_members",
+                "Members of all share groups, connected or not.",
+            )?,
             exchanges: IntGauge::new("rialto_exchanges", "Exchanges.")?,
             queued_bytes: IntGauge::new(
                 "rialto_queued_bytes",
@@ -93,7 +100,7 @@ impl Gauges {
 }
 
 impl Families {
-    fn all(&self) -> [&dyn Collector; 13] {
+    fn all(&self) -> [&dyn Collector; 15] {
         [
             &self.lag,
             &self.lag_hidden,
@@ -104,6 +111,8 @@ impl Families {
             &self.log_bytes,
             &self.queues,
             &self.consumers,
+            &self.shares,
+            &self.share_members,
             &self.exchanges,
             &self.queued_bytes,
             &self.queued_bytes_max,
@@ -114,7 +123,11 @@ impl Families {
     fn fill(&self, broker: &Broker) {
         self.fill_groups(broker);
         self.fill_logs(broker);
-        let queues = broker.declared.all();
+        let mut queues = broker.declared.all();
+        queues.retain(|queue| !queue.settings.share);
+        let (groups, members) = broker.shares.count();
+        self.shares.set(number(groups));
+        self.share_members.set(number(members));
         self.queues.set(number(queues.len()));
         let consumers = queues.iter().map(|queue| queue.counts().consumers).sum::<u64>();
         self.consumers.set(i64::try_from(consumers).unwrap_or(i64::MAX));

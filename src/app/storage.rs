@@ -137,6 +137,7 @@ fn limits(config: &Config) -> Limits {
         },
         subscriptions_max: config.mqtt.subscriptions_per_session_max,
         topic_levels_max: config.mqtt.topic_levels_max,
+        share_turns: config.mqtt.shared_strategy,
         retained: RetainedLimits {
             messages_max: config.retained.messages_max as u64,
             bytes_max: config.retained.bytes_max,

@@ -186,7 +186,11 @@ impl Broker {
 
     /// Takes the link of an earlier connection off and tells it to go.
     fn take_over(&self, session: &Arc<Session>) {
-        let link = session.inner.lock().link.take();
+        let (link, holding) = {
+            let mut inner = session.inner.lock();
+            (inner.link.take(), std::mem::take(&mut inner.shares))
+        };
+        self.hand_back(holding);
         if let Some(link) = link {
             link.consumer.close(CloseReason::TakenOver);
         }
@@ -222,7 +226,12 @@ impl Broker {
         self.metrics.state.subscriptions.sub(i64::try_from(filters.len()).unwrap_or(0));
         for filter in filters.keys() {
             if let Ok(filter) = TopicFilter::parse(filter) {
-                router.unsubscribe(&filter, session.id);
+                match filter.share_group() {
+                    Some(_) => self.leave_share(session, &filter),
+                    None => {
+                        router.unsubscribe(&filter, session.id);
+                    }
+                }
             }
         }
         will
@@ -236,11 +245,18 @@ impl Broker {
         consumer: Arc<dyn Consumer>,
         receive_max: u16,
     ) -> bool {
-        let mut inner = handle.session.inner.lock();
-        if !inner.is_owned_by(handle.epoch) {
-            return false;
+        {
+            let mut inner = handle.session.inner.lock();
+            if !inner.is_owned_by(handle.epoch) {
+                return false;
+            }
+            inner.attach(Link { epoch: handle.epoch, consumer }, receive_max);
+            if inner.subscriptions.is_empty() {
+                return true;
+            }
         }
-        inner.attach(Link { epoch: handle.epoch, consumer }, receive_max);
+        let Ok(_owned) = self.own(handle) else { return false };
+        self.enter_shares(handle);
         true
     }
 
@@ -270,13 +286,15 @@ impl Broker {
     fn give_back(&self, handle: &SessionHandle, closing: Closing, now_ms: u64) {
         let session = &handle.session;
         let keys = self.sessions.keys();
-        {
+        let holding = {
             let mut inner = session.inner.lock();
             if !inner.is_owned_by(handle.epoch) {
                 return;
             }
             drop(inner.detach(handle.epoch));
-        }
+            std::mem::take(&mut inner.shares)
+        };
+        self.hand_back(holding);
         if closing.discard_will {
             session.inner.lock().will = None;
         }

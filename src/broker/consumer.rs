@@ -105,6 +105,8 @@ pub enum Offered {
     Full,
     /// The connection is going away.
     Closed,
+    /// The consumer may never have this message: it is too large for it.
+    Unfit,
 }
 
 /// A consumer of a declared queue. All of it takes leaf locks only: the channel's, then the outbound buffer's.
@@ -113,6 +115,14 @@ pub trait QueueConsumer: Send + Sync {
     fn offer(&self, delivery: &Delivery<'_>, encodings: &mut Encodings) -> Offered;
     /// Whether an offer would be taken now, as far as that can be told without asking for a message.
     fn has_credit(&self) -> bool;
+    /// Messages of this queue that it holds and has not acknowledged, where they are spread by that.
+    fn outstanding(&self) -> usize {
+        0
+    }
+    /// What stays the same when it comes back, where messages are spread by that.
+    fn identity(&self) -> u64 {
+        0
+    }
     /// The queue has something for it: the connection's own task shall dispatch.
     fn ready(&self);
     /// The queue is gone; the consumer with it (basic.cancel from the server).

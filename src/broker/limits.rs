@@ -4,6 +4,7 @@ use super::backlog::BacklogLimits;
 use super::fanout::QueueLimits;
 use super::groups::limits::GroupLimits;
 use super::retained::room::RetainedLimits;
+use crate::model::turns::Turns;
 
 /// Limits of sessions, retained messages, logs and groups. Those that apply uses reach it as records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +35,8 @@ pub struct Limits {
     pub queue_index_bytes_max: usize,
     /// What waits in durable queues.
     pub backlog: BacklogLimits,
+    /// How share groups spread messages over their members.
+    pub share_turns: Turns,
     /// Groups and their offsets.
     pub groups: GroupLimits,
 }

@@ -3,13 +3,14 @@
 //! Connections call the verbs of [`Broker`]; every verb takes the principal and asks. Durable changes are
 //! [`record`]s: submitted to the journal, applied in order by one thread ([`apply`]), frozen by
 //! [`checkpoint`]s. Lock order: session registry → retained slot → a vhost's verbs or a group → journal submit → router
-//! or live topology → session or declared queue → channel → outbound buffer; no lock is held across a write to disk.
+//! or live topology → declared queue → session or channel → outbound buffer; no lock is held across a write to disk.
 //!
 //! - [`message`], [`record`] the bytes of a message and of a journal record; [`via`] an address that replaces its own
 //! - [`consumer`] the seam to a connection: deliver, wake, complete; [`pending`] what waits for records there;
 //!   [`fanout`] a publish on its way
 //! - [`router`] topic filters to destinations; [`crossing`] messages seen from the tree; [`replies`] direct reply-to
 //! - [`exchanges`] exchanges, bindings, names of queues
+//! - [`shares`] share groups of MQTT
 //! - [`sessions`], [`queues`], [`retained`], [`logs`], [`groups`], [`sets`] the state
 //! - [`publish`], [`routed`], [`connect`], [`wills`], [`subscribe`], [`replay`], [`settle`], [`append`],
 //!   [`log_changes`] the verbs
@@ -55,6 +56,7 @@ pub mod router;
 pub mod sessions;
 pub mod sets;
 pub mod settle;
+pub mod shares;
 #[cfg(test)]
 mod simulation;
 pub mod standing;
@@ -95,6 +97,7 @@ use self::router::Router;
 use self::sessions::registry::Sessions;
 use self::sessions::session::Session;
 use self::sets::Sets;
+use self::shares::registry::Shares;
 use self::standing::Standing;
 
 /// Something the broker must do at a point in time.
@@ -158,8 +161,10 @@ pub struct Broker {
     pub router: Router,
     /// Sessions.
     pub sessions: Sessions,
-    /// Queues that clients declare.
+    /// Queues that clients declare, and those of share groups.
     pub declared: DeclaredQueues,
+    /// Share groups.
+    pub shares: Shares,
     /// Exchanges, bindings and the names of declared queues.
     pub exchanges: Exchanges,
     /// Retained messages.
@@ -235,6 +240,7 @@ impl Broker {
             router: Router::default(),
             sessions: Sessions::new(&paging.memory),
             declared: DeclaredQueues::new(keeping, &paging.memory),
+            shares: Shares::default(),
             exchanges: Exchanges::default(),
             retained: parts.retained,
             logs: parts.logs,

@@ -303,6 +303,7 @@ fn restore_sets(db: &Db) -> Result<AHashMap<SetId, Arc<[SetMember]>>, StoreError
 pub fn revive(broker: &Broker, applier: &Applier) -> Result<(), StoreError> {
     broker.restore_sets(0, applier.sets().keys().copied());
     frozen::revive(broker);
+    broker.revive_shares();
     let mut keys = broker.sessions.keys();
     for session in broker.sessions.all() {
         let router = broker.router.vhost(&session.key.vhost);
@@ -323,13 +324,20 @@ pub fn revive(broker: &Broker, applier: &Applier) -> Result<(), StoreError> {
         inner.cursor = inner.queue.head();
         for (filter, subscription) in &inner.subscriptions {
             if let Ok(filter) = TopicFilter::parse(filter) {
-                router.subscribe(&filter, &session, subscription);
+                match filter.share_group() {
+                    Some(_) => broker.revive_member(&session, &filter, subscription.qos),
+                    None => router.subscribe(&filter, &session, subscription),
+                }
                 broker.metrics.state.subscriptions.inc();
             }
         }
         keys.insert(session.key.clone(), Arc::clone(&session));
     }
     drop(keys);
+    for session in broker.sessions.all() {
+        let what = malformed(format!("session {}", session.id));
+        broker.bind_taken(&session).map_err(what)?;
+    }
     exchanges::revive(broker);
     Ok(())
 }
@@ -349,6 +357,7 @@ pub fn resume(broker: &Broker, applied: AppliedLimits, now_ms: u64) {
         }
     }
     broker.retire_sets();
+    broker.resume_shares();
     broker.begin_retention(now_ms);
     frozen::resume(broker, now_ms);
     broker.revive_groups(now_ms);

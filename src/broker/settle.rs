@@ -11,6 +11,7 @@ use super::consumer::{Encodings, Waiter};
 use super::publish::drop_reason;
 use super::record::Record;
 use super::sessions::pull::{Acknowledged, Settled};
+use super::shares::holding::Answered;
 
 /// What a receiver's PUBREC came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +37,9 @@ impl Broker {
         settled: &mut Vec<u64>,
     ) -> Settled {
         let done = handle.session.settle(handle.epoch, id, how);
+        if done == Settled::Unknown {
+            return self.settle_shared(handle, id, how);
+        }
         if let Settled::Position(position) = done
             && handle.session.durable
         {
@@ -44,8 +48,36 @@ impl Broker {
         done
     }
 
+    /// The same for a message of a share group; its queue's record follows with the read batch.
+    fn settle_shared(&self, handle: &SessionHandle, id: NonZeroU16, how: Acknowledged) -> Settled {
+        match handle.session.settle_held(handle.epoch, id, how) {
+            Answered::Done(queue, place) => {
+                self.settle_places(&queue, &[place]);
+                Settled::Shared
+            }
+            Answered::Again => Settled::Shared,
+            Answered::Unknown => Settled::Unknown,
+            Answered::OutOfTurn => Settled::OutOfTurn,
+        }
+    }
+
+    /// PUBREC of a message of a share group that no record keeps for the session.
+    fn release_shared(&self, handle: &SessionHandle, id: NonZeroU16) -> Released {
+        match handle.session.release_held(handle.epoch, id) {
+            Answered::Done(queue, place) => {
+                self.settle_places(&queue, &[place]);
+                Released::AtOnce
+            }
+            Answered::Again => Released::AtOnce,
+            Answered::Unknown => Released::Unknown,
+            Answered::OutOfTurn => Released::OutOfTurn,
+        }
+    }
+
     /// Submits what was gathered; nobody waits for it.
     pub fn submit_settled(&self, handle: &SessionHandle, settled: &mut Vec<u64>) {
+        let touched = std::mem::take(&mut handle.session.inner.lock().shares.touched);
+        touched.iter().for_each(|queue| self.submit_settled_places(queue));
         if settled.is_empty() {
             return;
         }
@@ -71,8 +103,8 @@ impl Broker {
     ) -> Result<Released, SubmitError> {
         let position = match handle.session.release(handle.epoch, id) {
             Settled::Position(position) => position,
-            Settled::Unknown => return Ok(Released::Unknown),
-            Settled::OutOfTurn => return Ok(Released::OutOfTurn),
+            Settled::Unknown => return Ok(self.release_shared(handle, id)),
+            Settled::Shared | Settled::OutOfTurn => return Ok(Released::OutOfTurn),
         };
         if !handle.session.durable {
             return Ok(Released::AtOnce);

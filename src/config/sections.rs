@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::address::ListenAddress;
 use crate::config::byte_size;
 use crate::config::limits::{RateOverflow, SessionOverflow};
+use crate::model::turns::Turns;
 
 /// `[listeners]`: `host:port`, `:port` for loopback, `[IPv6]:port`, or `off`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -142,6 +143,10 @@ pub struct MqttSection {
     /// dropped and counted. Default 256 MiB.
     #[serde(deserialize_with = "byte_size::deserialize")]
     pub memory_bytes_max: usize,
+    /// How a share group (`$share/{name}/{filter}`) spreads messages over its members: `least-outstanding`,
+    /// `round-robin`, `hash-client` or `hash-topic`; the hashes keep the order of a publisher or a topic. Default
+    /// `least-outstanding`.
+    pub shared_strategy: Turns,
     /// Longest session expiry granted, seconds; 4294967295 grants "never". Default 4294967295.
     pub session_expiry_s_max: u32,
     /// Bytes of encoded packets that wait for a slow client's socket; QoS 0 beyond it is dropped and counted.
@@ -179,6 +184,7 @@ impl Default for MqttSection {
             queued_bytes_max: 128 << 20,
             queue_overflow: SessionOverflow::default(),
             memory_bytes_max: 256 << 20,
+            shared_strategy: Turns::LeastOutstanding,
             session_expiry_s_max: u32::MAX,
             outbound_buffer_bytes_max: 1 << 20,
             connect_timeout_ms: 10_000,

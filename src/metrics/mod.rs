@@ -51,6 +51,8 @@ pub struct Metrics {
     pub mqtt: MqttMetrics,
     /// What the broker holds.
     pub state: StateMetrics,
+    /// Share groups.
+    pub shares: ShareMetrics,
     /// The write-ahead log.
     pub journal: JournalMetrics,
     /// Checkpoints.
@@ -106,6 +108,13 @@ pub struct StateMetrics {
     pub retained: IntGauge,
     /// Messages waiting in queues.
     pub queued: IntGauge,
+}
+
+/// Share groups of MQTT.
+#[derive(Debug)]
+pub struct ShareMetrics {
+    /// Messages that members left unacknowledged and that went back to their groups.
+    pub returned: IntCounter,
 }
 
 /// The journal.
@@ -185,6 +194,7 @@ impl Metrics {
             limits: LimitMetrics::new(&make)?,
             mqtt: MqttMetrics::new(&make)?,
             state: StateMetrics::new(&make)?,
+            shares: ShareMetrics::new(&make)?,
             journal: JournalMetrics::new(&make)?,
             checkpoint: CheckpointMetrics::new(&make)?,
             bodies: BodyMetrics::new(&make)?,
@@ -334,6 +344,17 @@ impl CheckpointMetrics {
             failing: make.gauge(
                 "rialto_checkpoint_failing",
                 "Whether the disk refuses checkpoints, so that the journal grows: 1 yes, 0 no.",
+            )?,
+        })
+    }
+}
+
+impl ShareMetrics {
+    fn new(make: &Maker<'_>) -> Result<Self, MetricsError> {
+        Ok(Self {
+            returned: make.counter(
+                "rialto_shared_returned_total",
+                "Messages of share groups that members left unacknowledged.",
             )?,
         })
     }

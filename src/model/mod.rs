@@ -8,6 +8,7 @@
 //! - [`property`] a property block, read
 //! - [`field_table`] AMQP tables: arguments and headers
 //! - [`content`] AMQP's property block, read and edited
+//! - [`turns`] how a queue spreads messages over its consumers
 //! - [`crossing`] what of a message's metadata becomes what in the other world
 
 pub mod content;
@@ -19,3 +20,4 @@ pub mod property;
 pub mod qos;
 pub mod routing_key;
 pub mod topic;
+pub mod turns;

@@ -60,10 +60,15 @@ pub fn check_topic_name(bytes: &[u8]) -> Result<&str, TopicError> {
     Ok(name)
 }
 
-/// Whether `topic` is one that the broker speaks of itself under, and nobody else: `$SYS` and what is below.
+/// Where mosquitto's bridges say whether they are connected, in the will of each among others.
+const BRIDGE_STATES: &str = "$SYS/broker/connection/";
+
+/// Whether `topic` is one that the broker speaks of itself under, and nobody else: `$SYS` and what is below, but what
+/// bridges say of themselves. A bridge that may not say it is refused as a whole, for its will.
 #[must_use]
 pub fn is_system(topic: &str) -> bool {
     topic.strip_prefix("$SYS").is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        && !topic.starts_with(BRIDGE_STATES)
 }
 
 /// The levels of a topic name or of the text of a filter; always at least one.

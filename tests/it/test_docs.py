@@ -12,6 +12,7 @@ from harness import ROOT
 PAGE = (ROOT / "docs" / "amqp-compatibility.md").read_text()
 KAFKA_PAGE = (ROOT / "docs" / "kafka-compatibility.md").read_text()
 MQTT_PAGE = (ROOT / "docs" / "mqtt-compatibility.md").read_text()
+CLIENTS_PAGE = (ROOT / "docs" / "mqtt-clients.md").read_text()
 HERE = Path(__file__).parent
 NAMED = re.compile(r"`([\w./-]+\.(?:py|rs))::(\w+)`")
 
@@ -37,7 +38,8 @@ def rows(text):
             yield cells
 
 
-@pytest.mark.parametrize("page", [PAGE, KAFKA_PAGE, MQTT_PAGE], ids=["amqp", "kafka", "mqtt"])
+@pytest.mark.parametrize("page", [PAGE, KAFKA_PAGE, MQTT_PAGE, CLIENTS_PAGE],
+                         ids=["amqp", "kafka", "mqtt", "clients"])
 def test_every_test_that_a_compatibility_page_names_exists(page):
     missing = []
     for name, function in NAMED.findall(page):

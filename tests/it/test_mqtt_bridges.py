@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from harness import free_port, wait_until
+from harness import DEADLINE, free_port, wait_until
 from mosquitto import Mosquitto
 
 pytestmark = [pytest.mark.rialto, pytest.mark.timeout(180)]
@@ -24,7 +24,7 @@ KINDS = {
 
 def kinds(*names):
     return pytest.mark.parametrize("kind", [
-        pytest.param(KINDS[name], id=name, marks=[OLD] if "v31-" in name or name == "mqttv31" else []) for name in names])
+        pytest.param(KINDS[name], id=name, marks=[OLD] if KINDS[name][0] == "mqttv31" else []) for name in names])
 
 
 class Bridge(Mosquitto):
@@ -33,6 +33,11 @@ class Bridge(Mosquitto):
     def __init__(self, folder, port, kind, topics):
         super().__init__(folder)
         self.remote, self.kind, self.topics = port, kind, topics
+
+    def kill(self):
+        """Its end without a word."""
+        self.process.kill()
+        self.process.wait(DEADLINE)
 
     def command(self):
         command = super().command()
@@ -166,6 +171,17 @@ def test_a_restart_in_the_middle_loses_nothing(rialto, make_bridge, connect, kin
     for client in (here, there):
         assert [int(message.payload) for message in client.messages(60, timeout=60)] == list(range(60))
         client.nothing_comes()
+
+
+@kinds("mqttv311-private", "mqttv311", "mqttv50")
+def test_a_bridge_says_whether_it_is_connected(rialto, make_bridge, connect, kind):
+    """mosquitto's notifications, on by default: a retained 1 below `$SYS`, and 0 as the will of its connection. A broker
+    that does not let it say so refuses the bridge as a whole."""
+    bridge = make_bridge(kind, "down/# in 1")
+    watcher = listener(connect, rialto, "watcher", "$SYS/broker/connection/#")
+    assert watcher.message().payload == b"1"
+    bridge.kill()
+    assert watcher.message().payload == b"0"
 
 
 @kinds("mqttv50")

@@ -6,11 +6,10 @@ import pytest
 
 from clients import mosquitto_pub, run
 from mqttpeers import clients
-from rawmqtt import PUBACK, PUBLISH, encode_properties
 from programs import Program
+from rawmqtt import PUBLISH, encode_properties
 
 pytestmark = pytest.mark.timeout(180)
-SHARED = pytest.mark.xfail(strict=True, reason="helper shared: shared subscriptions are not there yet")
 
 # User properties with a name twice; MQTT.js keeps them by name, so only the values of one name have an order there.
 GROUPED = [("a", "1"), ("a", "2"), ("b", "1"), ("b", "1")]
@@ -66,11 +65,9 @@ def test_mosquitto_pub_repeats_by_alias(shared, connect, unique):
     assert [message.topic for message in raw.messages(3)] == [unique] * 3
 
 
-@clients(version=5)
+@clients("resolves", version=5)
 def test_a_client_that_takes_aliases_sees_topics(shared, connect, peer, unique, client):
     """MQTT5-3.1.2-26, -27: whether the broker uses them or not, the application sees each topic."""
-    if client[0] in ("paho", "aiomqtt", "rumqttc"):
-        pytest.skip("the library does not resolve aliases: it must not announce that it takes them")
     raw, one = five(connect, shared, unique + "raw"), peer(client, shared, unique, alias_maximum=2)
     one.subscribe(f"{unique}/#", 1)
     topics = [f"{unique}/{word}" for word in "aaabbaccbaddd"]
@@ -127,6 +124,7 @@ def test_retain_handling(shared, connect, peer, unique, client):
     assert one.payloads(len(expected)) == expected
 
 
+@pytest.mark.rialto
 @clients(version=5)
 def test_receive_maximum_paces_the_broker(shared, connect, peer, unique, client):
     """MQTT5-3.3.4-9; the exact count is a raw client's test: here the library lives with it."""
@@ -173,10 +171,8 @@ def test_a_will_waits_and_is_called_off(shared, connect, peer, unique, client):
 
 @pytest.mark.rialto
 @clients("closing", version=5)
-def test_the_broker_says_why_it_closes(make_broker, connect, peer, request, client):
+def test_the_broker_says_why_it_closes(make_broker, connect, peer, client):
     """MQTT5-3.14.2.1: taken over (0x8E), shutting down (0x8B)."""
-    if client[0] == "rumqttc":
-        request.applymarker(pytest.mark.xfail(strict=True, reason="corners: rumqttc needs DISCONNECT's property length"))
     broker = make_broker().start()
     first = peer(client, broker, "same")
     connect(broker, "same", version=5)
@@ -220,7 +216,6 @@ def test_mosquitto_rr_gets_its_answer(shared, connect, unique, qos):
         asking.kill()
 
 
-@SHARED
 @pytest.mark.parametrize("qos", [0, 1, 2])
 @clients(version=5)
 def test_a_shared_subscription_gives_each_message_to_one(shared, connect, peer, unique, client, qos):
@@ -236,6 +231,7 @@ def test_a_shared_subscription_gives_each_message_to_one(shared, connect, peer, 
     assert sorted(got) == list(range(40)) and all(member.got for member in members)
 
 
+@pytest.mark.rialto
 def test_a_property_twice_in_a_packet_ends_the_connection(shared, connect, unique):
     """MQTT5-3.3.2.3.3: what no library sends; here so that the raw client's way of doing it is shown to work."""
     raw = five(connect, shared, unique)

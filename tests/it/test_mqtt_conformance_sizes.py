@@ -3,9 +3,9 @@
 import pytest
 
 from harness import Broker
-from mqttforms import filters_form
-from rawmqtt import (CONNACK, DISCONNECT, PUBACK, PUBCOMP, PUBREC, SUBACK, SUBSCRIBE, UNSUBACK, UNSUBSCRIBE, Client,
-                     Closed, binary, connect_bytes, publish_bytes)
+from mqttforms import ack_form, filters_form
+from rawmqtt import (CONNACK, DISCONNECT, PUBACK, PUBCOMP, PUBREC, PUBREL, SUBACK, SUBSCRIBE, UNSUBACK, UNSUBSCRIBE,
+                     Client, Closed, binary, connect_bytes, publish_bytes)
 
 pytestmark = pytest.mark.rialto
 # Nothing may be published or subscribed to but what is below free/: everything else is refused, with a reason.
@@ -16,8 +16,8 @@ filter = "free/#"
 """
 EXPLAINED = {
     "CONNACK [MQTT5-3.2.2-19]": CONNACK, "PUBACK [MQTT5-3.4.2-2]": PUBACK, "PUBREC [MQTT5-3.5.2-2]": PUBREC,
-    "PUBCOMP [MQTT5-3.7.2-2]": PUBCOMP, "SUBACK [MQTT5-3.9.2-1]": SUBACK, "UNSUBACK [MQTT5-3.11.2-1]": UNSUBACK,
-    "DISCONNECT [MQTT5-3.14.2-3]": DISCONNECT,
+    "PUBREL [MQTT5-3.6.2-2]": PUBREL, "PUBCOMP [MQTT5-3.7.2-2]": PUBCOMP, "SUBACK [MQTT5-3.9.2-1]": SUBACK,
+    "UNSUBACK [MQTT5-3.11.2-1]": UNSUBACK, "DISCONNECT [MQTT5-3.14.2-3]": DISCONNECT,
 }
 
 
@@ -33,7 +33,8 @@ def provoke(client, kind):
     client.send({
         PUBACK: lambda: publish_bytes("closed", "x", 1, 1, version=5),
         PUBREC: lambda: publish_bytes("closed", "x", 2, 1, version=5),
-        PUBCOMP: lambda: b"\x62\x02\x03\xe7",
+        PUBREL: lambda: ack_form(PUBREC, 999),
+        PUBCOMP: lambda: ack_form(PUBREL, 999),
         SUBACK: lambda: filters_form(SUBSCRIBE, 1, binary("closed") + b"\x00", 5),
         UNSUBACK: lambda: filters_form(UNSUBSCRIBE, 1, binary("a#"), 5),
         DISCONNECT: lambda: publish_bytes("free/+", "x", version=5),
@@ -78,7 +79,7 @@ def test_a_client_that_wants_no_reasons_gets_none(strict, unique, wanted):
     properties = None if wanted is None else {"request_problem_info": wanted}
     with Client(strict.mqtt, unique, version=5, properties=properties) as client:
         client.connect()
-        for kind in (PUBACK, PUBREC, PUBCOMP, SUBACK, UNSUBACK):
+        for kind in (PUBACK, PUBREC, PUBREL, PUBCOMP, SUBACK, UNSUBACK):
             provoke(client, kind)
             got = client.expect(kind)
             assert wanted != 0 or not got.properties, str(got)

@@ -4,6 +4,7 @@ Each limit has a key of the configuration (docs/configuration.md) and a reason o
 `rialto_messages_dropped_total` (docs/operations.md).
 """
 
+import re
 import socket
 import subprocess
 import time
@@ -11,6 +12,7 @@ import time
 import pytest
 
 from harness import binary, wait_until
+from rawamqp import Connection, Refused
 from rawmqtt import (CONNACK, DISCONNECT, PUBACK, PUBLISH, Client, Closed, ack_bytes, connect_bytes, packet,
                      publish_bytes)
 
@@ -29,6 +31,11 @@ def limited(make_broker):
 
 def refused(broker, reason):
     return broker.metric("rialto_refused_total", reason=reason)
+
+
+def told(broker, who, key):
+    """A line of the log names both."""
+    return broker.wait_log(rf"(?=.*\b{re.escape(who)}\b).*\b{re.escape(key)}\b is reached")
 
 
 def dropped(broker, reason):
@@ -63,7 +70,7 @@ def test_a_packet_too_large_ends_the_connection(limited):
         client.send(publish_bytes("t", b"x" * 3000, qos=1, mid=9))
         assert client.expect_closed() is None
     assert refused(broker, "packet_bytes") == 2
-    broker.wait_log(r"large.*mqtt\.packet_bytes_max")
+    told(broker, "large", "mqtt.packet_bytes_max")
 
 
 def test_topics_and_filters_may_be_so_deep_and_no_deeper(limited):
@@ -87,7 +94,7 @@ def test_topics_and_filters_may_be_so_deep_and_no_deeper(limited):
     assert (refusing.kind, refusing.reason) == (CONNACK, 0x90)
     assert refusal(broker, "heir3", V311, will=will) is None
     assert refused(broker, "topic_levels") == 8
-    broker.wait_log(r"deep.*mqtt\.topic_levels_max")
+    told(broker, "deep", "mqtt.topic_levels_max")
 
 
 def test_two_hundred_levels_and_65535_bytes_are_a_topic(broker):
@@ -106,7 +113,7 @@ def test_a_client_identifier_may_be_so_long(limited):
     assert (refusing.kind, refusing.reason) == (CONNACK, 0x85)
     assert refusal(broker, "x" * 31, V311).reason == 2
     assert refused(broker, "client_id_bytes") == 2
-    broker.wait_log(r"mqtt\.client_id_bytes_max")
+    told(broker, "127.0.0.1", "mqtt.client_id_bytes_max")
 
 
 # -- what one session may hold ------------------------------------------------------------------------------------
@@ -124,7 +131,7 @@ def test_subscriptions_beyond_the_limit_are_refused_one_by_one(limited, clean):
     with connected(broker, "many3", V311) as client:
         assert client.subscribe("a", "b", "c").reasons == [0, 0, 0x80]
     assert refused(broker, "subscriptions") == 3
-    broker.wait_log(r"many.*mqtt\.subscriptions_per_session_max")
+    told(broker, "many", "mqtt.subscriptions_per_session_max")
 
 
 def test_so_many_are_in_flight_and_the_client_may_want_fewer(limited):
@@ -151,7 +158,7 @@ def test_more_unacknowledged_than_the_receive_maximum_ends_the_connection(limite
         last = client.expect_closed()
         assert (last.kind, last.reason) == (DISCONNECT, 0x93)
     assert refused(broker, "receive_max") == 1
-    broker.wait_log(r"eager.*mqtt\.receive_max")
+    told(broker, "eager", "mqtt.receive_max")
 
 
 def away(broker, client_id="away"):
@@ -189,7 +196,7 @@ def test_a_full_session_keeps_its_beginning(limited):
     away(broker)
     fill(broker, 25)
     assert dropped(broker, "queue_full") == 15
-    broker.wait_log(r"away.*mqtt\.queued_messages_max")
+    told(broker, "away", "mqtt.queued_messages_max or mqtt.queued_bytes_max")
     broker.restart(hard=True)
     with back(broker) as client:
         assert payloads(client, 10) == texts(0, 10)
@@ -200,7 +207,7 @@ def test_a_full_session_keeps_its_end_when_it_drops_the_oldest(limited):
     away(broker)
     fill(broker, 25)
     wait_until(lambda: dropped(broker, "overflow") == 15, "the oldest go")
-    broker.wait_log(r"away.*lost its oldest.*mqtt\.queued_messages_max")
+    assert "lost its oldest" in told(broker, "away", "mqtt.queued_bytes_max")
     wait_until(lambda: broker.metric("rialto_queued_messages") == 10, "their records are applied")
     broker.restart(hard=True)
     with back(broker) as client:
@@ -249,7 +256,7 @@ def test_a_session_without_records_drops_the_oldest_as_well(limited):
             for message in sent:
                 client.send(ack_bytes(PUBACK, message.mid))
             assert payloads(client, 6) == kept
-        broker.wait_log(r"clean.*mqtt\.queued_messages_max")
+        told(broker, "clean", "mqtt.queued_messages_max or mqtt.queued_bytes_max")
         broker.stop()
 
 
@@ -278,7 +285,7 @@ def test_a_long_backlog_on_disk_is_shortened_from_its_beginning(limited):
 
 
 @pytest.mark.parametrize("key, reason", [("messages_max = 2", "retained_messages"),
-                                         ("bytes_max = 250", "retained_bytes")])
+                                         ("bytes_max = 200", "retained_bytes")])
 def test_one_retained_message_too_many(limited, key, reason):
     broker = limited(f"[retained]\n{key}\n")
     with connected(broker, "keeper") as client, connected(broker, "watcher") as watcher:
@@ -298,7 +305,6 @@ def test_one_retained_message_too_many(limited, key, reason):
             old.publish("d", b"z" * 60, qos=1, retain=True)
             assert watcher.message().topic == "d"
     broker.restart(hard=True)
-    assert broker.metric("rialto_retained_messages") == 2
     with connected(broker, "late") as client:
         client.subscribe("#")
         assert sorted(message.topic for message in client.messages(2)) == ["a", "b"]
@@ -309,7 +315,7 @@ def test_one_retained_message_too_many(limited, key, reason):
         assert client.publish("c", b"x" * 60, qos=1, retain=True).reason == 0, "clearing makes room"
     assert refused(broker, reason) == 1
     assert dropped(broker, "retained_full") == 1
-    broker.wait_log(rf"late.*retained\.{key.split()[0]}")
+    told(broker, "late", f"retained.{key.split()[0]}")
 
 
 def test_a_flood_of_retained_topics_stops_at_the_limit(limited):
@@ -320,7 +326,7 @@ def test_a_flood_of_retained_topics_stops_at_the_limit(limited):
                              for number in range(100)))
         reasons = [client.expect(PUBACK).reason for _ in range(100)]
         assert [reason == 0x97 for reason in reasons] == [False] * 10 + [True] * 90
-    assert broker.metric("rialto_retained_messages") == 10
+    wait_until(lambda: 200 < broker.metric("rialto_retained_bytes") < 600, "ten are kept")
     lines = [line for line in broker.lines if "retained.messages_max" in line]
     assert len(lines) <= 10, "lines about peers are rate-limited"
 
@@ -342,7 +348,7 @@ def test_connections_of_all_together(limited):
     with connected(broker, "a"), connected(broker, "b"):
         assert eof(broker.mqtt) and eof(broker.ports["mqtts"]) and eof(broker.amqp)
         assert refused(broker, "connections") == 3
-        broker.wait_log(r"listeners\.connections_max")
+        told(broker, "127.0.0.1", "listeners.connections_max")
 
 
 def test_connections_of_one_address(limited):
@@ -352,7 +358,7 @@ def test_connections_of_one_address(limited):
             assert eof(broker.ports[name]), name
         assert refused(broker, "connections_per_address") == 4
         assert broker.metric("rialto_connections_closed_total", reason="limit") == 4
-        broker.wait_log(r"127\.0\.0\.1.*limits\.connections_per_address_max")
+        told(broker, "127.0.0.1", "limits.connections_per_address_max")
         other = socket.create_connection(("127.0.0.1", broker.mqtt), 10, ("127.0.0.2", 0))
         other.sendall(connect_bytes("other", V311))
         assert other.recv(4) == b"\x20\x02\x00\x00", "another address has its own places"
@@ -380,7 +386,7 @@ def test_new_connections_of_one_address_come_too_fast(limited):
     assert any(last is not None and last.kind == CONNACK and last.reason == 3 for last in many)
     assert eof(broker.ports["mqtts"]), "before a TLS handshake"
     assert refused(broker, "connection_rate_per_address") >= 3
-    broker.wait_log(r"limits\.connection_rate_per_address_max")
+    told(broker, "127.0.0.1", "limits.connection_rate_per_address_max")
     wait_until(lambda: refusal_or_not(broker, "patient") == 0, "time gives it back", pause=1.1)
 
 
@@ -411,7 +417,7 @@ def test_connections_of_one_user(limited, users):
         assert (last.kind, last.reason) == (CONNACK, 0x97)
         assert refusal(broker, "c", V311, **login("ann")).reason == 3
         assert refused(broker, "connections_per_user") == 2
-        broker.wait_log(r"ann.*limits\.connections_per_user_max")
+        told(broker, "ann", "limits.connections_per_user_max")
         connected(broker, "c", **login("bob")).disconnect()
         with connected(broker, "b", **login("ann")) as taker:
             assert second.expect_closed().reason == 0x8E, "taking one's own session over counts once"
@@ -424,14 +430,34 @@ def test_connections_of_one_user(limited, users):
 def test_logins_of_one_user_come_too_fast_and_cost_no_hash(limited, users):
     broker = limited(users + "[limits]\nconnection_rate_per_user_max = 1\nconnection_burst_s = 2\n")
     wrong = {"username": "ann", "password": "guess"}
-    assert [refusal_or_not(broker, "guesser", **wrong) for _ in range(2)] == [0x86, 0x86]
-    began = time.monotonic()
-    reasons = [refusal_or_not(broker, "guesser", **wrong) for _ in range(20)]
-    elapsed = time.monotonic() - began
-    assert reasons.count(0x9F) >= 20 - 1 - int(elapsed) - 1
+    guessers = [Client(broker.mqtt, f"guesser{number}", V5) for number in range(12)]
+    for guesser in guessers:
+        guesser.send(connect_bytes(guesser.client_id, V5, **wrong))
+    reasons = [guesser.expect_closed(30).reason for guesser in guessers]
+    assert reasons.count(0x9F) >= 9 and reasons.count(0x86) >= 2, reasons
     assert refusal_or_not(broker, "bob", **login("bob")) == 0, "others are not shut out"
     assert refused(broker, "connection_rate_per_user") == reasons.count(0x9F)
-    broker.wait_log(r"guesser.*limits\.connection_rate_per_user_max")
+    told(broker, "127.0.0.1", "limits.connection_rate_per_user_max")
+
+
+def test_users_of_amqp_count_among_them(limited, users):
+    broker = limited(users + "[limits]\nconnections_per_user_max = 2\nconnection_rate_per_user_max = 1\n")
+    second = Connection(broker.amqp).open(user="ann", password="ann")
+    with connected(broker, "a", **login("ann")):
+        with pytest.raises(Refused) as refusing:
+            Connection(broker.amqp).open(user="ann", password="ann")
+        assert refusing.value.code == 530
+        second.close()
+    told(broker, "ann", "limits.connections_per_user_max")
+    assert refused(broker, "connections_per_user") == 1
+    peers = [Connection(broker.amqp) for _ in range(12)]
+    for peer in peers:
+        peer.hello()
+        peer.start_ok("ann", "guess")
+    with pytest.raises(Refused) as refusing:
+        peers[-1].receive(0)
+    assert refusing.value.code == 530
+    told(broker, "ann", "limits.connection_rate_per_user_max")
 
 
 # -- rates --------------------------------------------------------------------------------------------------------
@@ -451,7 +477,7 @@ def test_a_client_that_publishes_too_fast_is_slowed(limited):
         client.ping()
     assert broker.metric("rialto_rate_pauses_total", reason="message_rate") > 0
     assert refused(broker, "message_rate") == 0
-    broker.wait_log(r"fast.*not read.*mqtt\.message_rate_max")
+    assert "not read" in told(broker, "fast", "mqtt.message_rate_max")
 
 
 def test_a_client_that_sends_too_many_bytes_is_slowed(limited):
@@ -462,7 +488,7 @@ def test_a_client_that_sends_too_many_bytes_is_slowed(limited):
             client.publish("t", b"x" * 10_240, qos=1)
         assert 1.8 < time.monotonic() - began < 10
     assert broker.metric("rialto_rate_pauses_total", reason="byte_rate") > 0
-    broker.wait_log(r"heavy.*mqtt\.byte_rate_max")
+    told(broker, "heavy", "mqtt.byte_rate_max")
 
 
 def test_what_is_no_message_counts_by_its_bytes(limited):
@@ -492,7 +518,7 @@ def test_a_client_that_is_too_fast_can_be_sent_away(limited, key):
             assert client.expect_closed() is None
     assert refused(broker, reason) == 2
     assert broker.metric("rialto_connections_closed_total", protocol="mqtt", reason="limit") == 2
-    broker.wait_log(rf"fast.*mqtt\.{reason}_max")
+    told(broker, "fast", f"mqtt.{reason}_max")
 
 
 def test_a_slowed_client_is_not_taken_for_dead(limited):

@@ -130,8 +130,8 @@ def test_a_delivery_is_once_wherever_the_broker_ends(broker, connect, version, r
 
 @pytest.mark.parametrize("qos", [1, 2])
 def test_a_window_stays_in_order_through_crashes(broker, witness, version, qos):
-    """MQTT-4.6.0-1, MQTT-4.6.0-5 to MQTT-4.6.0-6: a publisher and a subscriber, both with windows, and the broker killed under them at random
-    moments, five times. QoS 2: each once, in order. QoS 1: first appearances in order, nothing missing."""
+    """MQTT-4.6.0-1, MQTT-4.6.0-5 to MQTT-4.6.0-6: a publisher and a subscriber, both with windows, and the broker killed
+    under them at random moments, five times. QoS 2: each once, in order. QoS 1: first appearances in order, nothing missing."""
     dice = random.Random(f"{version}{qos}")
     sender, receiver = Sender("p", version), Receiver("s", version)
     receiver.properties, receiver.dup_always = {"receive_maximum": 7}, False

@@ -161,7 +161,7 @@ def test_a_will_below_sys_is_refused(talkative, connect, version):
 
 
 def test_leading_wildcards_do_not_see_it(talkative, connect, version):
-    """[MQTT-4.7.2-1]"""
+    """[MQTT-4.7.2-1] [MQTT5-4.7.2-1]"""
     client = connect(talkative, f"wild{version}", version=version)
     client.subscribe("#", "+/broker/version", "+/broker/#")
     client.nothing_comes()

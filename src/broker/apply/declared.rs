@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::metrics::DropReason;
 use crate::model::ids::{Lsn, QueueId};
 
 use super::super::consumer::Outcome;
@@ -18,7 +19,12 @@ impl Applier {
     pub(super) fn change_declared(&mut self, record: &Record<'_>) -> Outcome {
         match record {
             Record::DeclareQueue { id, vhost, name, auto_delete, arguments } => {
-                self.declare_queue(*id, vhost, name, *auto_delete, arguments)
+                self.declare_queue(*id, vhost, name, || {
+                    QueueSettings::restored(*auto_delete, arguments)
+                })
+            }
+            Record::DeclareShare { id, vhost, filter } => {
+                self.declare_queue(*id, vhost, filter, || QueueSettings::share(true))
             }
             Record::DeleteQueue { id } => self.delete_queue(*id),
             Record::SettleRanges { queue, ranges } => self.settle_ranges(*queue, ranges),
@@ -32,17 +38,13 @@ impl Applier {
         id: QueueId,
         vhost: &str,
         name: &str,
-        auto_delete: bool,
-        table: &[u8],
+        settings: impl FnOnce() -> QueueSettings,
     ) -> Outcome {
         if self.broker.sessions.by_id(id).is_some() {
             return Outcome::Stale;
         }
         self.broker.sessions.raise_next_id(id.0.saturating_add(1));
-        let make = || {
-            let settings = QueueSettings::restored(auto_delete, table);
-            (Arc::from(vhost), Arc::from(name), settings)
-        };
+        let make = || (Arc::from(vhost), Arc::from(name), settings());
         let queue = self.broker.declared.by_id_or_new(id, make);
         if !queue.durable {
             return Outcome::Stale;
@@ -114,6 +116,13 @@ impl Applier {
         let Some(queue) = self.broker.declared.by_id(id) else { return false };
         let mut inner = queue.inner.lock();
         if !inner.exists {
+            return true;
+        }
+        let is_full = inner.ledger.queue.live() >= self.limits.messages_max
+            || inner.ledger.queue.bytes() >= self.limits.bytes_max;
+        if queue.settings.share && is_full {
+            drop(inner);
+            self.broker.metrics.messages.dropped.of(DropReason::QueueFull).inc();
             return true;
         }
         // What a publisher sent before this record and after the one it waits for.

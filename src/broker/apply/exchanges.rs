@@ -32,7 +32,8 @@ impl Applier {
 
     /// A declared queue is about to go: no binding names it any more.
     pub(super) fn unbind_queue(&mut self, id: QueueId) {
-        if let Some(queue) = self.broker.declared.by_id(id) {
+        let queue = self.broker.declared.by_id(id);
+        if let Some(queue) = queue.filter(|queue| !queue.settings.share) {
             self.broker.exchanges.applied.lock().delete_queue(&queue.vhost, &queue.name);
         }
     }

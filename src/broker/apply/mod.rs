@@ -8,7 +8,7 @@
 //! - [`session`] sessions, subscriptions, acknowledgements
 //! - [`log`] logs and batches
 //! - [`exchanges`] exchanges and bindings
-//! - [`declared`] queues that clients declare
+//! - [`declared`] queues that clients declare; [`shared`] share groups
 
 mod declared;
 mod exchanges;
@@ -16,6 +16,7 @@ mod groups;
 mod log;
 mod publish;
 mod session;
+mod shared;
 
 use std::sync::Arc;
 
@@ -300,9 +301,13 @@ impl Applier {
             Record::OpenSession(open) => self.open_session(&open),
             Record::CloseSession { session, epoch, time_ms, expiry_s, sent, will_due_ms } => {
                 self.time_ms = self.time_ms.max(time_ms);
-                self.change_session(session, Some(epoch), |inner| {
+                let outcome = self.change_session(session, Some(epoch), |inner| {
                     inner.close(time_ms, expiry_s, sent, will_due_ms);
-                })
+                });
+                if outcome == Outcome::Done {
+                    self.untake_unsent(session);
+                }
+                outcome
             }
             Record::EndSession { session, epoch } => self.end_session(session, Some(epoch)),
             Record::Subscribe { session, epoch, subscriptions } => {
@@ -356,8 +361,11 @@ impl Applier {
                 self.unbind_queue(id);
                 self.change_declared(&record)
             }
-            Record::DeclareQueue { .. } | Record::SettleRanges { .. } => {
-                self.change_declared(&record)
+            Record::DeclareQueue { .. }
+            | Record::DeclareShare { .. }
+            | Record::SettleRanges { .. } => self.change_declared(&record),
+            Record::Take { session, epoch, items } => {
+                self.take_over(lsn, session, epoch, &items, bytes)
             }
             Record::Group(record) => self.change_group(&record),
             Record::LogChange(change) => self.change_log(&change),

@@ -92,7 +92,7 @@ impl Applier {
 
     /// A body is a slice of its journal batch. When messages pile up they get memory of their own instead: of a
     /// batch that is mostly gone, or was given more room than it needed, nothing is then kept for their sake.
-    fn body(&self, message: Bytes) -> Arc<Stored> {
+    pub(super) fn body(&self, message: Bytes) -> Arc<Stored> {
         let memory = &self.broker.memory;
         if memory.used() < SLICES_BYTES_MAX {
             return Stored::counted(message, memory);

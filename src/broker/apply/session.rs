@@ -5,7 +5,7 @@ use crate::model::ids::QueueId;
 use super::super::consumer::Outcome;
 use super::super::queues::ended::EndedQueue;
 use super::super::record::OpenSession;
-use super::super::sessions::session::{Durable, Inner, SessionKey, Will};
+use super::super::sessions::session::{Inner, SessionKey, Will};
 use super::Applier;
 
 impl Inner {
@@ -82,13 +82,15 @@ impl Applier {
             return Outcome::Stale;
         }
         inner.ended = true;
-        inner.state = Durable::default();
+        let taken = std::mem::take(&mut inner.state).taken;
         let queue = std::mem::take(&mut inner.queue);
         let written = std::mem::take(&mut inner.persisted).into_iter().collect();
         drop(inner);
         self.broker.backlog.leave(queue.live(), queue.bytes());
         self.delta.ended.push(EndedQueue { queue: id, written });
         self.broker.sessions.forget(id);
+        // Sent, or as good as: they are for nobody else [MQTT-4.8.2-5].
+        self.taken_are_done(taken.into_values());
         Outcome::Done
     }
 
@@ -103,7 +105,10 @@ impl Applier {
         if let Some(entry) = inner.queue.get_mut(position) {
             entry.release();
         }
+        let taken = inner.state.taken.remove(&position);
         self.mark(&session, &mut inner);
+        drop(inner);
+        self.taken_are_done(taken);
         Outcome::Done
     }
 
@@ -113,8 +118,10 @@ impl Applier {
         if !inner.state.exists {
             return Outcome::Stale;
         }
+        let mut taken = Vec::new();
         for position in positions {
             self.bring_in(id, &mut inner.queue, *position, position.saturating_add(1));
+            taken.extend(inner.state.taken.remove(position));
             if let Some(entry) = inner.queue.remove(*position) {
                 self.broker.backlog.leave(1, entry.body.len());
             }
@@ -125,6 +132,7 @@ impl Applier {
         if waits {
             self.wake_later(&session);
         }
+        self.taken_are_done(taken);
         Outcome::Done
     }
 }

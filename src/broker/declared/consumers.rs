@@ -4,8 +4,10 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::model::ids::{ConnectionId, ConsumerId};
+use crate::model::turns::{Turns, weight};
 
 use super::super::consumer::{Offered, QueueConsumer};
+use super::super::message::Message;
 
 /// A consumer as it registers.
 pub struct Registration {
@@ -26,12 +28,12 @@ pub struct Registration {
 /// The consumers of one queue: of the highest priority that has one who can take, each in turn.
 ///
 /// Who could not take is set aside until its connection says that it may be able to again.
-#[derive(Default)]
 pub struct Consumers {
     /// Highest priority first.
     groups: Vec<Group>,
     len: usize,
     exclusive: bool,
+    turns: Turns,
 }
 
 struct Group {
@@ -47,9 +49,34 @@ pub enum Refusal {
     NobodyCan,
     /// Whoever offers gave up; the consumer is asked again.
     GivenUp,
+    /// Nobody who could take it now may ever have it.
+    Unfit,
+}
+
+impl Default for Consumers {
+    fn default() -> Self {
+        Self { groups: Vec::new(), len: 0, exclusive: false, turns: Turns::RoundRobin }
+    }
 }
 
 impl Consumers {
+    /// Has messages spread in this way.
+    pub fn set_turns(&mut self, turns: Turns) {
+        self.turns = turns;
+    }
+
+    /// Whether each message is for one consumer alone.
+    #[must_use]
+    pub fn are_keyed(&self) -> bool {
+        matches!(self.turns, Turns::HashClient | Turns::HashTopic)
+    }
+
+    /// What chooses the one that `message` is for; `None` when anybody may have it.
+    #[must_use]
+    pub fn key(&self, message: &Message<'_>) -> Option<u64> {
+        self.turns.key(message.client_id, message.topic)
+    }
+
     /// How many there are.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -108,17 +135,40 @@ impl Consumers {
         }
     }
 
-    /// Offers a message until somebody takes it; says whether without acknowledging. `offer` returns `None` to
-    /// give up.
+    /// Offers a message until somebody takes it; says whether without acknowledging. With a `key` it is for the one
+    /// that the key chooses, and for nobody else. `offer` returns `None` to give up.
     ///
     /// # Errors
     /// Nobody took it.
     pub fn offer(
         &mut self,
+        key: Option<u64>,
         mut offer: impl FnMut(&Registration) -> Option<Offered>,
     ) -> Result<bool, Refusal> {
+        let mut unfit = Vec::new();
+        let outcome = self.offer_each(key, &mut unfit, &mut offer);
+        let is_unfit = !unfit.is_empty();
+        for one in unfit {
+            let group = self.groups.iter_mut().find(|group| group.priority == one.priority);
+            if let Some(group) = group {
+                group.active.push_back(one);
+            }
+        }
+        match outcome {
+            Err(Refusal::NobodyCan) if is_unfit => Err(Refusal::Unfit),
+            other => other,
+        }
+    }
+
+    fn offer_each(
+        &mut self,
+        key: Option<u64>,
+        unfit: &mut Vec<Registration>,
+        offer: &mut impl FnMut(&Registration) -> Option<Offered>,
+    ) -> Result<bool, Refusal> {
+        let turns = self.turns;
         for group in &mut self.groups {
-            while let Some(next) = group.active.pop_front() {
+            while let Some(next) = group.take_next(turns, key) {
                 match offer(&next) {
                     Some(Offered::Taken) => {
                         let no_ack = next.no_ack;
@@ -128,6 +178,7 @@ impl Consumers {
                     Some(Offered::NoCredit | Offered::Full | Offered::Closed) => {
                         group.aside.push(next);
                     }
+                    Some(Offered::Unfit) => unfit.push(next),
                     None => {
                         group.active.push_front(next);
                         return Err(Refusal::GivenUp);
@@ -136,6 +187,46 @@ impl Consumers {
             }
         }
         Err(Refusal::NobodyCan)
+    }
+
+    /// Offers what is not kept to each until somebody takes it, those included who were set aside; who is asked stays
+    /// where it is. With a `key`, to the one that it chooses alone.
+    ///
+    /// # Errors
+    /// The last refusal, if anybody was asked.
+    pub fn pass(
+        &mut self,
+        key: Option<u64>,
+        mut offer: impl FnMut(&Registration) -> Offered,
+    ) -> Result<(), Option<Offered>> {
+        let mut last = None;
+        for group in &mut self.groups {
+            let owner = key.and_then(|key| group.owner(key));
+            let first = group.least_outstanding().filter(|_| self.turns == Turns::LeastOutstanding);
+            let rest = (0..group.active.len()).filter(|at| Some(*at) != first);
+            for at in first.into_iter().chain(rest) {
+                let Some(one) = group.active.get(at) else { break };
+                if owner.is_some_and(|owner| owner != one.id) {
+                    continue;
+                }
+                match offer(one) {
+                    Offered::Taken => {
+                        let one = group.active.remove(at);
+                        group.active.extend(one);
+                        return Ok(());
+                    }
+                    refused => last = Some(refused),
+                }
+            }
+            let aside = group.aside.iter().filter(|one| owner.is_none_or(|owner| owner == one.id));
+            for one in aside {
+                match offer(one) {
+                    Offered::Taken => return Ok(()),
+                    refused => last = Some(refused),
+                }
+            }
+        }
+        Err(last)
     }
 
     /// Whether somebody may be able to take a message.
@@ -160,6 +251,30 @@ impl Consumers {
 }
 
 impl Group {
+    /// The one whose turn it is, taken off those who can take.
+    fn take_next(&mut self, turns: Turns, key: Option<u64>) -> Option<Registration> {
+        if let Some(key) = key {
+            let owner = self.owner(key)?;
+            let at = self.active.iter().position(|one| one.id == owner)?;
+            return self.active.remove(at);
+        }
+        match turns {
+            Turns::LeastOutstanding => self.active.remove(self.least_outstanding()?),
+            Turns::RoundRobin | Turns::HashClient | Turns::HashTopic => self.active.pop_front(),
+        }
+    }
+
+    fn owner(&self, key: u64) -> Option<ConsumerId> {
+        let all = self.active.iter().chain(&self.aside);
+        all.max_by_key(|one| (weight(key, one.consumer.identity()), one.id)).map(|one| one.id)
+    }
+
+    /// The first of those who hold the fewest.
+    fn least_outstanding(&self) -> Option<usize> {
+        let all = self.active.iter().enumerate();
+        all.min_by_key(|(_, one)| one.consumer.outstanding()).map(|(at, _)| at)
+    }
+
     fn len(&self) -> usize {
         self.active.len() + self.aside.len()
     }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::metrics::DropReason;
 
-use super::super::consumer::Delivery;
+use super::super::consumer::{Delivery, QueueConsumer};
 use super::super::fanout::{Drop, Fanout, Fate};
 use super::super::queues::entry::{Body, Entry, NEVER_MS};
 use super::super::via::Via;
@@ -20,6 +20,7 @@ use super::queue::{DeclaredQueue, Held, Inner};
 struct After {
     tidy_at_ms: Option<u64>,
     behind: Option<u64>,
+    call: Option<Arc<dyn QueueConsumer>>,
 }
 
 impl DeclaredQueue {
@@ -46,6 +47,9 @@ impl DeclaredQueue {
         if let Some(at_ms) = after.tidy_at_ms {
             self.keeping.tidy_at(at_ms, self.id);
         }
+        if let Some(consumer) = after.call {
+            consumer.ready();
+        }
         self.keeping.scratch.tend();
         fate
     }
@@ -57,6 +61,9 @@ impl DeclaredQueue {
         fanout: &mut Fanout<'_>,
         after: &mut After,
     ) -> Fate {
+        if self.passes(fanout.message.qos) {
+            return self.pass(inner, via, fanout);
+        }
         if self.durable && (fanout.behind != 0 || !inner.held.is_empty()) {
             let applied = self.keeping.applied();
             inner.place_held(applied);
@@ -68,10 +75,18 @@ impl DeclaredQueue {
             match self.offer(inner, via, fanout) {
                 Ok(fate) => return fate,
                 Err(Refusal::GivenUp) => return Fate::Dropped(Drop::NoRoom),
+                Err(Refusal::Unfit) => return Fate::Dropped(Drop::TooLarge),
                 Err(Refusal::NobodyCan) => {}
             }
         }
-        self.keep(inner, via, fanout, after)
+        if self.is_full(inner, fanout.limits) {
+            return Fate::Dropped(Drop::QueueFull);
+        }
+        let fate = self.keep(inner, via, fanout, after);
+        // Somebody else may be able to take it than the one whom what is in front of it is for.
+        let key = inner.consumers.key(&fanout.message);
+        after.call = key.and_then(|_| inner.whom_to_call());
+        fate
     }
 
     fn entry(&self, via: Option<&Arc<Via>>, fanout: &Fanout<'_>, body: Body) -> Entry {
@@ -91,7 +106,8 @@ impl DeclaredQueue {
     ) -> Result<Fate, Refusal> {
         let place = inner.ledger.next_place();
         let mut body = None;
-        let no_ack = inner.consumers.offer(|to| {
+        let key = inner.consumers.key(&fanout.message);
+        let no_ack = inner.consumers.offer(key, |to| {
             if !to.no_ack && body.is_none() {
                 body = Some(self.keeping.keep(fanout)?);
             }

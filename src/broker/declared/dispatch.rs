@@ -17,6 +17,7 @@ use super::super::Broker;
 use super::super::consumer::{Delivery, Encodings};
 use super::super::message::Message;
 use super::super::queues::entry::{Body, Unread};
+use super::consumers::{Refusal, Registration};
 use super::ledger::Ready;
 use super::place::Place;
 use super::queue::{DeclaredQueue, Dropped, Inner};
@@ -29,6 +30,8 @@ const HOLD_MESSAGES: usize = 128;
 const READ_MESSAGES_MAX: usize = 64;
 /// Bytes of them.
 const READ_BYTES_MAX: u64 = 256 * 1024;
+/// Messages that one dispatch looks behind, of those that are for one consumer who cannot take more.
+const PASSED_MAX: usize = 256;
 
 /// One dispatch.
 struct Round<'a> {
@@ -42,6 +45,15 @@ struct Round<'a> {
     read: VecDeque<(Place, Bytes)>,
     read_ahead: usize,
     lost: u64,
+    unfit: u64,
+    /// The last message that had to stay because it is for somebody who cannot take more, and how many had to.
+    passed: Option<Place>,
+    passed_count: usize,
+}
+
+/// Whether each message is for one consumer alone, and another one than was just asked may take some.
+fn is_for_one(inner: &Inner) -> bool {
+    inner.consumers.are_keyed() && inner.consumers.can_take()
 }
 
 enum Step {
@@ -87,15 +99,19 @@ impl Broker {
             read: VecDeque::new(),
             read_ahead: 1,
             lost: 0,
+            unfit: 0,
+            passed: None,
+            passed_count: 0,
         };
         inner.place_held(queue.keeping.applied());
         let dropped = inner.tidy(queue, now_ms);
         let outcome = round.run(&mut inner);
-        let Round { delivered, lost, .. } = round;
+        let Round { delivered, lost, unfit, count, passed, .. } = round;
         let tidy_at_ms = inner.plan_head();
         let has_settled = !inner.to_settle.is_empty();
         // Whoever is called goes on where this one stopped.
-        let next = inner.whom_to_call().filter(|_| outcome.is_ok());
+        let goes_on = outcome.is_ok() && (passed.is_none() || count >= MESSAGES_MAX);
+        let next = inner.whom_to_call().filter(|_| goes_on);
         drop(inner);
         if let Some(consumer) = next {
             consumer.ready();
@@ -104,6 +120,7 @@ impl Broker {
             *total += more;
         }
         counters.drop_messages(DropReason::NoRoom, lost);
+        counters.drop_messages(DropReason::PacketTooLarge, unfit);
         self.after_tidying(queue, dropped, tidy_at_ms, has_settled);
         outcome
     }
@@ -150,7 +167,7 @@ impl Round<'_> {
                         Err(unread) => self.unread(inner, unread)?,
                     };
                     for place in lost {
-                        if inner.is_first(place) {
+                        if inner.ledger.is_ready(place) {
                             self.lost += u64::from(inner.finish(place));
                         }
                     }
@@ -168,8 +185,10 @@ impl Round<'_> {
             if !inner.consumers.can_take() || self.count >= MESSAGES_MAX {
                 return Ok(Step::Done);
             }
-            let Some(ready) = inner.ledger.first_ready() else {
-                return Ok(inner.ledger.wanted_page().map_or(Step::Done, Step::PageIn));
+            let ready = match inner.ledger.look_behind(self.passed) {
+                Some(Ok(ready)) => ready,
+                Some(Err(page)) => return Ok(Step::PageIn(page)),
+                None => return Ok(Step::Done),
             };
             let Some(entry) = inner.ledger.get(ready.place) else { return Ok(Step::Done) };
             if entry.is_expired(self.now_ms) {
@@ -191,16 +210,33 @@ impl Round<'_> {
             };
             let message = Message::decode(&stored)
                 .map_err(|error| format!("a queued message does not decode: {error}"))?;
-            if !self.offer(inner, ready, &message) {
-                return Ok(Step::Done);
+            match self.offer(inner, ready, &message) {
+                Ok(()) => {}
+                // It is for one of the others: those behind it may be for somebody who can take them.
+                Err(Refusal::NobodyCan) if self.passed_count < PASSED_MAX && is_for_one(inner) => {
+                    inner.ledger.pass_over(ready.place);
+                    self.passed = Some(ready.place);
+                    self.passed_count += 1;
+                }
+                Err(Refusal::Unfit) => {
+                    inner.finish(ready.place);
+                    self.unfit += 1;
+                }
+                Err(Refusal::NobodyCan | Refusal::GivenUp) => return Ok(Step::Done),
             }
         }
         Ok(Step::Breathe)
     }
 
-    fn offer(&mut self, inner: &mut Inner, ready: Ready, message: &Message<'_>) -> bool {
+    fn offer(
+        &mut self,
+        inner: &mut Inner,
+        ready: Ready,
+        message: &Message<'_>,
+    ) -> Result<(), Refusal> {
         let Inner { ledger, consumers, .. } = inner;
-        let Some(entry) = ledger.get(ready.place) else { return false };
+        let Some(entry) = ledger.get(ready.place) else { return Err(Refusal::GivenUp) };
+        let key = consumers.key(message);
         self.encodings.reset(false);
         let delivery = Delivery {
             message,
@@ -210,19 +246,15 @@ impl Round<'_> {
             redelivered: ready.redelivered,
             now_ms: self.now_ms,
         };
-        let taken = consumers.offer(|to| Some(to.consumer.offer(&delivery, self.encodings)));
-        match taken {
-            Ok(true) => {
-                inner.finish(ready.place);
-            }
-            Ok(false) => {
-                ledger.take(ready.place);
-            }
-            Err(_) => return false,
+        let offer = |to: &Registration| Some(to.consumer.offer(&delivery, self.encodings));
+        if consumers.offer(key, offer)? {
+            inner.finish(ready.place);
+        } else {
+            ledger.take(ready.place);
         }
         self.delivered[message.qos as usize] += 1;
         self.count += 1;
-        true
+        Ok(())
     }
 
     /// Bodies from `first` on that are not in memory.
@@ -251,7 +283,7 @@ impl Round<'_> {
         (place, body, error): (Place, Body, Unread),
     ) -> Result<Vec<Place>, String> {
         // Gone meanwhile, and its body with it: it went to somebody who asked for one.
-        let Some(entry) = inner.ledger.get(place).filter(|_| inner.is_first(place)) else {
+        let Some(entry) = inner.ledger.get(place).filter(|_| inner.ledger.is_ready(place)) else {
             return Ok(Vec::new());
         };
         match error {

@@ -94,7 +94,7 @@ impl Broker {
     }
 
     /// The encoded message at `place`, which is out; a checkpoint may move its body meanwhile.
-    fn read_taken(
+    pub(in crate::broker) fn read_taken(
         &self,
         queue: &DeclaredQueue,
         place: Place,

@@ -71,6 +71,7 @@ fn freeze(queue: Arc<DeclaredQueue>) -> Option<FrozenQueue> {
         auto_delete: queue.settings.auto_delete,
         table: queue.settings.table.clone(),
         tail: inner.ledger.queue.tail(),
+        share: queue.settings.share,
     };
     let pages = inner.ledger.queue.freeze();
     for (number, page) in &pages {
@@ -93,7 +94,10 @@ pub fn restore(broker: &Broker, db: &Db) -> Result<(), StoreError> {
             file: format!("declared queue {}", key.queue).into(),
             reason: error.to_string(),
         })?;
-        let settings = QueueSettings::restored(row.auto_delete, &row.table);
+        let settings = match row.share {
+            true => QueueSettings::share(true),
+            false => QueueSettings::restored(row.auto_delete, &row.table),
+        };
         let make = || (row.vhost, row.name, settings);
         let queue = broker.declared.by_id_or_new(key.queue, make);
         let mut inner = queue.inner.lock();

@@ -198,6 +198,50 @@ impl Ledger {
             .or_else(|| self.ready_from(self.cursor))
     }
 
+    /// The message to hand out after the one at `passed`, or first, or the page on disk without which nobody knows.
+    #[must_use]
+    pub fn look_behind(&self, passed: Option<Place>) -> Option<Result<Ready, u64>> {
+        let Some(passed) = passed else {
+            return match self.returned.first() {
+                Some(place) => Some(Ok(Ready { place: *place, redelivered: true })),
+                None => self.look_from(self.cursor),
+            };
+        };
+        match self.returned.range(passed.next()..).next() {
+            Some(place) => Some(Ok(Ready { place: *place, redelivered: true })),
+            None => self.look_from(passed.next().max(self.cursor)),
+        }
+    }
+
+    /// Whether the message at `place` waits to be handed out.
+    #[must_use]
+    pub fn is_ready(&self, place: Place) -> bool {
+        self.get(place).is_some_and(|entry| !entry.is_out() && !entry.is_settled())
+    }
+
+    /// The ready message at `place` stays where it is while others behind it go out.
+    pub fn pass_over(&mut self, place: Place) {
+        if place >= self.cursor && self.is_ready(place) {
+            self.returned.insert(place);
+            self.cursor = place.next();
+        }
+    }
+
+    /// The durable message at `position` is out with a session since before the restart: those in front of it may
+    /// still be ready.
+    pub fn bind(&mut self, position: u64) {
+        let place = Place::at(position);
+        if !self.is_ready(place) {
+            return;
+        }
+        if let Some(entry) = self.get_mut(place) {
+            entry.set_out(true);
+            let payload = u64::from(entry.payload_bytes);
+            self.out += 1;
+            self.ready_bytes = self.ready_bytes.saturating_sub(payload);
+        }
+    }
+
     /// The page on disk without which [`Self::first_ready`] does not know what is ready.
     #[must_use]
     pub fn wanted_page(&self) -> Option<u64> {
@@ -219,7 +263,18 @@ impl Ledger {
     }
 
     /// What is ready at or after `from`, or the page that must come in first.
-    fn look_from(&self, from: Place) -> Option<Result<Ready, u64>> {
+    fn look_from(&self, mut from: Place) -> Option<Result<Ready, u64>> {
+        loop {
+            let found = self.look_at(from)?;
+            match found {
+                // Bound before it was reached.
+                Ok(ready) if !self.is_ready(ready.place) => from = ready.place.next(),
+                found => return Some(found),
+            }
+        }
+    }
+
+    fn look_at(&self, from: Place) -> Option<Result<Ready, u64>> {
         let before = self.between.range(from..).next().map(|(place, _)| *place);
         let place = match (self.queue.next(from.position), before) {
             (Some(Next::Here(on)), Some(before)) => before.min(Place::at(on)),

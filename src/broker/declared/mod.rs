@@ -13,6 +13,7 @@
 //! - [`paged`] what is done to messages whose pages are on disk only
 //! - [`dispatch`] ready messages to consumers, [`fetch`] one to whoever asks
 //! - [`settle`] acknowledged, returned, purged
+//! - [`shared`] what is different for the queue of a share group
 //! - [`verbs`] what connections call
 //! - [`frozen`] what a checkpoint keeps, [`row`] its declarations
 
@@ -31,6 +32,7 @@ pub mod registry;
 pub mod row;
 pub mod settings;
 pub mod settle;
+pub mod shared;
 pub mod verbs;
 
 #[cfg(test)]

@@ -32,6 +32,8 @@ pub struct DeclaredQueue {
     pub settings: QueueSettings,
     pub(in crate::broker) keeping: Arc<Keeping>,
     gone: AtomicBool,
+    /// In a share group: some member was granted more than QoS 0, so what is published is kept until it is taken.
+    pub(super) keeps: AtomicBool,
     pub(in crate::broker) inner: Mutex<Inner>,
 }
 
@@ -115,9 +117,10 @@ impl DeclaredQueue {
             used_ms: 0,
             is_watched: false,
         };
-        let (gone, inner) = (AtomicBool::new(false), Mutex::new(inner));
+        let (gone, keeps, inner) =
+            (AtomicBool::new(false), AtomicBool::new(true), Mutex::new(inner));
         let keeping = Arc::clone(keeping);
-        Arc::new(Self { id, vhost, name, durable, settings, keeping, gone, inner })
+        Arc::new(Self { id, vhost, name, durable, settings, keeping, gone, keeps, inner })
     }
 
     /// Whether it was deleted: nothing goes in or out any more.
@@ -208,11 +211,6 @@ impl Inner {
             unacked: self.ledger.out(),
             consumers: self.consumers.len() as u64,
         }
-    }
-
-    /// Whether the message at `place` is the next to be handed out.
-    pub(super) fn is_first(&self, place: Place) -> bool {
-        self.ledger.first_ready().is_some_and(|ready| ready.place == place)
     }
 
     /// Whether anybody consumes.

@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use crate::store::codec::{CodecError, Reader, Writer};
 
+/// Of a queue that clients declare by name.
 const VERSION: u8 = 1;
+/// Of a share group's queue: the same fields. An earlier build does not know such queues and stops.
+const SHARE_VERSION: u8 = 2;
 
 /// A durable queue as restored.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,6 +22,8 @@ pub struct DeclaredRow {
     pub table: Box<[u8]>,
     /// Next position.
     pub tail: u64,
+    /// It belongs to a share group.
+    pub share: bool,
 }
 
 impl DeclaredRow {
@@ -28,7 +33,7 @@ impl DeclaredRow {
         let mut bytes =
             Vec::with_capacity(24 + self.vhost.len() + self.name.len() + self.table.len());
         let mut w = Writer(&mut bytes);
-        w.u8(VERSION);
+        w.u8(if self.share { SHARE_VERSION } else { VERSION });
         w.str(&self.vhost);
         w.str(&self.name);
         w.bool(self.auto_delete);
@@ -43,13 +48,15 @@ impl DeclaredRow {
     /// [`CodecError`] naming what does not fit.
     pub fn decode(bytes: &[u8]) -> Result<Self, CodecError> {
         let mut r = Reader::new(bytes);
-        r.version(VERSION)?;
+        let share = bytes.first() == Some(&SHARE_VERSION);
+        r.version(if share { SHARE_VERSION } else { VERSION })?;
         let row = Self {
             vhost: r.str()?.into(),
             name: r.str()?.into(),
             auto_delete: r.bool()?,
             table: r.bytes()?.into(),
             tail: r.varint()?,
+            share,
         };
         r.finish()?;
         Ok(row)
@@ -66,10 +73,12 @@ mod tests {
     proptest! {
         #[test]
         fn a_queue_survives_its_row(
-            name in ".{0,9}", auto_delete in any::<bool>(), table in vec(any::<u8>(), 0..9), tail in any::<u64>(),
+            name in ".{0,9}", [auto_delete, share] in any::<[bool; 2]>(), table in vec(any::<u8>(), 0..9),
+            tail in any::<u64>(),
         ) {
             let table = table.into();
-            let row = DeclaredRow { vhost: "/".into(), name: name.into(), auto_delete, table, tail };
+            let row =
+                DeclaredRow { vhost: "/".into(), name: name.into(), auto_delete, table, tail, share };
             let bytes = row.encode();
             prop_assert_eq!(DeclaredRow::decode(&bytes), Ok(row));
             for cut in 0..bytes.len() {
@@ -79,7 +88,7 @@ mod tests {
 
         #[test]
         fn random_bytes_never_panic(bytes in vec(any::<u8>(), 0..60)) {
-            let body: Vec<u8> = [1].into_iter().chain(bytes).collect();
+            let body: Vec<u8> = [1 + (bytes.len() % 2) as u8].into_iter().chain(bytes).collect();
             std::hint::black_box(DeclaredRow::decode(&body)).ok();
         }
     }

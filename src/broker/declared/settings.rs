@@ -17,6 +17,8 @@ pub struct QueueSettings {
     pub table: Box<[u8]>,
     /// What the table says.
     pub arguments: Arguments,
+    /// It belongs to a share group of MQTT: its name is the group's filter, and no exchange leads to it.
+    pub share: bool,
 }
 
 impl QueueSettings {
@@ -32,7 +34,14 @@ impl QueueSettings {
     ) -> Result<Self, ArgumentError> {
         let arguments = Arguments::parse(table)?;
         let durable = durable && exclusive.is_none();
-        Ok(Self { durable, exclusive, auto_delete, table: table.into(), arguments })
+        let share = false;
+        Ok(Self { durable, exclusive, auto_delete, table: table.into(), arguments, share })
+    }
+
+    /// The settings of a share group's queue.
+    #[must_use]
+    pub fn share(durable: bool) -> Self {
+        Self { durable, share: true, ..Self::default() }
     }
 
     /// The settings of a durable queue as journaled. They were checked when it was declared; an argument that this
@@ -42,7 +51,7 @@ impl QueueSettings {
         Self::new(true, None, auto_delete, table).unwrap_or_else(|error| {
             tracing::warn!(%error, "an argument of a durable queue is ignored");
             let (table, arguments) = (table.into(), Arguments::default());
-            Self { durable: true, exclusive: None, auto_delete, table, arguments }
+            Self { durable: true, exclusive: None, auto_delete, table, arguments, share: false }
         })
     }
 }

@@ -51,7 +51,8 @@ pub fn revive(broker: &Broker) {
             None => tracing::error!(vhost, name, kind = row.kind, "an exchange of unknown type"),
         }
     }
-    for queue in broker.declared.all() {
+    let queues = broker.declared.all();
+    for queue in queues.into_iter().filter(|queue| !queue.settings.share) {
         if let Some(exchanges) = broker.exchanges.vhost(&queue.vhost).filter(|_| queue.durable) {
             exchanges.change(|live| live.add_queue(&queue, Lsn(0)), false);
         }

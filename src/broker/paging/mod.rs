@@ -243,13 +243,20 @@ fn page_out(queue: &mut Queue, stays: impl Fn(u64) -> bool, is_enough: impl Fn()
 impl Session {
     fn page_out(&self, ahead: u64, is_enough: impl Fn() -> bool) -> bool {
         let mut inner = self.inner.lock();
+        let inner = &mut *inner;
+        let taken = &inner.state.taken;
         let next = Page::number_of(inner.cursor);
         let ahead = if inner.link.is_some() { next..next + ahead } else { 0..0 };
         // What was sent may be acknowledged at any time.
         let sent_below = inner.sent.max(inner.state.sent);
         page_out(
             &mut inner.queue,
-            |number| ahead.contains(&number) || Page::first_of(number) < sent_below,
+            |number| {
+                let first = Page::first_of(number);
+                ahead.contains(&number)
+                    || first < sent_below
+                    || taken.range(first..Page::first_of(number + 1)).next().is_some()
+            },
             is_enough,
         )
     }

@@ -50,7 +50,7 @@ impl Broker {
         message.encode(&mut bytes);
         let slot = self.retained.slot(&publisher.principal.vhost, topic);
         let mut contents = slot.hold();
-        contents.announce(Stored::new(bytes.into()));
+        self.retained.announce(&mut contents, Stored::new(bytes.into()));
         // Read after the value is there: who comes later finds it by replay.
         let route = publisher.route(self, topic);
         if route.reach.is_unroutable() {
@@ -144,9 +144,15 @@ mod tests {
     fn a_client_may_not_publish_below_sys() {
         let bed = Bed::roomy();
         let mut client = publisher(&bed.broker);
-        for (topic, allowed) in
-            [("$SYS", false), ("$SYS/broker/uptime", false), ("$SYSTEM", true), ("$other/x", true)]
-        {
+        for (topic, allowed) in [
+            ("$SYS", false),
+            ("$SYS/broker/uptime", false),
+            ("$SYSTEM", true),
+            ("$other/x", true),
+            // A mosquitto bridge tells there that it is connected, and its will that it is not.
+            ("$SYS/broker/connection/edge.b/state", true),
+            ("$SYS/broker/connection", false),
+        ] {
             let (payload, properties, qos) = (b"x", &[], QoS::AtLeastOnce);
             let message =
                 Publication { topic, payload, properties, qos, retain: true, expiry_s: None };

@@ -53,12 +53,10 @@ pub(crate) enum Carrier {
 pub(crate) struct Reach {
     /// Sessions; those with the same address stand together.
     pub sessions: Vec<Destination>,
-    /// Declared queues, each once.
+    /// Declared queues and those of share groups, each once.
     pub queues: Vec<QueueTarget>,
     /// Routes into logs.
     pub logs: Vec<LogTarget>,
-    /// Some share group wants it.
-    pub shared: bool,
     /// Routes between the worlds that it takes.
     pub carriers: Vec<Carrier>,
     /// Routes that could not carry it.
@@ -78,7 +76,7 @@ pub(crate) struct Reach {
 impl Reach {
     /// Whether nobody wants the message.
     pub(crate) fn is_unroutable(&self) -> bool {
-        self.sessions.is_empty() && self.queues.is_empty() && self.logs.is_empty() && !self.shared
+        self.sessions.is_empty() && self.queues.is_empty() && self.logs.is_empty()
     }
 }
 
@@ -145,9 +143,13 @@ impl<'a> Resolver<'a> {
         // Read before the walk: what changes meanwhile makes the answer stale.
         self.reach.stamps.push(self.router.stamp(topic));
         let answer = self.router.resolve(topic, self.publisher);
-        self.reach.shared |= !answer.groups.is_empty();
         let via_of = |destination| Destination { via: via.cloned(), ..destination };
         self.reach.sessions.extend(answer.destinations.into_iter().map(via_of));
+        for queue in answer.shares {
+            if self.queues.insert(queue.id) {
+                self.reach.queues.push(QueueTarget { queue, via: via.cloned() });
+            }
+        }
         let (logs, routes): (Vec<_>, Vec<_>) =
             answer.routes.into_iter().partition(|route| route.is_to_log());
         for route in logs {

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use super::encode::HAS_VIA;
 use super::{
     Binding, CodecError, Condition, GroupRecord, LogChange, LogId, Lsn, OpenSession, QoS, QueueId,
-    Reader, Record, ReplayItem, RoutedAppend, SetId, SetMember, Subscription, VERSION, Via, kind,
+    Reader, Record, ReplayItem, RoutedAppend, SetId, SetMember, Subscription, TakenItem, VERSION,
+    Via, kind,
 };
 
 fn queue(r: &mut Reader<'_>) -> Result<QueueId, CodecError> {
@@ -89,6 +90,7 @@ impl<'a> Record<'a> {
             }
             kind::GROUP => Self::Group(GroupRecord::decode(&mut r)?),
             kind::LOG_CHANGE => Self::LogChange(LogChange::decode(&mut r)?),
+            kind @ (kind::DECLARE_SHARE | kind::TAKE) => shares(kind, &mut r)?,
             kind @ kind::DECLARE_EXCHANGE..=kind::BARRIER => topology(kind, &mut r)?,
             other => {
                 let found = u64::from(other);
@@ -98,6 +100,15 @@ impl<'a> Record<'a> {
         r.finish()?;
         Ok(record)
     }
+}
+
+/// Records about share groups.
+fn shares<'a>(kind: u8, r: &mut Reader<'a>) -> Result<Record<'a>, CodecError> {
+    if kind == kind::DECLARE_SHARE {
+        return Ok(Record::DeclareShare { id: queue(r)?, vhost: r.str()?, filter: r.str()? });
+    }
+    let (session, epoch) = (queue(r)?, r.varint()?);
+    Ok(Record::Take { session, epoch, items: many(r, 6, TakenItem::decode)? })
 }
 
 /// Records about exchanges, bindings and declared queues.

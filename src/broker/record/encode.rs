@@ -178,6 +178,19 @@ impl Record<'_> {
                 w.u8(kind::LOG_CHANGE);
                 change.encode(&mut w);
             }
+            Self::DeclareShare { id, vhost, filter } => {
+                w.u8(kind::DECLARE_SHARE);
+                w.varint(id.0);
+                w.str(vhost);
+                w.str(filter);
+            }
+            Self::Take { session, epoch, items } => {
+                w.u8(kind::TAKE);
+                w.varint(session.0);
+                w.varint(*epoch);
+                w.count(items.len());
+                items.iter().for_each(|item| item.encode(&mut w));
+            }
             Self::Barrier => w.u8(kind::BARRIER),
         }
     }

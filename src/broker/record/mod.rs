@@ -14,6 +14,7 @@ use super::via::Via;
 
 pub use self::groups::{Committed, GroupRecord};
 pub use self::log_changes::LogChange;
+pub use self::take::TakenItem;
 
 const VERSION: u8 = 1;
 
@@ -301,6 +302,25 @@ pub enum Record<'a> {
     Group(GroupRecord<'a>),
     /// A log that is there changes.
     LogChange(LogChange<'a>),
+    /// A queue for a share group, which durable sessions are members of.
+    DeclareShare {
+        /// Its id.
+        id: QueueId,
+        /// vhost.
+        vhost: &'a str,
+        /// The group's filter, `$share/{name}/{filter}`.
+        filter: &'a str,
+    },
+    /// A durable session takes QoS 2 messages over from share groups: from here on they are delivered to it, or to
+    /// nobody [MQTT-4.8.2-4, 4.8.2-5]. Only while it is connected.
+    Take {
+        /// The session.
+        session: QueueId,
+        /// The connection.
+        epoch: u64,
+        /// The messages.
+        items: Vec<TakenItem<'a>>,
+    },
     /// Changes nothing: whoever waits for it knows that all before it is applied.
     Barrier,
 }
@@ -372,6 +392,8 @@ mod kind {
     pub(super) const BARRIER: u8 = 24;
     pub(super) const GROUP: u8 = 25;
     pub(super) const LOG_CHANGE: u8 = 26;
+    pub(super) const DECLARE_SHARE: u8 = 27;
+    pub(super) const TAKE: u8 = 28;
 }
 
 mod decode;
@@ -380,5 +402,6 @@ mod earlier;
 mod encode;
 mod groups;
 mod log_changes;
+mod take;
 #[cfg(test)]
 pub(super) mod tests;

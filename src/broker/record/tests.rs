@@ -8,8 +8,9 @@ use proptest::prelude::*;
 
 use super::{
     Binding, Committed, Condition, GroupRecord, LogChange, OpenSession, Record, ReplayItem,
-    RoutedAppend, SetMember, kind,
+    RoutedAppend, SetMember, TakenItem, kind,
 };
+use crate::broker::declared::place::Place;
 use crate::broker::sessions::subscription::Subscription;
 use crate::broker::via::Via;
 use crate::model::ids::{LogId, Lsn, QueueId, SetId};
@@ -238,11 +239,29 @@ fn of_topology() -> impl Strategy<Value = Record<'static>> {
                 arguments
             }
         ),
+        (queue(), text(), text()).prop_map(|(id, vhost, filter)| Record::DeclareShare {
+            id,
+            vhost,
+            filter
+        }),
+        (queue(), number(), vec(taken_item(), 0..3))
+            .prop_map(|(session, epoch, items)| Record::Take { session, epoch, items }),
         queue().prop_map(|id| Record::DeleteQueue { id }),
         (queue(), vec((number(), number()), 0..3))
             .prop_map(|(queue, ranges)| Record::SettleRanges { queue, ranges }),
         Just(Record::Barrier),
     ]
+}
+
+fn taken_item() -> impl Strategy<Value = TakenItem<'static>> {
+    let place = (number(), prop_oneof![Just(Place::ON), number()]);
+    let place = place.prop_map(|(position, turn)| Place { position, turn });
+    (number(), place, any::<bool>(), option::of(any::<u32>()), via(), bytes()).prop_map(
+        |(queue, place, retain, subscription_id, via, message)| {
+            let queue = QueueId(queue);
+            TakenItem { queue, place, retain, subscription_id, via, message }
+        },
+    )
 }
 
 fn of_groups() -> impl Strategy<Value = Record<'static>> {

@@ -29,7 +29,7 @@ use crate::model::topic::TopicFilter;
 
 use self::index::{Cursor, Index, Portion};
 use self::room::{Claim, RetainedLimits, Room};
-use self::slot::{Slot, Value};
+use self::slot::{Contents, Slot, Value};
 use super::queues::entry::Stored;
 
 /// Reads a value that a checkpoint wrote.
@@ -134,6 +134,11 @@ impl Retained {
         let slot = self.slot(vhost, topic);
         self.room.note(slot.apply(lsn, stored));
         self.note_dirty(&slot);
+    }
+
+    /// The broker says `stored` of itself in the slot that holds `contents`: kept in memory, counted nowhere.
+    pub fn announce(&self, contents: &mut Contents, stored: Arc<Stored>) {
+        self.room.note(contents.announce(stored));
     }
 
     /// A record with a condition did not take effect: its value leaves the overlay.

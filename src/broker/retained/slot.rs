@@ -20,6 +20,9 @@ pub struct Value {
     pub bytes: u64,
 }
 
+/// In place of the record of what the broker says of itself: no record has it.
+const ANNOUNCED: Lsn = Lsn(0);
+
 /// The value that was submitted last, until it is applied.
 #[derive(Debug)]
 struct Overlay {
@@ -71,7 +74,7 @@ impl Slot {
     /// of its own LSN only: a newer one stays.
     pub(super) fn apply(&self, lsn: Lsn, stored: Option<Arc<Stored>>) -> Change {
         let mut contents = self.contents.lock();
-        let before = contents.applied.as_ref().map(|value| value.bytes);
+        let before = contents.counted();
         contents.applied = stored.map(|stored| {
             let bytes = stored.bytes.len() as u64;
             Value { lsn, stored: Some(stored), bytes }
@@ -104,8 +107,9 @@ impl Slot {
 
     pub(super) fn restore(&self, lsn: Lsn, bytes: u64) -> Change {
         let mut contents = self.contents.lock();
-        let before = contents.applied.replace(Value { lsn, stored: None, bytes });
-        Change { before: before.map(|value| value.bytes), after: Some(bytes) }
+        let before = contents.counted();
+        contents.applied = Some(Value { lsn, stored: None, bytes });
+        Change { before, after: Some(bytes) }
     }
 
     /// Whether nothing is left of it.
@@ -124,10 +128,19 @@ impl Contents {
         self.overlay = Some(Box::new(Overlay { lsn, stored, claim }));
     }
 
-    /// The broker says `stored` of itself: the value is older than any record and never one itself.
-    pub fn announce(&mut self, stored: Arc<Stored>) {
+    /// The broker says `stored` of itself: the value is older than any record, never one itself, and takes none of the
+    /// room that records' values have.
+    pub(super) fn announce(&mut self, stored: Arc<Stored>) -> Change {
+        let before = self.counted();
         let bytes = stored.bytes.len() as u64;
-        self.applied = Some(Value { lsn: Lsn(0), stored: Some(stored), bytes });
+        self.applied = Some(Value { lsn: ANNOUNCED, stored: Some(stored), bytes });
+        Change { before, after: None }
+    }
+
+    /// Bytes of the applied value, if it takes room.
+    fn counted(&self) -> Option<u64> {
+        let value = self.applied.as_ref().filter(|value| value.lsn != ANNOUNCED);
+        value.map(|value| value.bytes)
     }
 
     /// The journal refused the record of `lsn`: what it put is taken back.

@@ -234,3 +234,20 @@ fn a_topic_that_somebody_is_about_to_use_is_not_released() {
     slot.hold().put(Lsn(1), Some(value(1)), None);
     assert!(Arc::ptr_eq(&slot, &retained.slot("/", "a/b")));
 }
+
+#[test]
+fn what_the_broker_says_of_itself_takes_no_room_and_gives_way_to_no_record() {
+    let retained = Retained::new(Arc::new(Rows::default()));
+    let slot = retained.slot("/", "$SYS/x");
+    retained.announce(&mut slot.hold(), value(1));
+    retained.announce(&mut slot.hold(), value(2));
+    assert_eq!((retained.len(), retained.bytes()), (0, 0));
+    assert_eq!(slot.hold().newest().unwrap().lsn, Lsn(0), "older than any subscription");
+    // A route of the configuration may write there.
+    retained.apply("/", "$SYS/x", Lsn(3), Some(value(3)));
+    assert_eq!(retained.len(), 1);
+    retained.announce(&mut slot.hold(), value(4));
+    assert_eq!((retained.len(), retained.bytes()), (0, 0));
+    retained.apply("/", "$SYS/x", Lsn(5), None);
+    assert_eq!((retained.len(), retained.bytes()), (0, 0));
+}

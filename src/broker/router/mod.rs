@@ -21,6 +21,7 @@ use crate::model::topic::TopicFilter;
 
 use self::generations::{Generations, Stamp};
 use self::tree::{Matches, Tree};
+use super::declared::queue::DeclaredQueue;
 use super::sessions::session::Session;
 use super::sessions::subscription::Subscription;
 use super::via::Via;
@@ -112,21 +113,13 @@ pub struct Destination {
     pub via: Option<Arc<Via>>,
 }
 
-/// A share group that a message goes to one member of (MQTT5-4.8.2).
-pub struct ShareGroup {
-    /// Name of the group.
-    pub name: Arc<str>,
-    /// Its members.
-    pub members: Vec<Destination>,
-}
-
 /// The router's answer for one topic and publisher.
 #[derive(Default)]
 pub struct Answer {
     /// Sessions.
     pub destinations: Vec<Destination>,
-    /// Share groups.
-    pub groups: Vec<ShareGroup>,
+    /// Queues of share groups: one member of each gets the message (MQTT5-4.8.2).
+    pub shares: Vec<Arc<DeclaredQueue>>,
     /// Bridge routes.
     pub routes: Vec<Arc<dyn Route>>,
 }
@@ -135,7 +128,7 @@ impl Answer {
     /// Whether nobody wants the message.
     #[must_use]
     pub fn is_unroutable(&self) -> bool {
-        self.destinations.is_empty() && self.groups.is_empty() && self.routes.is_empty()
+        self.destinations.is_empty() && self.shares.is_empty() && self.routes.is_empty()
     }
 }
 
@@ -197,6 +190,19 @@ impl VhostRouter {
     /// Takes a session's subscription out; false when there was none.
     pub fn unsubscribe(&self, filter: &TopicFilter, session: QueueId) -> bool {
         let removed = self.tree.write().unsubscribe(filter, session);
+        self.generations.bump(filter.filter());
+        removed
+    }
+
+    /// Has the messages for the group of a shared filter go to `queue` from now on.
+    pub fn share(&self, filter: &TopicFilter, queue: &Arc<DeclaredQueue>) {
+        self.tree.write().share(filter, queue);
+        self.generations.bump(filter.filter());
+    }
+
+    /// Takes the group of a shared filter out; false when there was none.
+    pub fn unshare(&self, filter: &TopicFilter) -> bool {
+        let removed = self.tree.write().unshare(filter);
         self.generations.bump(filter.filter());
         removed
     }

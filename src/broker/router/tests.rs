@@ -1,4 +1,5 @@
-//! The tree against naive matching over a list; merging, share groups, generations. Part of `broker::router`.
+//! The tree against naive matching over a list; merging, generations. Part of `broker::router`. Share groups are tested
+//! in `broker::shares`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -40,11 +41,9 @@ fn topic() -> impl Strategy<Value = String> {
 
 fn any_filter() -> impl Strategy<Value = TopicFilter> {
     let pattern = prop_oneof![3 => level(), 2 => Just("+")];
-    let group = prop_oneof![4 => Just(""), 1 => Just("$share/g/"), 1 => Just("$share/h/")];
-    (group, vec(pattern, 0..4), any::<bool>()).prop_filter_map("empty", |(group, levels, rest)| {
-        let mut levels = levels;
+    (vec(pattern, 0..4), any::<bool>()).prop_filter_map("empty", |(mut levels, rest)| {
         levels.extend(rest.then_some("#"));
-        TopicFilter::parse(&format!("{group}{}", levels.join("/"))).ok()
+        TopicFilter::parse(&levels.join("/")).ok()
     })
 }
 
@@ -108,8 +107,6 @@ fn run(step: &Step, list: &mut List, router: &VhostRouter, sessions: &[Arc<Sessi
     }
 }
 
-type Found = (Vec<Plain>, BTreeMap<String, Vec<Plain>>);
-
 /// A destination without its session, subscription identifiers sorted.
 type Plain = (u64, QoS, bool, Vec<u32>, Lsn);
 
@@ -120,38 +117,26 @@ fn plain(destination: &Destination) -> Plain {
     (session.id.0, *qos, *retain_as_published, ids, *since)
 }
 
-fn answer(answer: &Answer) -> Found {
-    let groups = answer
-        .groups
-        .iter()
-        .map(|group| (group.name.to_string(), group.members.iter().map(plain).collect::<Vec<_>>()));
-    (answer.destinations.iter().map(plain).collect(), groups.collect())
+fn answer(answer: &Answer) -> Vec<Plain> {
+    answer.destinations.iter().map(plain).collect()
 }
 
-/// What the list says: every matching subscription, merged by group and session.
-fn naive(list: &List, topic: &str, publisher: u64) -> Found {
-    let mut merged: BTreeMap<(Option<String>, u64), Plain> = BTreeMap::new();
+/// What the list says: every matching subscription, merged by session.
+fn naive(list: &List, topic: &str, publisher: u64) -> Vec<Plain> {
+    let mut merged: BTreeMap<u64, Plain> = BTreeMap::new();
     for ((id, _), (filter, options)) in list {
         if !filter.matches(topic) || (options.no_local && *id == publisher) {
             continue;
         }
-        let group = filter.share_group().map(str::to_owned);
         let one: Plain = (*id, options.qos, options.retain_as_published, Vec::new(), options.since);
-        let all = merged.entry((group, *id)).or_insert(one);
+        let all = merged.entry(*id).or_insert(one);
         all.1 = all.1.max(options.qos);
         all.2 |= options.retain_as_published;
         all.3.extend(options.id);
         all.3.sort_unstable();
         all.4 = all.4.min(options.since);
     }
-    let (mut sessions, mut groups) = (Vec::new(), BTreeMap::<String, Vec<Plain>>::new());
-    for ((group, _), destination) in merged {
-        match group {
-            None => sessions.push(destination),
-            Some(name) => groups.entry(name).or_default().push(destination),
-        }
-    }
-    (sessions, groups)
+    merged.into_values().collect()
 }
 
 proptest! {
@@ -164,7 +149,7 @@ proptest! {
         let router = Router::default().vhost("/");
         let sessions: Vec<_> = (1..=SESSIONS).map(session).collect();
         let mut list = List::new();
-        let mut cached: Vec<(String, Stamp, Found)> = Vec::new();
+        let mut cached: Vec<(String, Stamp, Vec<Plain>)> = Vec::new();
         for step in &steps {
             run(step, &mut list, &router, &sessions);
             for topic in &topics {
@@ -242,12 +227,10 @@ fn a_filter_empties_the_cache_of_its_own_first_level_only() {
     router.subscribe(&filter("plant/+/temp"), &session(1), &Subscription::default());
     assert!(!router.is_current(own));
     assert!(router.is_current(other));
-    for (wanted, share) in [("plant/2", "$share/g/plant/2"), ("#", "$share/g/+/x")] {
-        for wanted in [wanted, share] {
-            let stamp = router.stamp("plant/2");
-            router.subscribe(&filter(wanted), &session(1), &Subscription::default());
-            assert!(!router.is_current(stamp), "{wanted}");
-        }
+    for wanted in ["plant/2", "#"] {
+        let stamp = router.stamp("plant/2");
+        router.subscribe(&filter(wanted), &session(1), &Subscription::default());
+        assert!(!router.is_current(stamp), "{wanted}");
     }
     assert!(!router.is_current(other), "a leading wildcard concerns everybody");
     let stamp = router.stamp("plant/2");

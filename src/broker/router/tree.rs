@@ -8,12 +8,10 @@ use ahash::AHashMap;
 use crate::model::ids::{Lsn, QueueId};
 use crate::model::topic::TopicFilter;
 
+use super::super::declared::queue::DeclaredQueue;
 use super::super::sessions::session::Session;
 use super::super::sessions::subscription::Subscription;
-use super::{Answer, Destination, Route, ShareGroup};
-
-/// A subscriber of one filter. The group is `None` outside share groups.
-type Key = (Option<Arc<str>>, QueueId);
+use super::{Answer, Destination, Route};
 
 #[derive(Clone)]
 struct Subscriber {
@@ -23,13 +21,15 @@ struct Subscriber {
 
 #[derive(Default)]
 struct Members {
-    sessions: BTreeMap<Key, Subscriber>,
+    sessions: BTreeMap<QueueId, Subscriber>,
+    /// Queues of share groups, by the group's name.
+    shares: BTreeMap<Box<str>, Arc<DeclaredQueue>>,
     routes: Vec<Arc<dyn Route>>,
 }
 
 impl Members {
     fn is_empty(&self) -> bool {
-        self.sessions.is_empty() && self.routes.is_empty()
+        self.sessions.is_empty() && self.shares.is_empty() && self.routes.is_empty()
     }
 }
 
@@ -79,7 +79,8 @@ impl Default for Tree {
 /// What matched, before a session's several subscriptions are merged.
 #[derive(Default)]
 pub struct Matches<'t> {
-    sessions: Vec<(&'t Option<Arc<str>>, &'t Subscriber)>,
+    sessions: Vec<&'t Subscriber>,
+    shares: Vec<Arc<DeclaredQueue>>,
     routes: Vec<Arc<dyn Route>>,
 }
 
@@ -189,30 +190,45 @@ impl Tree {
         session: &Arc<Session>,
         subscription: &Subscription,
     ) {
-        let key = (filter.share_group().map(Arc::from), session.id);
         let subscriber =
             Subscriber { session: Arc::clone(session), subscription: subscription.clone() };
         if let Some(members) = self.make(filter.filter()) {
-            members.sessions.insert(key, subscriber);
+            members.sessions.insert(session.id, subscriber);
         }
+    }
+
+    /// Sets the queue that messages for the group of a shared filter go to.
+    pub fn share(&mut self, filter: &TopicFilter, queue: &Arc<DeclaredQueue>) {
+        let Some(group) = filter.share_group() else { return };
+        if let Some(members) = self.make(filter.filter()) {
+            members.shares.insert(group.into(), Arc::clone(queue));
+        }
+    }
+
+    /// Takes the group of a shared filter out, and the levels that nobody uses any more.
+    pub fn unshare(&mut self, filter: &TopicFilter) -> bool {
+        let Some(group) = filter.share_group() else { return false };
+        self.remove(filter, |members| members.shares.remove(group).is_some())
     }
 
     /// Sets the place against retained messages of a subscription that is there.
     pub fn set_since(&mut self, filter: &TopicFilter, session: QueueId, since: Lsn) {
-        let key = (filter.share_group().map(Arc::from), session);
         let members = self.find(filter.filter());
-        if let Some(found) = members.and_then(|members| members.sessions.get_mut(&key)) {
+        if let Some(found) = members.and_then(|members| members.sessions.get_mut(&session)) {
             found.subscription.since = since;
         }
     }
 
     /// Takes a subscription out, and the levels that nobody uses any more.
     pub fn unsubscribe(&mut self, filter: &TopicFilter, session: QueueId) -> bool {
-        let key = (filter.share_group().map(Arc::from), session);
+        self.remove(filter, |members| members.sessions.remove(&session).is_some())
+    }
+
+    /// Has `take` take something from the members of `filter`, if its levels are there.
+    fn remove(&mut self, filter: &TopicFilter, take: impl FnOnce(&mut Members) -> bool) -> bool {
         let Some((mut way, end)) = self.way(filter.filter()) else { return false };
         let last = way.last().copied().unwrap_or(ROOT);
-        let removed =
-            self.members(last, end).is_some_and(|members| members.sessions.remove(&key).is_some());
+        let removed = self.members(last, end).is_some_and(take);
         let mut names: Vec<&str> = filter.levels().take(way.len()).collect();
         while let (Some(at), Some(name)) = (way.pop(), names.pop()) {
             if !self.levels.get(at as usize).is_some_and(Level::is_unused) {
@@ -254,36 +270,24 @@ impl Tree {
 
 impl<'t> Matches<'t> {
     fn add(&mut self, members: &'t Members) {
-        self.sessions.extend(members.sessions.iter().map(|((group, _), member)| (group, member)));
+        self.sessions.extend(members.sessions.values());
+        self.shares.extend(members.shares.values().map(Arc::clone));
         self.routes.extend(members.routes.iter().map(Arc::clone));
     }
 
     /// One destination a session; `publisher`'s own no-local subscriptions left out.
     #[must_use]
     pub fn into_answer(mut self, publisher: QueueId) -> Answer {
-        let mut answer = Answer { routes: self.routes, ..Answer::default() };
-        self.sessions.sort_by_key(|(group, member)| ((*group).clone(), member.session.id));
-        for (group, member) in self.sessions {
+        let mut answer = Answer { routes: self.routes, shares: self.shares, ..Answer::default() };
+        self.sessions.sort_by_key(|member| member.session.id);
+        for member in self.sessions {
             let subscription = &member.subscription;
             if subscription.no_local && member.session.id == publisher {
                 continue;
             }
-            let list = match group {
-                None => &mut answer.destinations,
-                Some(name) => {
-                    if answer.groups.last().is_none_or(|last| last.name != *name) {
-                        let name = Arc::clone(name);
-                        answer.groups.push(ShareGroup { name, members: Vec::new() });
-                    }
-                    match answer.groups.last_mut() {
-                        Some(last) => &mut last.members,
-                        None => continue,
-                    }
-                }
-            };
-            match list.last_mut() {
+            match answer.destinations.last_mut() {
                 Some(last) if last.session.id == member.session.id => last.merge(subscription),
-                _ => list.push(Destination::new(&member.session, subscription)),
+                _ => answer.destinations.push(Destination::new(&member.session, subscription)),
             }
         }
         answer

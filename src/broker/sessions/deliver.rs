@@ -121,6 +121,7 @@ impl Inner {
         let position = self.queue.tail();
         let open = self.is_drained()
             && !self.is_window_shut()
+            && !self.shares.has(packet_id(position))
             && (self.queue.live() == 0 || self.queue.has_packet_id(position));
         let Some(link) = self.link.as_ref().filter(|_| open) else {
             return self.enqueue(to, qos, fanout);

@@ -45,6 +45,8 @@ pub struct Pulled {
 pub enum Settled {
     /// The position is done; for a durable session a record must say so.
     Position(u64),
+    /// It was a message of a share group, which is done with it.
+    Shared,
     /// No such packet identifier is in flight.
     Unknown,
     /// The message of that identifier waits for an acknowledgement of another kind; nothing changed.
@@ -268,6 +270,7 @@ impl Session {
             return Settled::OutOfTurn;
         }
         inner.in_flight = inner.in_flight.saturating_sub(1);
+        inner.taken_is_done(position);
         if self.durable {
             if let Some(entry) = inner.queue.get_volatile(position) {
                 entry.settle();
@@ -405,6 +408,10 @@ impl Inner {
         }
         // Only PUBLISH waits for the window [MQTT-3.3.4-10].
         if self.is_window_shut() && !released {
+            return None;
+        }
+        if self.shares.has(packet_id(position)) {
+            // Out of a share group; its acknowledgement is followed by a pull.
             return None;
         }
         if !self.queue.has_packet_id(position) {

@@ -13,7 +13,10 @@ use super::super::via::Via;
 use super::session::{Durable, SessionKey, Will};
 use super::subscription::Subscription;
 
+/// Of a page, and of a session that took nothing over from a share group.
 const VERSION: u8 = 1;
+/// Of a session that did: positions follow.
+const TAKEN_VERSION: u8 = 2;
 
 /// A session as restored.
 #[derive(Clone, Debug, PartialEq)]
@@ -32,7 +35,7 @@ impl SessionRow {
     pub fn encode(key: &SessionKey, state: &Durable, tail: u64) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(128);
         let mut w = Writer(&mut bytes);
-        w.u8(VERSION);
+        w.u8(if state.taken.is_empty() { VERSION } else { TAKEN_VERSION });
         w.str(&key.vhost);
         w.str(&key.client_id);
         w.varint(tail);
@@ -54,6 +57,14 @@ impl SessionRow {
         }
         w.count(state.inbound.len());
         state.inbound.iter().for_each(|id| w.u16(*id));
+        if !state.taken.is_empty() {
+            w.count(state.taken.len());
+            for (position, (queue, place)) in &state.taken {
+                w.varint(*position);
+                w.varint(queue.0);
+                w.varint(*place);
+            }
+        }
         bytes
     }
 
@@ -63,7 +74,8 @@ impl SessionRow {
     /// [`CodecError`] naming what does not fit.
     pub fn decode(bytes: &[u8]) -> Result<Self, CodecError> {
         let mut r = Reader::new(bytes);
-        r.version(VERSION)?;
+        let has_taken = bytes.first() == Some(&TAKEN_VERSION);
+        r.version(if has_taken { TAKEN_VERSION } else { VERSION })?;
         let key = SessionKey { vhost: r.str()?.into(), client_id: r.str()?.into() };
         let tail = r.varint()?;
         let mut state = Durable {
@@ -89,6 +101,10 @@ impl SessionRow {
         }
         for _ in 0..r.count(2)? {
             state.inbound.insert(r.u16()?);
+        }
+        for _ in 0..if has_taken { r.count(3)? } else { 0 } {
+            let position = r.varint()?;
+            state.taken.insert(position, (QueueId(r.varint()?), r.varint()?));
         }
         r.finish()?;
         Ok(Self { key, state, tail })
@@ -276,8 +292,11 @@ mod tests {
             .prop_map(|(delay_s, due_ms, message)| Will { delay_s, due_ms, message });
         let numbers = (any::<u64>(), any::<bool>(), any::<u32>(), any::<u64>(), any::<u16>());
         let subscriptions = vec((".{1,5}", subscription()), 0..4);
-        (numbers, any::<u64>(), option::of(will), subscriptions, vec(any::<u16>(), 0..5)).prop_map(
-            |(numbers, sent, will, subscriptions, inbound)| {
+        let taken = vec((any::<u64>(), any::<(u64, u64)>()), 0..3);
+        let ids = (vec(any::<u16>(), 0..5), taken);
+        (numbers, any::<u64>(), option::of(will), subscriptions, ids).prop_map(
+            |(numbers, sent, will, subscriptions, (inbound, taken))| {
+                let taken = taken.into_iter();
                 let (epoch, connected, expiry_s, closed_ms, receive_max) = numbers;
                 let subscriptions: BTreeMap<Arc<str>, Subscription> =
                     subscriptions.into_iter().map(|(f, s)| (f.into(), s)).collect();
@@ -293,6 +312,9 @@ mod tests {
                     will,
                     subscriptions,
                     inbound,
+                    taken: taken
+                        .map(|(at, (queue, place))| (at, (QueueId(queue), place)))
+                        .collect(),
                 }
             },
         )
@@ -370,7 +392,8 @@ mod tests {
 
         #[test]
         fn random_bytes_never_panic(number in any::<u64>(), bytes in vec(any::<u8>(), 0..80)) {
-            let body: Vec<u8> = [1].into_iter().chain(bytes).collect();
+            let version = 1 + (number % 2) as u8;
+            let body: Vec<u8> = [version].into_iter().chain(bytes).collect();
             std::hint::black_box(SessionRow::decode(&body)).ok();
             std::hint::black_box(decode_page(QueueId(1), number, &body)).ok();
         }

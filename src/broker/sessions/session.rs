@@ -15,6 +15,7 @@ use super::super::consumer::Consumer;
 use super::super::queues::entry::Stored;
 use super::super::queues::meter::Meter;
 use super::super::queues::queue::Queue;
+use super::super::shares::holding::Holding;
 use super::subscription::Subscription;
 
 /// Expiry interval of a session that never expires (MQTT5-3.1.2.11.2).
@@ -64,6 +65,9 @@ pub struct Durable {
     pub subscriptions: BTreeMap<Arc<str>, Subscription>,
     /// Inbound QoS 2 packet identifiers received and not released.
     pub inbound: BTreeSet<u16>,
+    /// QoS 2 messages that it took over from share groups and has not got yet: by position here, the group's queue and
+    /// the position there.
+    pub taken: BTreeMap<u64, (QueueId, u64)>,
 }
 
 /// A will that waits.
@@ -154,6 +158,8 @@ pub struct Inner {
     pub subscriptions: BTreeMap<Arc<str>, Subscription>,
     /// The session is over; nothing more goes in.
     pub ended: bool,
+    /// What its connection has to do with share groups.
+    pub shares: Holding,
 }
 
 impl Session {
@@ -182,6 +188,15 @@ impl Inner {
         !self.pulling
             && self.volatile.is_empty()
             && (self.cursor >= self.queue.tail() || self.queue.live() == 0)
+    }
+
+    /// Whether it may be given another message of a share group.
+    #[must_use]
+    pub fn has_credit(&self) -> bool {
+        // What it took over and was not sent yet will be in flight.
+        let unsent = self.state.taken.range(self.cursor..).count();
+        let unsent = u32::try_from(unsent).unwrap_or(u32::MAX);
+        self.in_flight.saturating_add(self.shares.taking).saturating_add(unsent) < self.window
     }
 
     /// As many messages are in flight as the receiver takes at a time.

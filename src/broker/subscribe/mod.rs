@@ -51,8 +51,6 @@ pub enum Refusal {
     QuotaExceeded,
     /// Too many levels.
     InvalidFilter,
-    /// Share groups are not served.
-    SharedUnsupported,
 }
 
 /// What a SUBSCRIBE came to.
@@ -95,6 +93,7 @@ impl Broker {
         let session = &handle.session;
         let mut granted = Vec::with_capacity(wishes.len());
         let mut entries = Vec::new();
+        let mut refused = Ok(());
         for wish in wishes {
             let verdict = self.may_subscribe(principal, handle, wish);
             granted.push(verdict.map(|()| wish.options.qos));
@@ -103,6 +102,8 @@ impl Broker {
             }
             let before = session.inner.lock().subscriptions.get(wish.filter.as_str()).cloned();
             let replays = match wish.retained {
+                // MQTT5-4.8.2: a shared subscription begins without retained messages.
+                _ if wish.filter.share_group().is_some() => false,
                 RetainedWanted::Always => true,
                 RetainedWanted::IfNew => before.is_none(),
                 RetainedWanted::Never => false,
@@ -114,15 +115,26 @@ impl Broker {
                 let journaled = session.durable && subscription.qos > QoS::AtMostOnce;
                 subscription.replay_after = journaled.then(String::new);
             }
-            self.put_subscription(handle, &wish.filter, &subscription);
-            entries.push(Entry { wish, subscription, replays, before });
+            let put = self.put_subscription(handle, &wish.filter, &subscription);
+            if put.is_ok() {
+                entries.push(Entry { wish, subscription, replays, before });
+            }
+            refused = put;
+            if refused.is_err() {
+                break;
+            }
         }
         let waits = session.durable && !entries.is_empty();
-        if let Err(error) = self.note_places(handle, &mut entries, waits.then_some(waiter)) {
+        let waiter = waits.then_some(waiter);
+        let noted = refused.and_then(|()| self.note_places(handle, &mut entries, waiter));
+        if let Err(error) = noted {
             // One filter may stand there twice: the first entry knows what was before.
             for Entry { wish, before, .. } in entries.iter().rev() {
                 match before {
-                    Some(before) => self.put_subscription(handle, &wish.filter, before),
+                    // Its group is there: nothing is refused.
+                    Some(before) => {
+                        drop(self.put_subscription(handle, &wish.filter, before));
+                    }
                     None => {
                         self.drop_subscription(handle, &wish.filter);
                     }
@@ -141,7 +153,7 @@ impl Broker {
 
     /// Keeps others from opening the session as long as the guard lives: a connection that was taken over must
     /// not route messages into a session that has no record of it, or into none.
-    fn own(&self, handle: &SessionHandle) -> Result<impl Drop + '_, BrokerError> {
+    pub(super) fn own(&self, handle: &SessionHandle) -> Result<impl Drop + '_, BrokerError> {
         let keys = self.sessions.keys();
         if handle.session.inner.lock().is_owned_by(handle.epoch) {
             Ok(keys)
@@ -157,10 +169,8 @@ impl Broker {
         wish: &Wish,
     ) -> Result<(), Refusal> {
         let limits = self.limits.load();
-        let filter = wish.filter.as_str();
-        if wish.filter.share_group().is_some() {
-            return Err(Refusal::SharedUnsupported);
-        }
+        // Rules are about topics: whoever may subscribe to a filter may share it.
+        let filter = wish.filter.filter();
         if filter.split('/').count() > limits.topic_levels_max {
             return Err(Refusal::InvalidFilter);
         }
@@ -172,7 +182,7 @@ impl Broker {
             return Err(Refusal::NotAuthorized);
         }
         let inner = session.inner.lock();
-        let is_new = !inner.subscriptions.contains_key(filter);
+        let is_new = !inner.subscriptions.contains_key(wish.filter.as_str());
         if is_new && inner.subscriptions.len() >= limits.subscriptions_max {
             return Err(Refusal::QuotaExceeded);
         }
@@ -219,19 +229,28 @@ impl Broker {
         handle: &SessionHandle,
         filter: &TopicFilter,
         subscription: &Subscription,
-    ) {
+    ) -> Result<(), SubmitError> {
         let session = &handle.session;
-        self.router.vhost(&session.key.vhost).subscribe(filter, session, subscription);
+        match filter.share_group() {
+            Some(_) => self.join_share(session, filter, subscription)?,
+            None => self.router.vhost(&session.key.vhost).subscribe(filter, session, subscription),
+        }
         let filter: Arc<str> = filter.as_str().into();
         let before = session.inner.lock().subscriptions.insert(filter, subscription.clone());
         if before.is_none() {
             self.metrics.state.subscriptions.inc();
         }
+        Ok(())
     }
 
     fn drop_subscription(&self, handle: &SessionHandle, filter: &TopicFilter) -> bool {
         let session = &handle.session;
-        self.router.vhost(&session.key.vhost).unsubscribe(filter, session.id);
+        match filter.share_group() {
+            Some(_) => self.leave_share(session, filter),
+            None => {
+                self.router.vhost(&session.key.vhost).unsubscribe(filter, session.id);
+            }
+        }
         let removed = session.inner.lock().subscriptions.remove(filter.as_str()).is_some();
         if removed {
             self.metrics.state.subscriptions.dec();

@@ -43,9 +43,14 @@ pub(in crate::broker) fn settle(
     id: NonZeroU16,
     settled: &mut Vec<u64>,
 ) -> bool {
-    [Acknowledged::Received, Acknowledged::Completed, Acknowledged::Refused]
-        .into_iter()
-        .any(|how| matches!(broker.acknowledge(handle, id, how, settled), Settled::Position(_)))
+    [Acknowledged::Received, Acknowledged::Completed, Acknowledged::Refused].into_iter().any(
+        |how| {
+            matches!(
+                broker.acknowledge(handle, id, how, settled),
+                Settled::Position(_) | Settled::Shared
+            )
+        },
+    )
 }
 
 /// A message whose payload is a number.
@@ -157,6 +162,7 @@ impl Client {
         self.replays.retain_mut(|replay| {
             broker.replay_step(handle, replay, &mut encodings, counters, now_ms) != Progress::Done
         });
+        broker.serve_shares(handle, &mut encodings, counters, now_ms).unwrap();
         broker.pull(handle, &mut encodings, counters, &mut self.settled, now_ms).unwrap();
         broker.submit_settled(handle, &mut self.settled);
         let came = self.receiver.take();

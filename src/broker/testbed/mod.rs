@@ -28,6 +28,7 @@ use super::{Broker, Job, Parts, Timers, restore};
 use crate::auth::acl::Acl;
 use crate::metrics::Metrics;
 use crate::model::ids::Lsn;
+use crate::model::turns::Turns;
 use crate::store::bodies::{BodyOptions, BodyStore, Lane, stored_bytes};
 use crate::store::disk::Disk;
 use crate::store::disk::simulated::SimulatedDisk;
@@ -231,6 +232,7 @@ pub(in crate::broker) fn limits() -> Limits {
         queue,
         subscriptions_max: 8,
         topic_levels_max: 8,
+        share_turns: Turns::LeastOutstanding,
         retained: RetainedLimits { messages_max: 6, bytes_max: 1 << 20 },
         session_expiry_s_max: u32::MAX,
         logs_max: 4,

@@ -192,13 +192,14 @@ pub fn session(row: &SessionRow) -> Value {
     })
 }
 
-/// An AMQP queue.
+/// A queue of AMQP, or of a share group of MQTT.
 #[must_use]
 pub fn queue(row: &DeclaredRow) -> Value {
     json!({
         "type": "queue",
         "vhost": &*row.vhost,
         "name": &*row.name,
+        "share_group": row.share,
         "auto_delete": row.auto_delete,
         "arguments": arguments(&row.table),
     })

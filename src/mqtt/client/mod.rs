@@ -481,7 +481,6 @@ impl Client {
         broker.metrics.connections.open.of(Protocol::Mqtt).dec();
         broker.metrics.connections.closed.of(Protocol::Mqtt, reason).inc();
         self.leave(now_ms);
-        self.place = None;
         tracing::debug!(peer = %self.peer, ?reason, "an MQTT connection ended");
     }
 
@@ -495,6 +494,7 @@ impl Client {
 
     /// Gives the session back, if that is not done: whoever waits for it need not wait until all is written.
     pub fn leave(&mut self, now_ms: u64) {
+        self.place = None;
         let Some(mut serving) = self.serving.take() else { return };
         let broker = &self.shared.broker;
         broker.submit_settled(&serving.handle, &mut serving.settled);

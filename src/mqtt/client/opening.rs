@@ -223,7 +223,6 @@ impl Client {
             packet_bytes_max: u32::try_from(self.limits.packet_bytes_max).ok(),
             assigned_client_id: connect.client_id.is_empty().then_some(&**client_id),
             topic_alias_max: Some(self.limits.topic_alias_max),
-            shared_available: false,
             server_keep_alive_s: lowered.then_some(limit_s),
             ..ConnAck::new(ReasonCode::Success)
         };

@@ -37,18 +37,18 @@ fn refused(refusal: Refusal) -> ReasonCode {
         Refusal::NotAuthorized => ReasonCode::NotAuthorized,
         Refusal::QuotaExceeded => ReasonCode::QuotaExceeded,
         Refusal::InvalidFilter => ReasonCode::TopicFilterInvalid,
-        Refusal::SharedUnsupported => ReasonCode::SharedSubscriptionsNotSupported,
     }
 }
 
 fn wish(filter: &SubscribeFilter, id: Option<u32>, bridge: bool) -> Option<Wish> {
     let parsed = filter.filter.as_ref().ok()?.clone();
+    let is_shared = parsed.share_group().is_some();
     Some(Wish {
         filter: parsed,
         options: Subscription {
             qos: filter.qos,
             // A bridge (protocol level 0x84) expects what MQTT 5 made explicit.
-            no_local: filter.no_local || bridge,
+            no_local: (filter.no_local || bridge) && !is_shared,
             retain_as_published: filter.retain_as_published || bridge,
             id,
             ..Subscription::default()
@@ -97,7 +97,7 @@ impl Client {
             match grant {
                 Err(Refusal::QuotaExceeded) => self.note_limit(Limit::Subscriptions, now_ms),
                 Err(Refusal::InvalidFilter) => self.note_limit(Limit::TopicLevels, now_ms),
-                Err(Refusal::NotAuthorized | Refusal::SharedUnsupported) | Ok(_) => {}
+                Err(Refusal::NotAuthorized) | Ok(_) => {}
             }
         }
         let reply = Reply::SubAck(subscribe.packet_id, reasons, subscribed.replays);
@@ -150,7 +150,7 @@ impl Client {
         let Some(serving) = &mut self.serving else { return };
         let broker = &self.shared.broker;
         match broker.acknowledge(&serving.handle, ack.packet_id, how, &mut serving.settled) {
-            Settled::Position(_) => serving.pull = true,
+            Settled::Position(_) | Settled::Shared => serving.pull = true,
             // Perhaps of an earlier connection: nothing waits for it.
             Settled::Unknown => {}
             Settled::OutOfTurn => self.breach(OUT_OF_TURN),
@@ -197,13 +197,21 @@ impl Client {
             }
             serving.replays.pop_front();
         }
-        let pulled = broker.pull(
+        let pulled = broker.serve_shares(
             &serving.handle,
             &mut serving.encodings,
             &mut serving.publisher.counters,
-            &mut serving.settled,
             now_ms,
         );
+        let pulled = pulled.and_then(|()| {
+            broker.pull(
+                &serving.handle,
+                &mut serving.encodings,
+                &mut serving.publisher.counters,
+                &mut serving.settled,
+                now_ms,
+            )
+        });
         if let Err(error) = pulled {
             let client_id = &*serving.handle.session.key.client_id;
             tracing::error!(client_id, error, "queued messages cannot be read");

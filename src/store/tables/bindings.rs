@@ -69,10 +69,15 @@ impl Table for Bindings {
         let mut reader = KeyReader(bytes);
         let shard = ShardId(reader.u16()?);
         let (vhost, source) = (reader.name()?.to_owned(), reader.name()?.to_owned());
+        let at = bytes.len() - reader.0.len();
         let [to_exchange] = reader.array::<1>()?;
         let (destination, key) = (reader.name()?.to_owned(), reader.name()?.to_owned());
         let arguments = reader.0.to_vec();
-        let to_exchange = to_exchange != 0;
+        let to_exchange = match to_exchange {
+            0 => false,
+            1 => true,
+            other => return Err(CodecError::Value { what: "flag", found: other.into(), at }),
+        };
         Ok(BindingKey { shard, vhost, source, to_exchange, destination, key, arguments })
     }
 }

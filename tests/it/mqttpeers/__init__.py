@@ -24,7 +24,8 @@ NAMES = ["mosquitto", "paho", "aiomqtt", "rumqttc", "mqttjs"]
 #   dup         DUP of what comes                     ordered   user properties in order across their names
 #   identifier  an identifier for a subscription      options   no-local, retain-as-published, retain handling
 #   delay       a will's delay                        alias     topic aliases of its own
-#   unsubscribe
+#   unsubscribe                                       resolves  topic aliases of the broker: with the others, a user
+#                                                               must not announce that they are taken
 CAN = {
     "mosquitto": {"identifier", "ordered"},
     "paho": {"present", "assigned", "codes", "closing", "dup", "ordered", "identifier", "options", "delay", "alias",
@@ -33,7 +34,7 @@ CAN = {
     "rumqttc": {"present", "assigned", "codes", "closing", "dup", "ordered", "identifier", "options", "delay", "alias",
                 "unsubscribe"},
     "mqttjs": {"present", "assigned", "codes", "closing", "dup", "identifier", "options", "delay", "alias",
-               "unsubscribe"},
+               "resolves", "unsubscribe"},
 }
 
 

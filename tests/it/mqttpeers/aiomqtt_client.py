@@ -9,9 +9,8 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from harness import DEADLINE
-from mqttpeers import Peer, raw_bytes
+from mqttpeers import Got, Peer, raw_bytes
 from mqttpeers.paho_client import connect_properties, from_properties, hang_up, to_properties, will_properties
-from mqttpeers import Got
 
 VERSIONS = {3: aiomqtt.ProtocolVersion.V31, 4: aiomqtt.ProtocolVersion.V311, 5: aiomqtt.ProtocolVersion.V5}
 

@@ -1,7 +1,7 @@
 """paho-mqtt with its own thread and its own reconnecting."""
 
-import ssl
 import socket
+import ssl
 
 import paho.mqtt.client as paho
 from paho.mqtt.packettypes import PacketTypes
