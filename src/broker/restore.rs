@@ -363,6 +363,7 @@ pub fn resume(broker: &Broker, applied: AppliedLimits, now_ms: u64) {
     broker.revive_groups(now_ms);
     broker.schedule_expiry(now_ms);
     for session in broker.sessions.all() {
+        broker.look_at_length(&session, now_ms);
         resume_session(broker, &session, now_ms);
     }
 }

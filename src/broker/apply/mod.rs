@@ -210,6 +210,7 @@ impl Applier {
     pub fn replay_batch(&mut self, batch: Batch<Waiter>) -> Result<(), ApplyError> {
         let next = Position { batch: batch.number + 1, lsn: batch.next_lsn() };
         self.time_ms = 0;
+        self.wanted = self.broker.limits.load().queue;
         let mut told = Told { waiters: batch.waiters.into_iter().peekable() };
         let reader = Batch::<Waiter> { waiters: Vec::new(), ..batch };
         for record in reader.iter() {

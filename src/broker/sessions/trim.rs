@@ -150,6 +150,18 @@ impl Broker {
         }
     }
 
+    /// Has a session shortened that a restart finds too long: what was to do that was lost with the power.
+    pub(in crate::broker) fn look_at_length(&self, session: &Session, now_ms: u64) {
+        let limits = self.limits.load().queue;
+        if !session.durable || !limits.drops_oldest {
+            return;
+        }
+        let mut inner = session.inner.lock();
+        if limits.is_over(inner.queue.live(), inner.queue.bytes()) {
+            self.plan_trim(session, &mut inner, now_ms);
+        }
+    }
+
     /// Has [`Self::trim_session`] called, unless it will be anyway.
     fn plan_trim(&self, session: &Session, inner: &mut Inner, at_ms: u64) {
         if !std::mem::replace(&mut inner.trim_planned, true) {

@@ -11,6 +11,9 @@ use crate::server::admission::Holder;
 
 use super::Client;
 
+/// Of a client identifier, in a line of the log: one that is refused may be long.
+const SHOWN_CHARS: usize = 64;
+
 /// What the client is told of it, where there is room for words.
 fn words(limit: Limit) -> &'static str {
     match limit {
@@ -43,7 +46,10 @@ impl Client {
             return;
         };
         let user = self.principal.as_ref().map_or("", Principal::login);
-        tracing::warn!(peer = %self.peer, client_id = self.client_id(), user, left_out,
+        let asked = self.connect.as_ref().map_or("", |connect| connect.client_id.as_str());
+        let known = if self.serving.is_some() { self.client_id() } else { asked };
+        let client_id: String = known.chars().take(SHOWN_CHARS).collect();
+        tracing::warn!(peer = %self.peer, client_id, user, left_out,
             "an MQTT client was refused: {} is reached", limit.key());
     }
 

@@ -3,6 +3,7 @@
 mod files;
 mod groups;
 mod logs;
+mod overflow;
 mod queues;
 mod world;
 
