@@ -7,6 +7,7 @@ use parking_lot::Mutex;
 
 use crate::auth::Principal;
 use crate::auth::authenticator::AuthError;
+use crate::auth::checks::Applicant;
 use crate::broker::consumer::{Completer, Outcome};
 use crate::broker::declared::queue::DeclaredQueue;
 use crate::model::ids::ConsumerId;
@@ -70,12 +71,6 @@ impl Link {
             && self.starved.swap(false, Ordering::AcqRel)
     }
 
-    /// Leaves the verdict on a login and wakes the task.
-    pub fn login(&self, verdict: Result<Principal, AuthError>) {
-        self.inbox.lock().login = Some(verdict);
-        self.outbound.signal(READY);
-    }
-
     /// Has the connection's task dispatch the queue of a consumer.
     pub fn call(&self, channel: u16, consumer: ConsumerId) {
         self.inbox.lock().ready.push((channel, consumer));
@@ -85,6 +80,18 @@ impl Link {
     /// Has the connection's task end a consumer whose queue is gone.
     pub fn cancelled(&self, channel: u16, consumer: ConsumerId) {
         self.inbox.lock().cancelled.push((channel, consumer));
+        self.outbound.signal(READY);
+    }
+}
+
+impl Applicant for Link {
+    fn is_gone(&self) -> bool {
+        self.outbound.is_closed()
+    }
+
+    /// Leaves the verdict and wakes the task.
+    fn decided(&self, verdict: Result<Principal, AuthError>) {
+        self.inbox.lock().login = Some(verdict);
         self.outbound.signal(READY);
     }
 }

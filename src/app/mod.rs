@@ -15,6 +15,7 @@ mod disk_watch;
 mod gauges;
 mod listeners;
 mod logging;
+mod logins;
 pub mod offline;
 mod routes;
 mod storage;
@@ -175,6 +176,7 @@ async fn serve(bundle: Arc<Bundle>, begun: Instant) -> Result<(), AppError> {
     };
     let storage = Arc::new(Storage::open(&config.data_dir, &around)?);
     metrics.register(gauges::Gauges::new(&storage.broker)?)?;
+    metrics.register(logins::Logins::new(Arc::clone(&bundle.checks))?)?;
     let control = Control::open(&config.data_dir, &storage);
     let readers = routes::install(&storage, &routes, &metrics, clock.now_ms())?;
     let workers = Arc::new(Workers::start(cores())?);

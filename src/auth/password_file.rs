@@ -1,5 +1,6 @@
-//! Users and their argon2id hashes: a text file of `user:$argon2id$…` lines, `#` comments and empty lines
-//! between them. Part of `auth`.
+//! Users and what is kept of their passwords: a text file of `user:$argon2id$…[:SCRAM-SHA-256$…]` lines, `#` comments
+//! and empty lines between them, and one line `%decoys:…` with the key that unknown users' SCRAM salts are made of.
+//! Part of `auth`.
 
 use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
@@ -7,14 +8,14 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use argon2::{Argon2, PasswordHash, PasswordHasher};
-
 use crate::auth::principal::is_user_name;
+use crate::auth::scram::{ITERATIONS_DEFAULT, Key, key, key_text};
+use crate::auth::user_record::UserRecord;
 
 /// Largest password file that is read.
 const FILE_BYTES_MAX: u64 = 64 << 20;
-/// Most memory one hash may ask for, KiB: a line must not be able to take the machine down.
-const HASH_MEMORY_KIB_MAX: u32 = 1 << 20;
+/// What stands in a user's place before the decoys' key; no user's name begins so.
+const DECOYS: &str = "%decoys";
 
 /// Why a password file was refused: the user's or the disk's fault, as the text says.
 #[derive(Debug, thiserror::Error)]
@@ -48,7 +49,9 @@ pub enum PasswordFileError {
 /// The users of a password file, in order of their names.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PasswordFile {
-    users: BTreeMap<String, String>,
+    users: BTreeMap<String, UserRecord>,
+    /// Kept in the file, so that an unknown user's salt is the same after a restart.
+    decoys: Option<Key>,
 }
 
 impl PasswordFile {
@@ -72,42 +75,78 @@ impl PasswordFile {
     }
 
     fn parse(text: &str) -> Result<Self, (usize, String)> {
-        let mut users = BTreeMap::new();
+        let mut found = Self::default();
         for (index, line) in text.lines().enumerate() {
             let refuse = |text: &str| (index + 1, text.to_owned());
             let line = line.trim();
             if line.is_empty() || line.starts_with('#') {
                 continue;
             }
-            let (name, hash) = line
+            let (name, record) = line
                 .split_once(':')
                 .ok_or_else(|| refuse("expected `user:hash`, as `rialto passwd` writes it"))?;
+            if name == DECOYS {
+                found.decoys = Some(key(record).map_err(refuse)?);
+                continue;
+            }
             if !is_user_name(name) {
                 return Err(refuse("this cannot be a user's name"));
             }
-            check_hash(hash).map_err(refuse)?;
-            if users.insert(name.to_owned(), hash.to_owned()).is_some() {
+            let record = UserRecord::parse(record).map_err(refuse)?;
+            if found.users.insert(name.to_owned(), record).is_some() {
                 return Err((index + 1, format!("user `{name}` appears twice")));
             }
         }
-        Ok(Self { users })
+        Ok(found)
     }
 
-    /// The hash of `user`.
+    /// The record of `user`.
     #[must_use]
-    pub fn hash(&self, user: &str) -> Option<&str> {
-        self.users.get(user).map(String::as_str)
+    pub fn user(&self, user: &str) -> Option<&UserRecord> {
+        self.users.get(user)
     }
 
-    /// Adds `user` or replaces its hash, made by [`hash`].
+    /// Adds `user` or replaces its record.
     ///
     /// # Errors
     /// The name cannot be a user's.
-    pub fn set(&mut self, user: &str, hash: String) -> Result<(), PasswordFileError> {
-        if !is_user_name(user) {
-            return Err(PasswordFileError::Name(user.to_owned()));
+    pub fn set(&mut self, user: &str, record: UserRecord) -> Result<(), PasswordFileError> {
+        check_name(user)?;
+        self.users.insert(user.to_owned(), record);
+        Ok(())
+    }
+
+    /// Whether somebody may log in by SCRAM.
+    #[must_use]
+    pub fn has_scram(&self) -> bool {
+        self.users.values().any(|record| record.scram().is_some())
+    }
+
+    /// How often most clients of this file hash, which is what an unknown user is told to do.
+    #[must_use]
+    pub fn usual_iterations(&self) -> u32 {
+        let mut counts = BTreeMap::new();
+        for iterations in self.users.values().filter_map(|record| record.scram()) {
+            *counts.entry(iterations.iterations()).or_insert(0_usize) += 1;
         }
-        self.users.insert(user.to_owned(), hash);
+        let usual = counts.into_iter().max_by_key(|(_, users)| *users);
+        usual.map_or(ITERATIONS_DEFAULT, |(iterations, _)| iterations)
+    }
+
+    /// The key of decoys, see [`Verifier::decoy`](crate::auth::scram::Verifier::decoy).
+    #[must_use]
+    pub fn decoys(&self) -> Option<&Key> {
+        self.decoys.as_ref()
+    }
+
+    /// Makes a key of decoys if there is none.
+    ///
+    /// # Errors
+    /// No randomness.
+    pub fn make_decoys(&mut self) -> Result<(), PasswordFileError> {
+        if self.decoys.is_none() {
+            self.decoys = Some(random()?);
+        }
         Ok(())
     }
 
@@ -144,34 +183,34 @@ impl PasswordFile {
     fn write_new(&self, file: &Path, mode: u32) -> io::Result<()> {
         let mut out = OpenOptions::new().write(true).create_new(true).mode(mode).open(file)?;
         let mut text = String::new();
-        for (user, hash) in &self.users {
-            text.push_str(&format!("{user}:{hash}\n"));
+        if let Some(decoys) = &self.decoys {
+            text.push_str(&format!("{DECOYS}:{}\n", key_text(decoys)));
+        }
+        for (user, record) in &self.users {
+            text.push_str(&format!("{user}:{record}\n"));
         }
         out.write_all(text.as_bytes())?;
         out.sync_all()
     }
 }
 
-/// The argon2id hash of `password` with a fresh salt, as a PHC string.
+/// Whether `name` may be a user's.
 ///
 /// # Errors
-/// No memory or no randomness.
-pub fn hash(password: &[u8]) -> Result<String, PasswordFileError> {
-    let hash = Argon2::default().hash_password(password);
-    hash.map(|hash| hash.to_string()).map_err(|error| PasswordFileError::Hash(error.to_string()))
+/// It may not.
+pub fn check_name(name: &str) -> Result<(), PasswordFileError> {
+    if is_user_name(name) { Ok(()) } else { Err(PasswordFileError::Name(name.to_owned())) }
 }
 
-fn check_hash(hash: &str) -> Result<(), &'static str> {
-    let parsed = PasswordHash::new(hash).map_err(|_| "the hash is no PHC string")?;
-    if parsed.algorithm.as_str() != "argon2id" || parsed.hash.is_none() || parsed.salt.is_none() {
-        return Err("the hash is not a whole argon2id hash");
-    }
-    let params = argon2::Params::try_from(&parsed)
-        .map_err(|_| "the hash's parameters are not argon2id's")?;
-    if params.m_cost() > HASH_MEMORY_KIB_MAX {
-        return Err("the hash asks for more than 1 GiB of memory");
-    }
-    Ok(())
+/// Random bytes.
+///
+/// # Errors
+/// There are none.
+pub fn random<const N: usize>() -> Result<[u8; N], PasswordFileError> {
+    let mut bytes = [0; N];
+    let filled = getrandom::fill(&mut bytes);
+    filled.map_err(|error| PasswordFileError::Hash(error.to_string()))?;
+    Ok(bytes)
 }
 
 #[cfg(test)]
@@ -179,15 +218,24 @@ mod tests {
     use std::fs;
     use std::os::unix::fs::PermissionsExt;
 
-    use super::{PasswordFile, hash};
+    use super::PasswordFile;
+    use crate::auth::scram::Verifier;
+    use crate::auth::user_record::{UserRecord, hash};
+
+    fn record(password: &str) -> UserRecord {
+        UserRecord::new(hash(password.as_bytes()).unwrap(), None)
+    }
 
     #[test]
     fn what_is_written_is_read_back() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("users");
         let mut users = PasswordFile::default();
-        users.set("alice", hash(b"a").unwrap()).unwrap();
-        users.set("bob@example.org", hash(b"b").unwrap()).unwrap();
+        users.set("alice", record("a")).unwrap();
+        let scram = Verifier::derive("b", b"salt", 4096).unwrap();
+        let both = UserRecord::new(hash(b"b").unwrap(), Some(scram));
+        users.set("bob@example.org", both).unwrap();
+        users.make_decoys().unwrap();
         users.write(&file).unwrap();
         assert_eq!(PasswordFile::read(&file).unwrap(), users);
         assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
@@ -212,6 +260,8 @@ mod tests {
             "eve:$argon2i$v=19$m=8,t=1,p=1$c2FsdHNhbHQ$aGFzaGhhc2g",
             &good,
             huge,
+            &format!("{}:SCRAM-SHA-1$4096:AAAA$A:B", good.replace("alice", "eve")),
+            "%decoys:short",
         ] {
             fs::write(&file, format!("# users\n\n{good}\n{bad}\n")).unwrap();
             let error = PasswordFile::read(&file).unwrap_err().to_string();
@@ -223,7 +273,24 @@ mod tests {
     fn names_that_mean_something_else_are_refused() {
         let mut users = PasswordFile::default();
         for name in ["", "*", "anonymous", "%anonymous", "a:b", "a\nb"] {
-            assert!(users.set(name, String::new()).is_err(), "{name:?}");
+            assert!(users.set(name, record("x")).is_err(), "{name:?}");
         }
+    }
+
+    #[test]
+    fn decoys_do_as_most_users_do() {
+        let mut users = PasswordFile::default();
+        assert!(!users.has_scram());
+        assert_eq!(users.usual_iterations(), 15_000);
+        for (name, iterations) in [("a", 5000), ("b", 5000), ("c", 9000)] {
+            let scram = Verifier::derive("x", b"salt", iterations).unwrap();
+            users.set(name, UserRecord::new(String::new(), Some(scram))).unwrap();
+        }
+        assert!(users.has_scram());
+        assert_eq!(users.usual_iterations(), 5000);
+        users.make_decoys().unwrap();
+        let first = *users.decoys().unwrap();
+        users.make_decoys().unwrap();
+        assert_eq!(users.decoys(), Some(&first), "a key stays");
     }
 }

@@ -434,3 +434,69 @@ fn open_record<'a>(
         replaces,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::Closing;
+    use crate::auth::principal::Principal;
+    use crate::broker::consumer::CloseReason;
+    use crate::broker::sessions::session::Successor;
+    use crate::broker::testbed::Bed;
+    use crate::broker::testbed::client::Client;
+
+    fn come(bed: &mut Bed, durable: bool) -> Client {
+        let broker = Arc::clone(&bed.broker);
+        Client::open(&broker, "c", durable, 9, || bed.sync())
+    }
+
+    /// MQTT5-3.1.2.11.2
+    #[test]
+    fn a_session_of_expiry_0_ends_with_its_connection_when_another_takes_it_over() {
+        let mut bed = Bed::new();
+        let first = come(&mut bed, true);
+        first.close(&bed.broker);
+        let second = come(&mut bed, false);
+        assert_eq!(second.handle.session.id, first.handle.session.id, "resumed");
+        let third = come(&mut bed, true);
+        assert_ne!(third.handle.session.id, second.handle.session.id);
+        assert!(second.receiver.closed.lock().is_some());
+    }
+
+    /// MQTT5-3.14.2.2.2
+    #[test]
+    fn the_expiry_of_a_farewell_holds_before_the_connection_is_gone() {
+        let mut bed = Bed::new();
+        let first = come(&mut bed, true);
+        let closing = Closing { discard_will: true, expiry_s: Some(0) };
+        bed.broker.say_farewell(&first.handle, closing);
+        let second = come(&mut bed, true);
+        assert_ne!(second.handle.session.id, first.handle.session.id);
+    }
+
+    #[test]
+    fn who_is_summoned_leaves_before_the_next_one_comes() {
+        for durable in [false, true] {
+            let mut bed = Bed::new();
+            let told = Arc::new(AtomicUsize::new(0));
+            let free = || -> Successor {
+                let told = Arc::clone(&told);
+                Box::new(move || {
+                    told.fetch_add(1, Ordering::SeqCst);
+                })
+            };
+            let who = Principal::anonymous();
+            assert!(!bed.broker.summon(&who, "c", free()), "nobody is there");
+            let first = come(&mut bed, durable);
+            assert!(bed.broker.summon(&who, "c", free()));
+            assert!(bed.broker.summon(&who, "c", free()));
+            assert_eq!(*first.receiver.closed.lock(), Some(CloseReason::TakenOver));
+            assert_eq!(told.load(Ordering::SeqCst), 0, "it has not left");
+            first.close(&bed.broker);
+            assert_eq!(told.load(Ordering::SeqCst), 2);
+            assert!(!bed.broker.summon(&who, "c", free()));
+        }
+    }
+}

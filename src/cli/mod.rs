@@ -19,6 +19,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::app;
+use crate::auth::scram::ITERATIONS_DEFAULT;
 use crate::config::address::ListenAddress;
 use crate::config::sections::LogFormat;
 use crate::config::{Options, Overrides};
@@ -100,8 +101,14 @@ enum Command {
         /// Read the password from the first line of standard input
         #[arg(long)]
         password_stdin: bool,
+        /// Also keep a verifier, with which the user may log in by SCRAM-SHA-256
+        #[arg(long)]
+        scram: bool,
+        /// How often a client hashes at each SCRAM login
+        #[arg(long, value_name = "N", default_value_t = ITERATIONS_DEFAULT, requires = "scram")]
+        scram_iterations: u32,
         /// Delete the user
-        #[arg(long, conflicts_with = "password_stdin")]
+        #[arg(long, conflicts_with_all = ["password_stdin", "scram"])]
         delete: bool,
     },
     /// Check a data directory, write out what it holds, or copy it
@@ -147,8 +154,9 @@ fn execute(line: CommandLine) -> Result<String, String> {
         Some(Command::Passwd { file, user, delete: true, .. }) => {
             passwd::delete(&file, &user).map_err(|error| error.to_string())
         }
-        Some(Command::Passwd { file, user, password_stdin, delete: false }) => {
-            passwd::set(&file, &user, password_stdin).map_err(|error| error.to_string())
+        Some(Command::Passwd { file, user, password_stdin, scram, scram_iterations, .. }) => {
+            let scram = scram.then_some(scram_iterations);
+            passwd::set(&file, &user, password_stdin, scram).map_err(|error| error.to_string())
         }
     }
 }

@@ -6,6 +6,7 @@
 use crate::auth::acl::Acl;
 use crate::config::Config;
 use crate::config::address::ListenAddress;
+use crate::config::response_information;
 use crate::config::rules::AclRule;
 use crate::config::sections::Anonymous;
 use crate::config::source::Fault;
@@ -18,12 +19,16 @@ pub fn check(config: &Config) -> Result<(), Vec<Fault>> {
     let mut faults = Vec::new();
     check_reach(config, &mut faults);
     check_ranges(config, &mut faults);
+    config.auth.check(&mut faults);
     config.limits.check(&mut faults);
     config.queues.check(&mut faults);
     config.amqp.check(&mut faults);
     config.kafka.check(&mut faults);
     config.groups.check(&mut faults);
     check_advertised(&config.kafka.advertised, &mut faults);
+    if let Err(text) = response_information::check(&config.mqtt.response_information) {
+        faults.push(Fault::new("mqtt.response_information", text));
+    }
     for (index, rule) in config.acl.iter().enumerate() {
         check_rule(index, rule, &mut faults);
     }

@@ -11,6 +11,7 @@ use arc_swap::{ArcSwap, Guard};
 
 use crate::auth::acl::Acl;
 use crate::auth::authenticator::{AnonymousPolicy, Authenticator};
+use crate::auth::checks::PasswordChecks;
 use crate::auth::password_file::PasswordFile;
 use crate::config::Config;
 use crate::config::amqp::AmqpSection;
@@ -38,6 +39,8 @@ pub struct Live {
 pub struct Bundle {
     /// As at the start: listeners, folders, the store's settings. These change only with a restart.
     pub started: Config,
+    /// The threads that check passwords; they outlive a reload.
+    pub checks: Arc<PasswordChecks>,
     live: ArcSwap<Live>,
 }
 
@@ -47,8 +50,11 @@ impl Bundle {
     /// # Errors
     /// A password file that cannot be read or has a line that is no user, or a rule that does not compile.
     pub fn new(config: Config) -> Result<Self, ConfigError> {
-        let live = Live::new(&config)?;
-        Ok(Self { started: config, live: ArcSwap::from_pointee(live) })
+        let checks = PasswordChecks::new(config.auth.checks())
+            .map_err(|error| refuse("auth", format!("no random key: {error}")))?;
+        let checks = Arc::new(checks);
+        let live = Live::new(&config, &checks)?;
+        Ok(Self { started: config, checks, live: ArcSwap::from_pointee(live) })
     }
 
     /// The current live parts: keep the guard for one piece of work, not for a connection's life.
@@ -61,7 +67,8 @@ impl Bundle {
     /// # Errors
     /// As [`Bundle::new`]; then nothing has changed.
     pub fn reload(&self, config: &Config) -> Result<(), ConfigError> {
-        self.live.store(Arc::new(Live::new(config)?));
+        self.live.store(Arc::new(Live::new(config, &self.checks)?));
+        self.checks.configure(config.auth.checks());
         Ok(())
     }
 }
@@ -69,15 +76,13 @@ impl Bundle {
 impl Live {
     /// # Errors
     /// As [`Bundle::new`].
-    fn new(config: &Config) -> Result<Self, ConfigError> {
+    fn new(config: &Config, checks: &Arc<PasswordChecks>) -> Result<Self, ConfigError> {
         let file = &config.auth.password_file;
-        let refuse =
-            |key: String, text: String| Source::empty().errors(vec![Fault::new(key, text)]);
         let users = if file.as_os_str().is_empty() {
             None
         } else {
-            let key = "auth.password_file".to_owned();
-            Some(PasswordFile::read(file).map_err(|error| refuse(key, error.to_string()))?)
+            let read = PasswordFile::read(file);
+            Some(read.map_err(|error| refuse("auth.password_file", error.to_string()))?)
         };
         let policy = match (config.auth.anonymous, users.is_some()) {
             (Anonymous::Everywhere, _) => AnonymousPolicy::Everywhere,
@@ -86,13 +91,17 @@ impl Live {
         };
         let specs = config.acl.iter().map(|rule| rule.spec());
         let acl = Acl::compile(specs)
-            .map_err(|(index, text)| refuse(format!("acl[{index}]"), text.to_owned()))?;
+            .map_err(|(index, text)| refuse(&format!("acl[{index}]"), text.to_owned()))?;
         Ok(Self {
-            authenticator: Authenticator::new(users, policy),
+            authenticator: Authenticator::new(users, policy, Arc::clone(checks)),
             acl,
             mqtt: config.mqtt.clone(),
             amqp: Arc::new(config.amqp.clone()),
             kafka: config.kafka.clone(),
         })
     }
+}
+
+fn refuse(key: &str, text: String) -> ConfigError {
+    Source::empty().errors(vec![Fault::new(key, text)])
 }

@@ -2,17 +2,19 @@
 //! so every layer above those may hold a section of it.
 //!
 //! - [`source`] the text of a file and where in it a key stands; the error every loader reports
-//! - [`sections`] one struct a section, one documented field a key; [`amqp`], [`groups`], [`kafka`], [`limits`], [`queues`]
-//!   and [`rules`] in files of their own
+//! - [`sections`] one struct a section, one documented field a key; [`amqp`], [`auth`], [`groups`], [`kafka`], [`limits`],
+//!   [`queues`] and [`rules`] in files of their own
 //! - [`address`] where a listener binds
 //! - [`byte_size`] numbers of bytes, written `1048576` or `"1MiB"`
 //! - [`check`] what no single key can say: ranges, combinations, who may connect from where
+//! - [`response_information`] what MQTT clients are told to build response topics from
 //! - [`live`] the parts that may change while the broker runs, behind an atomic pointer
 //!
 //! `rialto.toml` at the root of the repository holds every key with its default; a test keeps the two equal.
 
 pub mod address;
 pub mod amqp;
+pub mod auth;
 pub mod byte_size;
 pub mod check;
 pub mod groups;
@@ -20,6 +22,7 @@ pub mod kafka;
 pub mod limits;
 pub mod live;
 pub mod queues;
+pub mod response_information;
 pub mod rules;
 pub mod sections;
 pub mod source;
@@ -30,14 +33,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::address::ListenAddress;
 use crate::config::amqp::AmqpSection;
+use crate::config::auth::AuthSection;
 use crate::config::groups::GroupsSection;
 use crate::config::kafka::KafkaSection;
 use crate::config::limits::LimitsSection;
 use crate::config::queues::QueuesSection;
 use crate::config::rules::AclRule;
 use crate::config::sections::{
-    AuthSection, CheckpointSection, JournalSection, ListenersSection, LogSection, LogsSection,
-    MemorySection, MqttSection, RetainedSection, StoreSection, TlsSection,
+    CheckpointSection, JournalSection, ListenersSection, LogSection, LogsSection, MemorySection,
+    MqttSection, RetainedSection, StoreSection, TlsSection,
 };
 use crate::config::source::{ConfigError, Source};
 

@@ -84,16 +84,6 @@ pub enum ClientCertificate {
     Required,
 }
 
-/// `[auth]`.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct AuthSection {
-    /// Who may connect without user name and password. Default `auto`.
-    pub anonymous: Anonymous,
-    /// Users and argon2id hashes as `rialto passwd` writes them. Default empty: there are no users.
-    pub password_file: PathBuf,
-}
-
 /// Who may connect without logging in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -158,6 +148,9 @@ pub struct MqttSection {
     /// Longest keep alive, seconds; longer ones and 0 are lowered to it for MQTT 5 clients (Server Keep Alive).
     /// 0 leaves the client's choice. Default 0.
     pub keep_alive_s_max: u16,
+    /// What MQTT 5 clients that ask for it build their response topics from, with `{clientid}` and `{username}`, such
+    /// as `replies/{clientid}/`. Default empty: nothing is sent.
+    pub response_information: String,
     /// Messages a second that one client may publish, a second's worth at once; 0 sets no bound. Default 0.
     pub message_rate_max: u32,
     /// Bytes a second that one client may send, a second's worth at once; 0 sets no bound. Default 0.
@@ -189,6 +182,7 @@ impl Default for MqttSection {
             outbound_buffer_bytes_max: 1 << 20,
             connect_timeout_ms: 10_000,
             keep_alive_s_max: 0,
+            response_information: String::new(),
             message_rate_max: 0,
             byte_rate_max: 0,
             rate_overflow: RateOverflow::default(),

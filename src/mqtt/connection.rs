@@ -94,6 +94,8 @@ struct Peer {
     /// MQTT 5 and an expiry of 0: DISCONNECT may not raise it.
     session_ends: bool,
     auth_method: Option<Box<str>>,
+    /// MQTT 3.1, which does not say what header flags other than PUBLISH's must be: DUP is allowed in some.
+    mqtt31: bool,
 }
 
 impl Connection {
@@ -252,7 +254,7 @@ impl Connection {
         body: &[u8],
         handle: &mut impl FnMut(Event<'_>) -> Flow,
     ) -> Result<Flow, ProtocolError> {
-        let kind = check_header(header)?;
+        let kind = check_header(header, self.peer.mqtt31)?;
         let event = match kind {
             PacketType::PubAck => Event::PubAck(ack::decode(version, kind, body)?),
             PacketType::PubRec => Event::PubRec(ack::decode(version, kind, body)?),
@@ -296,7 +298,7 @@ impl Connection {
         let Some(&header) = bytes.first() else { return Ok((0, Flow::Continue)) };
         let first = self.state == State::AwaitingConnect;
         // Judged by the first byte alone: a TLS or HTTP client is turned away at once.
-        let kind = check_header(header)?;
+        let kind = check_header(header, self.peer.mqtt31)?;
         if first && kind != PacketType::Connect {
             return Err(ProtocolError::protocol("first packet is not CONNECT [MQTT-3.1.0-1]"));
         }
@@ -337,6 +339,7 @@ impl Connection {
             packet_bytes_max: connect.packet_bytes_max,
             session_ends: version == Version::V5 && connect.session_expiry_s.unwrap_or(0) == 0,
             auth_method: connect.auth_method.as_deref().map(Into::into),
+            mqtt31: connect.mqtt31,
         };
         Ok(connect)
     }
@@ -385,11 +388,11 @@ fn alias_index(alias: u16, maximum: u16) -> Result<usize, ProtocolError> {
     Ok(usize::from(alias) - 1)
 }
 
-/// The type of a packet other than PUBLISH, its flags checked.
-fn check_header(header: u8) -> Result<PacketType, ProtocolError> {
+/// The type of a packet other than PUBLISH, its flags checked unless they are `free`.
+fn check_header(header: u8, free: bool) -> Result<PacketType, ProtocolError> {
     let kind = PacketType::from_header(header)
         .ok_or(ProtocolError::malformed("packet type 0 is reserved"))?;
-    if kind.flags().is_some_and(|flags| flags != header & 0x0F) {
+    if !free && kind.flags().is_some_and(|flags| flags != header & 0x0F) {
         return Err(ProtocolError::malformed("reserved header flags are wrong [MQTT-2.1.3-1]"));
     }
     Ok(kind)
@@ -488,11 +491,25 @@ mod tests {
         assert!(reply(&connection, &error).is_empty());
     }
 
+    /// MQTT 3.1 sets DUP when it repeats these, and says nothing of other flags.
+    #[test]
+    fn header_flags_are_free_in_mqtt_31_and_nowhere_else() {
+        const CONNECT_31: &[u8] = b"\x10\x0F\0\x06MQIsdp\x03\x02\0\0\0\x01c";
+        let again = [&b"\x6A\x02\0\x01"[..], b"\x8A\x06\0\x01\0\x01a\0", b"\xC1\0"];
+        for packet in again {
+            let mut early = accepted(CONNECT_31);
+            let used = early.receive(packet, &mut |_| Flow::Continue).unwrap();
+            assert_eq!(used, packet.len());
+            let error = accepted(CONNECT_4).receive(packet, &mut |_| Flow::Continue).unwrap_err();
+            assert_eq!(error.reason, ReasonCode::MalformedPacket);
+        }
+    }
+
     /// [MQTT-3.1.2-2] [MQTT5-3.1.2-2]
     #[test]
     fn unspoken_versions_are_refused_in_words_they_know() {
         for (name, level, expected) in [
-            (&b"\0\x06MQIsdp"[..], 3, &[0x20, 2, 0, 1][..]),
+            (&b"\0\x06MQIsdp"[..], 4, &[0x20, 2, 0, 1][..]),
             (b"\0\x04MQTT", 3, &[0x20, 2, 0, 1]),
             (b"\0\x04MQTT", 6, &[0x20]),
         ] {

@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 
 use crate::auth::Principal;
 use crate::auth::authenticator::AuthError;
+use crate::auth::checks::Applicant;
 use crate::broker::consumer::{
     CloseReason, Completer, Consumer, Delivered, Encodings, Outcome, Outgoing,
 };
@@ -95,9 +96,15 @@ impl Link {
     pub fn take_inbox(&self) -> Inbox {
         std::mem::take(&mut *self.inbox.lock())
     }
+}
 
-    /// Leaves the verdict on a login and wakes the task.
-    pub fn login(&self, verdict: Result<Principal, AuthError>) {
+impl Applicant for Link {
+    fn is_gone(&self) -> bool {
+        self.outbound.is_closed()
+    }
+
+    /// Leaves the verdict and wakes the task.
+    fn decided(&self, verdict: Result<Principal, AuthError>) {
         self.inbox.lock().login = Some(verdict);
         self.outbound.signal(READY);
     }

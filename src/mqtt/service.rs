@@ -114,7 +114,7 @@ impl Service {
                 self.client.pause_or_continue(now_ms)
             }
             Stage::Connected => self.client.pause_or_continue(now_ms),
-            Stage::Idle => Verdict::Continue,
+            Stage::Idle | Stage::Exchanging => Verdict::Continue,
             Stage::Authenticating | Stage::Opening => Verdict::Pause,
             Stage::Ended => {
                 self.say_last_word();
@@ -145,8 +145,8 @@ impl Protocol for Service {
                 }
             }
             let verdict = self.verdict(now_ms);
-            // What came behind a CONNECT that was accepted at once is still to be parsed.
-            let opened = before == Stage::Idle && self.client.stage() == Stage::Connected;
+            // What came behind a CONNECT or AUTH that was answered at once is still to be parsed.
+            let opened = before != self.client.stage();
             if !opened || verdict != Verdict::Continue {
                 self.client.end_batch(now_ms);
                 return (used, verdict);

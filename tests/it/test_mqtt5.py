@@ -93,21 +93,15 @@ def test_an_empty_client_id_gets_one_assigned(shared, connect):
     assert len(names) == 2 and all(names)
 
 
-@pytest.mark.rialto
-def test_connack_says_what_the_broker_does_not_do(shared, connect, unique):
-    """Shared subscriptions are not there yet: announced (MQTT5-3.2.2.3.13) and refused (0x9E)."""
+def test_connack_announces_nothing_that_is_not_so(shared, connect, unique):
+    """MQTT5-3.2.2.3: what is left out of CONNACK is there."""
     client = five(connect, shared, unique)
-    assert client.connack.properties["shared_available"] == 0
     assert client.connack.properties.get("wildcard_available", 1) == 1
     assert client.connack.properties.get("subscription_id_available", 1) == 1
     assert client.connack.properties.get("retain_available", 1) == 1
     assert client.connack.properties.get("maximum_qos", 2) == 2
-    assert client.subscribe((f"$share/g/{unique}", 1)).reasons == [0x9E]
-
-
-@pytest.mark.rialto
-def test_shared_subscriptions_are_refused_in_v3(shared, connect, unique):
-    assert connect(shared, unique).subscribe((f"$share/g/{unique}", 1)).reasons == [0x80]
+    filters = [f"{unique}/+/#", f"$share/g/{unique}"]
+    assert client.subscribe(*filters, properties={"subscription_id": 1}).reasons == [0, 0]
 
 
 def test_receive_maximum_bounds_what_is_in_flight(shared, connect, unique):

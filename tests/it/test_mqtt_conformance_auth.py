@@ -12,7 +12,7 @@ from harness import Broker, binary
 from mqttforms import rest
 from rawmqtt import AUTH, CONNACK, DISCONNECT, Client, connect_bytes, encode_properties, packet, publish_bytes
 
-pytestmark = [pytest.mark.rialto, pytest.mark.xfail(strict=True, reason="auth: SCRAM is not there yet")]
+pytestmark = pytest.mark.rialto
 METHOD = "SCRAM-SHA-256"
 
 

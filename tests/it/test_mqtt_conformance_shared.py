@@ -6,7 +6,6 @@ from mqttforms import ack_form, keep
 from rawmqtt import PUBACK, PUBCOMP, PUBLISH, PUBREC, PUBREL
 
 pytestmark = pytest.mark.rialto
-NOT_YET = pytest.mark.xfail(strict=True, reason="shared: shared subscriptions are not there yet")
 
 
 def members(connect, shared, unique, *grants):
@@ -39,7 +38,6 @@ def with_one_at_work(connect, shared, unique, qos):
     return busy, sent, other, pub
 
 
-@NOT_YET
 def test_each_member_gets_messages_at_its_own_qos(shared, connect, unique):
     """MQTT5-4.8.2-3: and each message comes to one of them."""
     grants = (0, 1, 2)
@@ -52,7 +50,6 @@ def test_each_member_gets_messages_at_its_own_qos(shared, connect, unique):
     assert sorted(int(message.payload) for mine in got for message in mine) == list(range(90))
 
 
-@NOT_YET
 @pytest.mark.parametrize("received", [False, True], ids=["before PUBREC", "after PUBREC"])
 def test_a_qos_2_delivery_waits_for_its_member(shared, connect, unique, received):
     """MQTT5-4.8.2-4: it is completed when that member is back; the other gets nothing of it."""
@@ -73,7 +70,6 @@ def test_a_qos_2_delivery_waits_for_its_member(shared, connect, unique, received
     back.nothing_comes()
 
 
-@NOT_YET
 def test_a_qos_2_delivery_ends_with_its_members_session(shared, connect, unique):
     """MQTT5-4.8.2-5"""
     busy, _, other, pub = with_one_at_work(connect, shared, unique, 2)
@@ -83,7 +79,6 @@ def test_a_qos_2_delivery_ends_with_its_members_session(shared, connect, unique)
     assert until_end(other) == []
 
 
-@NOT_YET
 @pytest.mark.parametrize("kind,qos", [(PUBACK, 1), (PUBREC, 2)])
 def test_what_a_member_refuses_goes_to_nobody(shared, connect, unique, kind, qos):
     """MQTT5-4.8.2-6: and the member is sent the next one."""

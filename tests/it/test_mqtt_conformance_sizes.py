@@ -121,7 +121,6 @@ def test_what_is_too_large_for_a_session_is_done_with(shared, connect, unique, q
     large.nothing_comes()
 
 
-@pytest.mark.xfail(strict=True, reason="corners: CONNACK does not look at the client's maximum")
 def test_even_connack_fits(shared, unique):
     """MQTT5-3.1.2-24, MQTT5-3.2.2-19: a client whose maximum is below any CONNACK of ours gets nothing that is
     larger."""

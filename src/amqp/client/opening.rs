@@ -15,6 +15,7 @@ use crate::amqp::login::{self, Credentials, MECHANISMS};
 use crate::amqp::owing::Owing;
 use crate::auth::Principal;
 use crate::auth::authenticator::AuthError;
+use crate::auth::checks::Applicant;
 use crate::broker::consumer::Encodings;
 use crate::broker::publish::Publisher;
 use crate::broker::publish::crowd::Brake;
@@ -60,17 +61,13 @@ impl Client {
         }
         self.stage = Stage::Authenticating;
         let live = Arc::clone(&self.shared.config.live());
-        let loopback = self.peer.ip().is_loopback();
-        if !live.authenticator.is_slow(Some(&user)) {
-            let verdict = live.authenticator.verify_offered(&user, &password, loopback);
+        let applicant = || Arc::clone(&self.link) as Arc<dyn Applicant>;
+        let address = self.peer.ip();
+        let verdict =
+            live.authenticator.log_in_offered(&user, &password, address, now_ms, applicant);
+        if let Some(verdict) = verdict {
             self.authenticated(verdict, now_ms);
-            return;
         }
-        let link = Arc::clone(&self.link);
-        // The hash takes tens of milliseconds by intent: not on this worker.
-        drop(tokio::task::spawn_blocking(move || {
-            link.login(live.authenticator.verify_offered(&user, &password, loopback));
-        }));
     }
 
     pub(super) fn authenticated(&mut self, verdict: Result<Principal, AuthError>, now_ms: u64) {
@@ -96,7 +93,12 @@ impl Client {
     fn refuse_login(&mut self, error: AuthError, now_ms: u64) {
         self.shared.broker.metrics.connections.auth_failures.of(Protocol::Amqp).inc();
         tracing::info!(peer = %self.peer, login = &*self.login, %error, "an AMQP login was refused");
-        if self.traits.authentication_failure_close {
+        if matches!(error, AuthError::Busy | AuthError::TooManyFailures) {
+            // Not the client's fault, or over soon: a code after which clients come back.
+            let fault = Fault::new(ReplyCode::ConnectionForced, error.to_string());
+            self.link.outbound.push_reply(|out| reply::put_close(&fault, 0, out));
+            self.end(CloseReason::Limit);
+        } else if self.traits.authentication_failure_close {
             let text = format!(
                 "Login was refused using authentication mechanism {}. For details see the broker logfile.",
                 self.mechanism

@@ -1,7 +1,7 @@
 //! A client's state on this connection, and what its packets mean to the broker. Part of `mqtt`.
 //!
 //! - `limits` what is refused because a limit is reached
-//! - `opening` CONNECT to CONNACK
+//! - `opening` CONNECT to CONNACK; `authentication` what AUTH carries
 //! - `answers` acknowledgements and last words, with reasons
 //! - `publishing` its own messages
 //! - `rate` how fast it may send
@@ -9,6 +9,7 @@
 //! - `taking_over` a session that another connection has
 
 mod answers;
+mod authentication;
 mod limits;
 mod opening;
 mod publishing;
@@ -47,6 +48,7 @@ use crate::server::driver::{Ended, Verdict};
 use crate::server::timer::Timed;
 
 use self::answers::Answer;
+use self::authentication::Exchange;
 use self::rate::Pace;
 use self::taking_over::Summons;
 
@@ -57,6 +59,8 @@ pub enum Stage {
     Idle,
     /// Its password is being verified.
     Authenticating,
+    /// It is to prove who it is (MQTT5-4.12).
+    Exchanging,
     /// Its session's record is on the way.
     Opening,
     /// CONNACK was sent.
@@ -109,6 +113,8 @@ pub struct Client {
     version: Version,
     connect: Option<Box<Connect>>,
     principal: Option<Principal>,
+    /// Enhanced authentication under way.
+    exchange: Option<Box<Exchange>>,
     summons: Summons,
     serving: Option<Box<Serving>>,
     replies: Replies,
@@ -162,6 +168,7 @@ impl Client {
             version: Version::V5,
             connect: None,
             principal: None,
+            exchange: None,
             summons: Summons::None,
             serving: None,
             replies: Replies::default(),
@@ -288,8 +295,7 @@ impl Client {
                 self.connect(connect, now_ms);
                 return Flow::Stop;
             }
-            // Refused at CONNECT: no method is offered.
-            Event::Auth(_) => self.end(CloseReason::ProtocolError),
+            Event::Auth(auth) => return self.exchange(&auth, now_ms),
         }
         if self.stage == Stage::Connected { Flow::Continue } else { Flow::Stop }
     }
@@ -391,10 +397,13 @@ impl Client {
         if self.held_until_ms.is_some_and(|until_ms| until_ms <= now_ms) {
             self.held_until_ms = None;
         }
+        if self.exchange_is_late(now_ms) {
+            return false;
+        }
         let deadline_ms = match self.stage {
             Stage::Ended => return false,
-            Stage::Idle => self.deadline_ms,
-            Stage::Authenticating | Stage::Opening | Stage::Connected => {
+            Stage::Idle | Stage::Authenticating | Stage::Exchanging => self.deadline_ms,
+            Stage::Opening | Stage::Connected => {
                 let Some(patience_ms) = self.patience_ms else { return false };
                 self.heard_ms + patience_ms
             }
@@ -427,8 +436,15 @@ impl Client {
 
     /// Ends an overdue connection.
     pub fn time_out(&mut self) {
-        let is_idle = self.stage == Stage::Idle;
-        self.end(if is_idle { CloseReason::ConnectTimeout } else { CloseReason::KeepAlive });
+        let why = match self.stage {
+            Stage::Idle | Stage::Exchanging => CloseReason::ConnectTimeout,
+            Stage::Authenticating => {
+                self.end(CloseReason::ConnectTimeout);
+                return self.refuse(ReasonCode::ServerBusy, "too many logins wait, try again");
+            }
+            Stage::Opening | Stage::Connected | Stage::Ended => CloseReason::KeepAlive,
+        };
+        self.end(why);
     }
 
     /// When to look again at a client that publishes into queues without room.

@@ -8,13 +8,15 @@ use ahash::AHashMap;
 
 use crate::auth::Principal;
 use crate::auth::acl::Action;
-use crate::auth::authenticator::AuthError;
+use crate::auth::authenticator::{AuthError, Offer};
+use crate::auth::checks::Applicant;
 use crate::broker::connect::{Closing, Opened, Opening};
 use crate::broker::consumer::{Consumer, Encodings, Outcome};
 use crate::broker::message::{Message, Publisher as Author};
 use crate::broker::publish::Publisher;
 use crate::broker::publish::crowd::Brake;
 use crate::broker::sessions::session::NEVER_EXPIRES_S;
+use crate::config::response_information;
 use crate::metrics::{CloseReason, Limit, LocalCounters, Protocol};
 use crate::model::message::Publication;
 use crate::model::topic::is_system;
@@ -33,40 +35,29 @@ impl Client {
         self.shared.broker.metrics.mqtt.connects.inc();
         let packet_max = connect.packet_bytes_max.map_or(usize::MAX, |max| max as usize);
         self.link.introduce(connect.version, packet_max);
-        if connect.auth_method.is_some() {
-            self.refuse(ReasonCode::BadAuthenticationMethod);
-            return;
-        }
-        if connect.client_id.is_empty() && connect.version == Version::V311 && !connect.clean_start
-        {
-            // [MQTT-3.1.3-8]: an empty identifier needs a clean session.
-            self.refuse(ReasonCode::ClientIdentifierNotValid);
-            return;
-        }
+        let has_method = connect.auth_method.is_some();
         self.connect = Some(connect);
         if let Some((limit, reason)) = self.limit_of_connect(now_ms) {
             self.end_at(limit, reason, now_ms);
             return;
         }
         let Some(connect) = &mut self.connect else { return };
-        let username = connect.username.take();
-        let password = connect.password.take();
-        let live = Arc::clone(&self.shared.config.live());
-        let loopback = self.peer.ip().is_loopback();
-        self.stage = Stage::Authenticating;
-        if !live.authenticator.is_slow(username.as_deref()) {
-            let verdict =
-                live.authenticator.verify(username.as_deref(), password.as_deref(), loopback);
-            self.authenticated(verdict, now_ms);
+        let (username, password) = (connect.username.take(), connect.password.take());
+        if has_method {
+            self.begin_exchange(username, now_ms);
             return;
         }
-        let link = Arc::clone(&self.link);
-        // The hash takes tens of milliseconds by intent: not on this worker.
-        drop(tokio::task::spawn_blocking(move || {
-            let verdict =
-                live.authenticator.verify(username.as_deref(), password.as_deref(), loopback);
-            link.login(verdict);
-        }));
+        self.stage = Stage::Authenticating;
+        let live = Arc::clone(&self.shared.config.live());
+        let offer = Offer {
+            user: username.as_deref(),
+            password: password.as_deref(),
+            address: self.peer.ip(),
+        };
+        let applicant = || Arc::clone(&self.link) as Arc<dyn Applicant>;
+        if let Some(verdict) = live.authenticator.log_in(&offer, now_ms, applicant) {
+            self.authenticated(verdict, now_ms);
+        }
     }
 
     pub(super) fn authenticated(&mut self, verdict: Result<Principal, AuthError>, now_ms: u64) {
@@ -75,15 +66,7 @@ impl Client {
         }
         let principal = match verdict {
             Ok(principal) => principal,
-            Err(error) => {
-                self.shared.broker.metrics.connections.auth_failures.of(Protocol::Mqtt).inc();
-                tracing::info!(peer = %self.peer, %error, "an MQTT login was refused");
-                self.refuse(match error {
-                    AuthError::CredentialsRequired => ReasonCode::NotAuthorized,
-                    AuthError::BadCredentials => ReasonCode::BadUserNameOrPassword,
-                });
-                return;
-            }
+            Err(error) => return self.refuse_login(error),
         };
         self.principal = Some(principal.clone());
         if self.awaits_predecessor(&principal, now_ms) {
@@ -94,7 +77,9 @@ impl Client {
         if client_id.is_empty() {
             match assigned_client_id() {
                 Some(assigned) => client_id = assigned,
-                None => return self.refuse(ReasonCode::ServerUnavailable),
+                None => {
+                    return self.refuse(ReasonCode::ServerUnavailable, "there is no randomness");
+                }
             }
         }
         if !self.take_place(&principal, &client_id) {
@@ -105,7 +90,7 @@ impl Client {
         if let Some(will) = &connect.will
             && !self.may_leave(&principal, &client_id, will)
         {
-            self.refuse(ReasonCode::NotAuthorized);
+            self.refuse(ReasonCode::NotAuthorized, "the will's topic may not be published to");
             return;
         }
         let will = connect.will.as_ref().map(|will| {
@@ -128,9 +113,32 @@ impl Client {
             Ok(opened) => self.serve(principal, opened, now_ms),
             Err(error) => {
                 tracing::warn!(client_id, %error, "a session could not be opened");
-                self.refuse(ReasonCode::ServerUnavailable);
+                self.refuse(ReasonCode::ServerUnavailable, "the session cannot be opened now");
             }
         }
+    }
+
+    fn refuse_login(&mut self, error: AuthError) {
+        self.shared.broker.metrics.connections.auth_failures.of(Protocol::Mqtt).inc();
+        let (reason, text) = match error {
+            AuthError::CredentialsRequired => {
+                (ReasonCode::NotAuthorized, "credentials are required")
+            }
+            AuthError::BadCredentials => {
+                (ReasonCode::BadUserNameOrPassword, "bad user name or password")
+            }
+            AuthError::Busy => (ReasonCode::ServerBusy, "too many logins wait, try again"),
+            AuthError::TooManyFailures => {
+                (ReasonCode::ConnectionRateExceeded, "too many failed logins, wait a minute")
+            }
+        };
+        // Those come in crowds, and `/metrics` counts them.
+        if matches!(error, AuthError::Busy | AuthError::TooManyFailures) {
+            tracing::debug!(peer = %self.peer, %error, "an MQTT login was refused");
+        } else {
+            tracing::info!(peer = %self.peer, %error, "an MQTT login was refused");
+        }
+        self.refuse(reason, text);
     }
 
     fn may_leave(&self, principal: &Principal, client_id: &str, will: &Will) -> bool {
@@ -193,7 +201,10 @@ impl Client {
         serving.inbound.extend(inbound.into_iter().map(|id| (id, Inbound::Received)));
         serving.replays = broker.unfinished_replays(&serving.handle).into();
         let handle = serving.handle.clone();
-        self.send_connack(present);
+        if !self.send_connack(present) {
+            self.end(CloseReason::ProtocolError);
+            return;
+        }
         if !self.shared.broker.attach(&handle, consumer, window) {
             self.end(CloseReason::TakenOver);
             return;
@@ -206,8 +217,9 @@ impl Client {
         tracing::debug!(peer = %self.peer, client_id = self.client_id(), present, "an MQTT client came");
     }
 
-    fn send_connack(&mut self, present: bool) {
-        let (Some(serving), Some(connect)) = (&self.serving, &self.connect) else { return };
+    /// Says that all is well; false when the client takes no packet of that length [MQTT-3.1.2-24].
+    fn send_connack(&mut self, present: bool) -> bool {
+        let (Some(serving), Some(connect)) = (&self.serving, &self.connect) else { return false };
         let asked_s = connect.keep_alive_s;
         let limit_s = self.limits.keep_alive_s_max;
         let lowered =
@@ -216,30 +228,75 @@ impl Client {
         // One and a half times the keep alive [MQTT-3.1.2-22].
         self.patience_ms = (keep_alive_s > 0).then_some(u64::from(keep_alive_s) * 1500);
         let client_id = &serving.handle.session.key.client_id;
+        let response_information = self.response_information(connect, client_id);
         let connack = ConnAck {
-            session_present: present,
+            // MQTT 3.1 has no such flag: the byte is reserved there.
+            session_present: present && !connect.mqtt31,
             session_expiry_s: connect.session_expiry_s,
             receive_max: Some(self.limits.receive_max),
             packet_bytes_max: u32::try_from(self.limits.packet_bytes_max).ok(),
             assigned_client_id: connect.client_id.is_empty().then_some(&**client_id),
             topic_alias_max: Some(self.limits.topic_alias_max),
             server_keep_alive_s: lowered.then_some(limit_s),
+            response_information: response_information.as_deref(),
+            auth_method: connect.auth_method.as_deref(),
+            auth_data: self.exchange.as_ref().and_then(|exchange| exchange.own_proof()),
             ..ConnAck::new(ReasonCode::Success)
         };
-        let version = self.version;
-        self.link.outbound.push_reply(|out| {
-            // All texts in it came in packets of at most the same length.
-            connack::encode(out, version, &connack).unwrap_or_default();
-        });
+        let sent = self.put_connack(&connack)
+            || self.put_connack(&ConnAck { response_information: None, ..connack });
+        self.exchange = None;
+        sent
+    }
+
+    /// What the client may build its response topics from (MQTT5-3.2.2.3.15), if it asked and may subscribe there.
+    fn response_information(&self, connect: &Connect, client_id: &str) -> Option<String> {
+        if !connect.request_response_information {
+            return None;
+        }
+        let principal = self.principal.as_ref()?;
+        let live = self.shared.config.live();
+        let template = &live.mqtt.response_information;
+        let information = response_information::expand(template, client_id, principal.login())?;
+        let filter = response_information::filter(&information);
+        let vhost = &principal.vhost;
+        let allowed =
+            live.acl.allows(principal, client_id, Action::Subscribe, vhost, &filter).allowed;
+        allowed.then_some(information)
     }
 
     /// Answers CONNECT with a failure and ends.
-    pub(super) fn refuse(&mut self, reason: ReasonCode) {
-        let version = self.version;
-        self.link.outbound.push_reply(|out| {
-            connack::encode(out, version, &ConnAck::new(reason)).unwrap_or_default();
-        });
+    pub(super) fn refuse(&mut self, reason: ReasonCode, text: &str) {
+        self.refuse_with(&ConnAck { reason_string: Some(text), ..ConnAck::new(reason) });
+    }
+
+    /// Answers CONNECT with a failure, whose text is left out where it is not wanted or does not fit
+    /// [MQTT-3.2.2-19], and ends.
+    pub(super) fn refuse_with(&mut self, connack: &ConnAck<'_>) {
+        let bare = ConnAck { reason_string: None, ..*connack };
+        let told = self.wants_reasons() && self.put_connack(connack);
+        // To who takes not even that, the end of the connection says it.
+        if !told && !self.put_connack(&bare) {
+            tracing::debug!(peer = %self.peer, "a refusal was longer than the client takes");
+        }
         self.end(CloseReason::NotAuthorized);
+    }
+
+    /// False, and nothing is sent, when it is longer than the client takes or than a packet can be.
+    fn put_connack(&self, connack: &ConnAck<'_>) -> bool {
+        let mut packet = Vec::new();
+        let encoded = connack::encode(&mut packet, self.version, connack);
+        let fits = encoded.is_ok() && packet.len() <= self.link.packet_bytes_max();
+        if fits {
+            self.link.outbound.push_reply(|out| out.extend_from_slice(&packet));
+        }
+        fits
+    }
+
+    /// Whether the client wants texts beside reason codes [MQTT-3.1.2-29]; in CONNACK and DISCONNECT it could be given
+    /// them anyway, and has no use for them.
+    fn wants_reasons(&self) -> bool {
+        self.connect.as_ref().is_none_or(|connect| connect.request_problem_information)
     }
 }
 

@@ -20,6 +20,8 @@ const WILL: u8 = 0b0000_0100;
 const RESERVED: u8 = 0b0000_0001;
 /// Set in the protocol level by the bridges of mosquitto and others.
 const BRIDGE: u8 = 0x80;
+/// MQTT 3.1's protocol name, with its length before it.
+const NAME_31: &[u8] = b"\0\x06MQIsdp";
 /// What a bridge of that kind takes unacknowledged, which these versions cannot say: mosquitto's default
 /// (`max_inflight_messages`). It gives up the connection, or loses what is beyond, when it gets more of QoS 2.
 const BRIDGE_RECEIVE_MAX: u16 = 20;
@@ -29,9 +31,12 @@ const BRIDGE_RECEIVE_MAX: u16 = 20;
 pub struct Connect {
     /// What is spoken from here on.
     pub version: Version,
-    /// The peer is another broker's bridge (protocol level 0x84): it wants retain as published, and not its
+    /// The peer is another broker's bridge (protocol level 0x83 or 0x84): it wants retain as published, and not its
     /// own messages back.
     pub bridge: bool,
+    /// MQTT 3.1 (`MQIsdp`, protocol level 3), which is served as [`Version::V311`] but for: no session present flag in
+    /// CONNACK, an identifier is needed, and flags that 3.1.1 reserved are not looked at.
+    pub mqtt31: bool,
     /// Forget an earlier session; MQTT 3.1.1: and this one when the connection ends.
     pub clean_start: bool,
     /// Seconds; 0 means none.
@@ -110,6 +115,9 @@ pub fn preamble(reader: &mut Reader<'_>) -> Result<Preamble, ProtocolError> {
         (b"MQTT", level) if level == 4 | BRIDGE => {
             Ok(Preamble::Spoken { version: Version::V311, bridge: true })
         }
+        (b"MQIsdp", level) if level & !BRIDGE == 3 => {
+            Ok(Preamble::Spoken { version: Version::V311, bridge: level & BRIDGE != 0 })
+        }
         (b"MQIsdp", _) => Ok(Preamble::Unspoken(Version::V311)),
         (b"MQTT", level) if level & !BRIDGE < 4 => Ok(Preamble::Unspoken(Version::V311)),
         (b"MQTT", _) => Ok(Preamble::Unspoken(Version::V5)),
@@ -121,7 +129,7 @@ pub fn preamble(reader: &mut Reader<'_>) -> Result<Preamble, ProtocolError> {
 ///
 /// # Errors
 /// The reason for CONNACK: malformed, protocol error, topic name invalid (will topic), client identifier not
-/// valid (MQTT 3.1.1: empty without clean session [MQTT-3.1.3-8]).
+/// valid (MQTT 3.1.1: empty without clean session [MQTT-3.1.3-8]; MQTT 3.1: empty).
 pub fn decode(version: Version, bridge: bool, body: &[u8]) -> Result<Connect, ProtocolError> {
     let checked = check(version, body)?;
     let mut connect = match version {
@@ -129,6 +137,7 @@ pub fn decode(version: Version, bridge: bool, body: &[u8]) -> Result<Connect, Pr
         Version::V5 => v5::connect(&checked.trimmed)?,
     };
     connect.bridge = bridge;
+    connect.mqtt31 = checked.mqtt31;
     if bridge {
         connect.receive_max = BRIDGE_RECEIVE_MAX;
     }
@@ -138,6 +147,12 @@ pub fn decode(version: Version, bridge: bool, body: &[u8]) -> Result<Connect, Pr
         will.properties = checked.will_block;
         will.delay_s = checked.will_delay_s;
         will.expiry_s = checked.will_expiry_s;
+    }
+    if connect.mqtt31 && connect.client_id.is_empty() {
+        return Err(ProtocolError::new(
+            ReasonCode::ClientIdentifierNotValid,
+            "empty client identifier in MQTT 3.1",
+        ));
     }
     if version == Version::V311 && connect.client_id.is_empty() && !connect.clean_start {
         return Err(ProtocolError::new(
@@ -156,22 +171,22 @@ struct Checked<'a> {
     will_block: Vec<u8>,
     will_delay_s: u32,
     will_expiry_s: Option<u32>,
-    /// The body for `mqttbytes`: level without the bridge bit, no password.
+    mqtt31: bool,
+    /// The body for `mqttbytes`, which knows the name and level of MQTT 3.1.1 only: no bridge bit, no password.
     trimmed: Vec<u8>,
 }
 
 fn check(version: Version, body: &[u8]) -> Result<Checked<'_>, ProtocolError> {
+    let mut checked = Checked { mqtt31: body.starts_with(NAME_31), ..Checked::default() };
     let mut reader = Reader::new(body);
     preamble(&mut reader)?;
-    let flags_at = body.len() - reader.rest().len();
-    let flags = reader.u8()?;
-    check_flags(version, flags)?;
+    let flags = effective_flags(version, checked.mqtt31, reader.u8()?)?;
+    let fields = reader.rest();
     reader.u16()?;
     if version == Version::V5 {
         check_properties(Properties::take(&mut reader, properties::CONNECT)?)?;
     }
     reader.string()?;
-    let mut checked = Checked::default();
     if flags & WILL != 0 {
         if version == Version::V5 {
             check_will(Properties::take(&mut reader, properties::WILL)?, &mut checked)?;
@@ -179,22 +194,38 @@ fn check(version: Version, body: &[u8]) -> Result<Checked<'_>, ProtocolError> {
         check_topic_name(reader.binary()?).map_err(topic_error)?;
         reader.binary()?;
     }
-    if flags & USERNAME != 0 {
+    // In MQTT 3.1 the flags may promise what the packet's length does not hold.
+    let promised =
+        |flag, reader: &Reader<'_>| flags & flag != 0 && !(checked.mqtt31 && reader.is_empty());
+    if promised(USERNAME, &reader) {
         checked.username = Some(reader.string()?);
     }
-    let end = body.len() - reader.rest().len();
-    if flags & PASSWORD != 0 {
+    let end = fields.len() - reader.rest().len();
+    if promised(PASSWORD, &reader) {
         checked.password = Some(reader.binary()?);
     }
     if !reader.is_empty() {
         return Err(ProtocolError::malformed("bytes after the last field of CONNECT"));
     }
-    checked.trimmed = body.get(..end).unwrap_or_default().to_vec();
-    if let [.., level, flags] = checked.trimmed.get_mut(..=flags_at).unwrap_or_default() {
-        *level &= !BRIDGE;
-        *flags &= !PASSWORD;
+    let mut kept = flags & !PASSWORD;
+    if checked.username.is_none() {
+        kept &= !USERNAME;
     }
+    let level = if version == Version::V5 { 5 } else { 4 };
+    checked.trimmed = [b"\0\x04MQTT", [level, kept].as_slice()].concat();
+    checked.trimmed.extend_from_slice(fields.get(..end).unwrap_or_default());
     Ok(checked)
+}
+
+/// The flags, checked; without those that MQTT 3.1 has no rule for.
+fn effective_flags(version: Version, mqtt31: bool, flags: u8) -> Result<u8, ProtocolError> {
+    let flags = match (mqtt31, flags & WILL) {
+        (true, 0) => flags & !(RESERVED | WILL_QOS | WILL_RETAIN),
+        (true, _) => flags & !RESERVED,
+        (false, _) => flags,
+    };
+    check_flags(version, flags)?;
+    Ok(flags)
 }
 
 fn check_flags(version: Version, flags: u8) -> Result<(), ProtocolError> {
@@ -242,6 +273,7 @@ pub(super) const fn blank(version: Version, clean_start: bool, keep_alive_s: u16
     Connect {
         version,
         bridge: false,
+        mqtt31: false,
         clean_start,
         keep_alive_s,
         client_id: String::new(),

@@ -480,6 +480,7 @@ fn connect_words(connect: &Connect) -> String {
     let mut words = format!("CONNECT client={}", connect.client_id);
     flag(&mut words, "clean", connect.clean_start);
     flag(&mut words, "bridge", connect.bridge);
+    flag(&mut words, "mqtt31", connect.mqtt31);
     option(&mut words, "keep_alive", Some(connect.keep_alive_s).filter(|&seconds| seconds > 0));
     option(&mut words, "user", connect.username.as_deref());
     option(&mut words, "password", connect.password.as_deref().map(hex));
