@@ -145,9 +145,18 @@ def test_the_same_id_twice_in_a_storm(shared, connect, unique, version):
         pub.publish(f"{unique}/t", str(number), qos=1)
         for client in knocking:
             client.cut()
-    last = connect(shared, unique, **options)
-    assert last.connack.session_present
-    assert [int(message.payload) for message in last.messages(100)] == list(range(100))
+    got = []
+    for _ in range(5):
+        # One that knocked before and waits for its turn may still come in after it, and leaves at once.
+        last = connect(shared, unique, **options)
+        assert last.connack.session_present
+        try:
+            while len(set(got)) < 100:
+                got.append(int(last.message().payload))
+            break
+        except Closed:
+            continue
+    assert list(dict.fromkeys(got)) == list(range(100))
     first.expect_closed()
 
 
