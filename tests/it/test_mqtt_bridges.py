@@ -15,7 +15,6 @@ from mosquitto import Mosquitto
 
 pytestmark = [pytest.mark.rialto, pytest.mark.timeout(180)]
 
-OLD = pytest.mark.xfail(strict=True, reason="helper auth: MQTT 3.1 and its bridges are not there yet")
 KINDS = {
     "mqttv311-private": ("mqttv311", "true"), "mqttv311": ("mqttv311", "false"), "mqttv50": ("mqttv50", "true"),
     "mqttv50-plain": ("mqttv50", "false"), "mqttv31-private": ("mqttv31", "true"), "mqttv31": ("mqttv31", "false"),
@@ -23,8 +22,7 @@ KINDS = {
 
 
 def kinds(*names):
-    return pytest.mark.parametrize("kind", [
-        pytest.param(KINDS[name], id=name, marks=[OLD] if KINDS[name][0] == "mqttv31" else []) for name in names])
+    return pytest.mark.parametrize("kind", [pytest.param(KINDS[name], id=name) for name in names])
 
 
 class Bridge(Mosquitto):

@@ -5,7 +5,6 @@ import pytest
 from clients import run
 from mqttpeers import open_peer
 
-OLD = pytest.mark.xfail(strict=True, reason="helper auth: MQTT 3.1 is not there yet")
 pytestmark = [pytest.mark.timeout(120)]
 NAMES = ["mosquitto", "paho", "aiomqtt"]
 
@@ -17,7 +16,6 @@ def old(request, peer):
     return opening
 
 
-@OLD
 @pytest.mark.parametrize("qos", [0, 1, 2])
 def test_messages_go_both_ways(shared, connect, old, unique, qos):
     raw = connect(shared, unique + "raw")
@@ -32,7 +30,6 @@ def test_messages_go_both_ways(shared, connect, old, unique, qos):
     assert (got.payload, got.qos) == (b"down", qos)
 
 
-@OLD
 def test_retained_will_and_session(shared, connect, old, unique):
     watcher = connect(shared, unique + "w")
     watcher.subscribe((f"{unique}/will", 1))
@@ -51,7 +48,6 @@ def test_retained_will_and_session(shared, connect, old, unique):
     assert late.message().retain
 
 
-@OLD
 def test_mosquitto_pub_and_sub_of_31_talk_to_5(shared, unique):
     sub = open_peer("mosquitto", shared, unique + "s", 5)
     try:
