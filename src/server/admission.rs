@@ -8,7 +8,7 @@ use std::hash::Hash;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use ahash::AHashMap;
+use ahash::{AHashMap, RandomState};
 use parking_lot::Mutex;
 
 use super::bucket::{Bucket, Rate};
@@ -146,7 +146,9 @@ type Holders = AHashMap<Holder, usize>;
 pub struct Users {
     open_max: usize,
     open: Mutex<AHashMap<Arc<str>, Holders>>,
-    rates: Rates<Arc<str>>,
+    /// By a seeded hash of the name: whoever has not logged in may call himself anything, at any length.
+    rates: Rates<u64>,
+    seed: RandomState,
 }
 
 /// One connection's place among those of its user; given back on drop.
@@ -160,7 +162,7 @@ impl Users {
     #[must_use]
     pub fn new(open_max: usize, rate_max: u32, burst_s: u32) -> Arc<Self> {
         let rates = Rates::new(rate_max, burst_s);
-        Arc::new(Self { open_max, open: Mutex::default(), rates })
+        Arc::new(Self { open_max, open: Mutex::default(), rates, seed: RandomState::new() })
     }
 
     /// A place for a connection of `user`, unless all are taken by other holders.
@@ -181,7 +183,7 @@ impl Users {
     /// Whether one more login as `user` is within that name's rate; counts it if so.
     #[must_use]
     pub fn is_in_time(&self, user: &str, now_ms: u64) -> bool {
-        self.rates.take(|| user.into(), now_ms)
+        self.rates.take(|| self.seed.hash_one(user), now_ms)
     }
 }
 

@@ -66,6 +66,11 @@ pub struct Authenticator {
     checks: Arc<PasswordChecks>,
     /// For a file that has no key of its own.
     decoys: Key,
+    /// Whether a user may log in by SCRAM.
+    offers_scram: bool,
+    /// What an unknown user is told to do. Counted once: to count takes the longer the more users there are, and would
+    /// tell an unknown one from a known one.
+    usual_iterations: u32,
 }
 
 impl Authenticator {
@@ -78,7 +83,9 @@ impl Authenticator {
     ) -> Self {
         let decoys = users.as_ref().and_then(|users| users.decoys().copied());
         let decoys = decoys.unwrap_or_else(|| checks.decoys());
-        Self { users, policy, checks, decoys }
+        let offers_scram = users.as_ref().is_some_and(PasswordFile::has_scram);
+        let usual_iterations = users.as_ref().map_or(0, PasswordFile::usual_iterations);
+        Self { users, policy, checks, decoys, offers_scram, usual_iterations }
     }
 
     /// The principal of a peer that offers these credentials; `None`: `applicant` is told later.
@@ -156,7 +163,7 @@ impl Authenticator {
     /// Whether a user may log in by SCRAM.
     #[must_use]
     pub fn offers_scram(&self) -> bool {
-        self.users.as_ref().is_some_and(PasswordFile::has_scram)
+        self.offers_scram
     }
 
     /// Answers a client's first SCRAM message; `nonce` as [`ServerExchange::begin`] wants it. Never slow: the hashing
@@ -173,10 +180,9 @@ impl Authenticator {
             let users = self.users.as_ref();
             let verifier = users.and_then(|users| users.user(user)).and_then(UserRecord::scram);
             let known = verifier.is_some();
-            let verifier = verifier.cloned().unwrap_or_else(|| {
-                let iterations = users.map_or(0, PasswordFile::usual_iterations);
-                Verifier::decoy(user, &self.decoys, iterations)
-            });
+            let verifier = verifier
+                .cloned()
+                .unwrap_or_else(|| Verifier::decoy(user, &self.decoys, self.usual_iterations));
             Candidate { verifier, known }
         })
     }

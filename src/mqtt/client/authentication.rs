@@ -91,6 +91,15 @@ impl Client {
     pub(super) fn exchange_is_late(&mut self, now_ms: u64) -> bool {
         let late = self.stage == Stage::Connected
             && self.exchange.as_ref().is_some_and(|exchange| exchange.deadline_ms <= now_ms);
+        if late && self.paused {
+            // What it may have said was not read.
+            let deadline_ms = now_ms + self.limits.connect_timeout_ms;
+            if let Some(exchange) = &mut self.exchange {
+                exchange.deadline_ms = deadline_ms;
+            }
+            self.schedule(deadline_ms);
+            return false;
+        }
         if late {
             self.fail(ReasonCode::NotAuthorized, "re-authentication took too long", None);
         }
@@ -119,11 +128,14 @@ impl Client {
             return;
         };
         match live.authenticator.begin_scram(data, &nonce) {
+            Ok((server, _)) if !self.is_login_in_time(server.user(), now_ms) => {
+                let reason = ReasonCode::ConnectionRateExceeded;
+                self.end_at(Limit::ConnectionRatePerUser, reason, now_ms);
+            }
             Ok((server, _))
                 if live.authenticator.is_held_back(server.user(), self.peer.ip(), now_ms) =>
             {
-                let text = "too many failed logins, wait a minute";
-                self.fail(ReasonCode::ConnectionRateExceeded, text, None);
+                self.hold_back();
             }
             Ok((server, answer)) => {
                 if let Some(exchange) = &mut self.exchange {
@@ -135,13 +147,32 @@ impl Client {
         }
     }
 
+    /// Whether one more login as `user` is within that name's rate. Who said it in CONNECT was counted there, and who is
+    /// connected does not log in.
+    fn is_login_in_time(&self, user: &str, now_ms: u64) -> bool {
+        let said = self.exchange.as_ref().and_then(|exchange| exchange.username.as_deref());
+        self.stage == Stage::Connected
+            || said == Some(user)
+            || self.shared.users.is_in_time(user, now_ms)
+    }
+
+    fn hold_back(&mut self) {
+        let text = "too many failed logins, wait a minute";
+        self.fail(ReasonCode::ConnectionRateExceeded, text, None);
+    }
+
     fn judge_proof(&mut self, server: ServerExchange, data: &[u8], now_ms: u64) {
         let user = server.user().to_owned();
+        let live = Arc::clone(&self.shared.config.live());
+        // Asked once more: any number of exchanges may have begun before the first of them failed.
+        if live.authenticator.is_held_back(&user, self.peer.ip(), now_ms) {
+            self.hold_back();
+            return;
+        }
         match server.finish(data) {
             Ok(proof) => self.proven(&user, proof, now_ms),
             Err(error) => {
                 if error == ScramError::Proof {
-                    let live = self.shared.config.live();
                     live.authenticator.count_failure(&user, self.peer.ip(), now_ms);
                 }
                 self.fail_scram(error);
@@ -167,14 +198,7 @@ impl Client {
             self.fail(ReasonCode::BadUserNameOrPassword, text, None);
             return;
         }
-        let unnamed = exchange.username.is_none();
         exchange.step = Step::Proven(proof);
-        if unnamed && !self.shared.users.is_in_time(user, now_ms) {
-            // Who says in CONNECT who he is was counted there.
-            let reason = ReasonCode::ConnectionRateExceeded;
-            self.end_at(Limit::ConnectionRatePerUser, reason, now_ms);
-            return;
-        }
         self.stage = Stage::Authenticating;
         self.authenticated(Ok(Principal::named(user)), now_ms);
     }

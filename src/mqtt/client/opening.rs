@@ -69,9 +69,6 @@ impl Client {
             Err(error) => return self.refuse_login(error),
         };
         self.principal = Some(principal.clone());
-        if self.awaits_predecessor(&principal, now_ms) {
-            return;
-        }
         let Some(connect) = self.connect.as_deref() else { return };
         let mut client_id = connect.client_id.clone();
         if client_id.is_empty() {
@@ -93,6 +90,11 @@ impl Client {
             self.refuse(ReasonCode::NotAuthorized, "the will's topic may not be published to");
             return;
         }
+        // Nobody is asked to leave for a CONNECT that is refused (MQTT5-3.1.4).
+        if self.awaits_predecessor(&principal, now_ms) {
+            return;
+        }
+        let Some(connect) = self.connect.as_deref() else { return };
         let will = connect.will.as_ref().map(|will| {
             let author = Author { client_id: &client_id, username: principal.login() };
             (will.delay_s, encode_will(will, author, now_ms))
