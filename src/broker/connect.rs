@@ -294,12 +294,13 @@ impl Broker {
             drop(inner.detach(handle.epoch));
             std::mem::take(&mut inner.shares)
         };
+        let took_turns = holding.connection.is_some();
         self.hand_back(holding);
         if closing.discard_will {
             session.inner.lock().will = None;
         }
         if session.durable {
-            self.close_durable(handle, closing, now_ms, keys);
+            self.close_durable(handle, closing, took_turns, now_ms, keys);
         } else {
             self.close_transient(session, now_ms, keys);
         }
@@ -314,7 +315,15 @@ impl Broker {
         self.sessions.forget(session.id);
     }
 
-    fn close_durable(&self, handle: &SessionHandle, closing: Closing, now_ms: u64, keys: Keys<'_>) {
+    /// `took_turns`: in share groups.
+    fn close_durable(
+        &self,
+        handle: &SessionHandle,
+        closing: Closing,
+        took_turns: bool,
+        now_ms: u64,
+        keys: Keys<'_>,
+    ) {
         let session = &handle.session;
         let limit = self.limits.load().session_expiry_s_max;
         let (expiry_s, will_delay_s, sent) = {
@@ -324,10 +333,6 @@ impl Broker {
             }
             (inner.expiry_s, inner.will.as_ref().map(|will| will.delay_s), inner.sent)
         };
-        if expiry_s == 0 {
-            self.end_durable(session, handle.epoch, now_ms, keys);
-            return;
-        }
         // A will is due at the latest when the session ends [MQTT-3.1.3-9].
         let will_due_ms = will_delay_s
             .map(|delay_s| now_ms.saturating_add(u64::from(delay_s.min(expiry_s)) * 1000));
@@ -339,6 +344,14 @@ impl Broker {
             sent,
             will_due_ms,
         };
+        if expiry_s == 0 {
+            if took_turns {
+                // The end alone does not tell what it took over from groups and was never sent: that goes back.
+                drop(self.submit(None, &record));
+            }
+            self.end_durable(session, handle.epoch, now_ms, keys);
+            return;
+        }
         // Refused while the disk fails: a restart finds the session open and closes it then.
         drop(self.submit(None, &record));
         if will_due_ms.is_some_and(|due| due <= now_ms) {

@@ -105,6 +105,7 @@ impl Applier {
         if let Some(entry) = inner.queue.get_mut(position) {
             entry.release();
         }
+        inner.taken_is_done(position);
         let taken = inner.state.taken.remove(&position);
         self.mark(&session, &mut inner);
         drop(inner);

@@ -86,7 +86,12 @@ impl Broker {
     ) -> Result<(), String> {
         let mut inner = queue.inner.lock();
         inner.consumers.reconsider(connection);
-        if queue.is_gone() || inner.dispatching {
+        if queue.is_gone() {
+            return Ok(());
+        }
+        if inner.dispatching {
+            // That one may be past what this one would hand out.
+            inner.asked = true;
             return Ok(());
         }
         let mut round = Round {
@@ -109,8 +114,9 @@ impl Broker {
         let Round { delivered, lost, unfit, count, passed, .. } = round;
         let tidy_at_ms = inner.plan_head();
         let has_settled = !inner.to_settle.is_empty();
+        let asked = std::mem::take(&mut inner.asked);
         // Whoever is called goes on where this one stopped.
-        let goes_on = outcome.is_ok() && (passed.is_none() || count >= MESSAGES_MAX);
+        let goes_on = outcome.is_ok() && (asked || passed.is_none() || count >= MESSAGES_MAX);
         let next = inner.whom_to_call().filter(|_| goes_on);
         drop(inner);
         if let Some(consumer) = next {

@@ -346,8 +346,16 @@ impl Ledger {
         let payload = u64::from(entry.payload_bytes);
         self.out = self.out.saturating_sub(1);
         self.ready_bytes += payload;
-        self.returned.insert(place);
+        self.remember(place);
         true
+    }
+
+    /// The message at `place` is ready again. One that was bound beyond the cursor is found there: as a returned one it
+    /// would take the cursor past those in front of it, see [`Self::pass_over`].
+    fn remember(&mut self, place: Place) {
+        if place < self.cursor {
+            self.returned.insert(place);
+        }
     }
 
     /// The message at `position` was settled, and no record of it was taken: it is ready again.
@@ -358,7 +366,7 @@ impl Ledger {
         let payload = u64::from(entry.payload_bytes);
         self.settled = self.settled.saturating_sub(1);
         self.ready_bytes += payload;
-        self.returned.insert(place);
+        self.remember(place);
     }
 
     /// Takes the durable message at `position` out for good: the applier's.

@@ -54,6 +54,8 @@ pub(in crate::broker) struct Inner {
     pub(super) to_settle: Vec<u64>,
     /// Somebody reads bodies to hand out.
     pub(super) dispatching: bool,
+    /// Somebody else came to dispatch meanwhile.
+    pub(super) asked: bool,
     /// When the queue is tidied up next.
     pub(super) tidy_at_ms: u64,
     /// When the queue was last used, and whether somebody will look.
@@ -113,6 +115,7 @@ impl DeclaredQueue {
             held: VecDeque::new(),
             to_settle: Vec::new(),
             dispatching: false,
+            asked: false,
             tidy_at_ms: NEVER_MS,
             used_ms: 0,
             is_watched: false,

@@ -86,7 +86,9 @@ impl Broker {
     fn crowding_of(&self, queue: &DeclaredQueue) -> Crowding {
         let max = self.backlog.limits().queue_bytes_max;
         let says_itself = queue.settings.arguments.length_bytes_max.is_some();
-        if max == 0 || says_itself || !queue.durable || queue.is_gone() {
+        // A share group's queue has a session's bounds, and goes without what is too much.
+        let is_bounded = says_itself || queue.settings.share;
+        if max == 0 || is_bounded || !queue.durable || queue.is_gone() {
             return Crowding::Free;
         }
         Crowding::of(queue.inner.lock().ledger.durable_bytes(), max)

@@ -250,6 +250,7 @@ impl Session {
         }
         pulled.reasons.push(why);
         inner.in_flight = inner.in_flight.saturating_sub(1);
+        inner.taken_is_done(position);
         if self.durable {
             if let Some(entry) = inner.queue.get_volatile(position) {
                 entry.settle();

@@ -72,7 +72,15 @@ impl Broker {
                         bytes += body.len();
                         bodies.push((taking, body));
                     }
-                    Ok(None) => self.take_fewer(handle, 1),
+                    Ok(None) => {
+                        self.take_fewer(handle, 1);
+                        let inner = handle.session.inner.lock();
+                        if inner.is_served_by(handle.epoch)
+                            && let Some(member) = inner.shares.member(taking.queue.id)
+                        {
+                            member.lay_down();
+                        }
+                    }
                     Err(error) => {
                         failed = Some(error);
                         takes.insert(0, taking);

@@ -166,6 +166,9 @@ impl Broker {
             let options = options.clone();
             let no_ack = options.qos == QoS::AtMostOnce;
             let member = Member::new(id, session, link.epoch, link.consumer, options, held + taken);
+            // What was sent to the same connection under other options counts for the new member, so it lays it down.
+            let held = inner.shares.held.values_mut().filter(|held| held.queue.id == queue.id);
+            held.for_each(|held| held.member = Arc::clone(&member));
             inner.shares.memberships.push(Membership {
                 filter: filter.as_str().into(),
                 queue: Arc::clone(queue),

@@ -197,18 +197,20 @@ impl Client {
             }
             serving.replays.pop_front();
         }
-        let pulled = broker.serve_shares(
+        // The session's own first: nobody else can have those, and what was sent before goes out again before anything
+        // new. A group's backlog would take every place in the window.
+        let pulled = broker.pull(
             &serving.handle,
             &mut serving.encodings,
             &mut serving.publisher.counters,
+            &mut serving.settled,
             now_ms,
         );
         let pulled = pulled.and_then(|()| {
-            broker.pull(
+            broker.serve_shares(
                 &serving.handle,
                 &mut serving.encodings,
                 &mut serving.publisher.counters,
-                &mut serving.settled,
                 now_ms,
             )
         });
