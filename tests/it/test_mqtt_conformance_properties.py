@@ -8,7 +8,7 @@ from rawmqtt import (CONNACK, DISCONNECT, PROPERTIES, PROPERTY_IDS, PUBACK, PUBC
 
 ID = binary("c")
 # A value that each property may have, for the packets that may carry it.
-VALUES = {"byte": b"\x01", "u16": b"\x00\x01", "u32": b"\x00\x00\x00\x10", "varint": b"\x01", "text": binary("t"),
+VALUES = {"byte": b"\x01", "u16": b"\x00\x01", "u32": b"\x00\x00\x10\x00", "varint": b"\x01", "text": binary("t"),
           "binary": binary(b"\x00b"), "pair": binary("k") + binary("v")}
 ACK = {"reason_string", "user"}
 MESSAGE = {"payload_format", "message_expiry", "content_type", "response_topic", "correlation_data", "user"}
