@@ -320,6 +320,11 @@ pub fn revive(broker: &Broker, applier: &Applier) -> Result<(), StoreError> {
             let id = session.id;
             let sent_below = broker.paging.end_of_first(id, &mut inner.queue, window);
             inner.sent = inner.sent.max(sent_below.map_err(malformed(format!("session {id}")))?);
+            // Acknowledgements whose records were lost may stand in front of it: what was taken over and sent is perhaps
+            // beyond the window of what is here now, and for nobody else all the same [MQTT-4.8.2-5].
+            let last_taken = inner.state.taken.last_key_value();
+            let taken_below = last_taken.map_or(0, |(position, _)| position.saturating_add(1));
+            inner.sent = inner.sent.max(taken_below);
         }
         inner.cursor = inner.queue.head();
         for (filter, subscription) in &inner.subscriptions {

@@ -312,7 +312,8 @@ impl Round<'_> {
         for (place, body) in bodies {
             match body.read(&self.broker.bodies) {
                 Ok(bytes) => self.read.push_back((place, bytes)),
-                Err(error) if matches!(body, Body::Scratch(_)) => {
+                // Behind one that was read it waits its turn: it would take the cursor past that.
+                Err(error) if self.read.is_empty() && matches!(body, Body::Scratch(_)) => {
                     tracing::error!(%error, queue = &*self.queue.name, "a transient message is lost");
                     lost.push(place);
                 }
