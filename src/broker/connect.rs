@@ -100,7 +100,7 @@ impl Broker {
             .cloned();
         if resumes.is_none() && expiry_s == 0 && existing.as_ref().is_none_or(|old| !old.durable) {
             let session = self.sessions.create(key.clone(), false);
-            self.prepare(&session, 1, &opening);
+            self.prepare(&session, 1, expiry_s, &opening);
             keys.insert(key, Arc::clone(&session));
             drop(keys);
             if let Some(old) = existing {
@@ -115,14 +115,14 @@ impl Broker {
             let record = open_record(&session, epoch, expiry_s, &opening, None, now_ms);
             self.submit_opening(&session, epoch, &Record::OpenSession(record), waiter)?;
             self.take_over(&session);
-            self.prepare(&session, epoch, &opening);
+            self.prepare(&session, epoch, expiry_s, &opening);
             drop(keys);
             return Ok(Opened { handle: SessionHandle { session, epoch }, waits: true, expiry_s });
         }
         // A new session; a durable one of the same key ends with the same record.
         let replaced = existing.as_ref().filter(|old| old.durable);
         if let Some(old) = replaced {
-            self.publish_left_will(old, now_ms);
+            self.try_left_will(old, now_ms);
         }
         let session = self.sessions.create(key.clone(), expiry_s > 0);
         let submitted = if session.durable {
@@ -138,7 +138,7 @@ impl Broker {
             self.sessions.forget(session.id);
             return Err(error);
         }
-        self.prepare(&session, 1, &opening);
+        self.prepare(&session, 1, expiry_s, &opening);
         keys.insert(key, Arc::clone(&session));
         drop(keys);
         if let Some(old) = existing {
@@ -174,9 +174,11 @@ impl Broker {
         self.sessions.by_id(session).is_none_or(|it| !it.inner.lock().is_owned_by(epoch))
     }
 
-    fn prepare(&self, session: &Arc<Session>, epoch: u64, opening: &Opening<'_>) {
+    /// Only after the record was taken: a session whose opening was refused keeps the expiry that it had.
+    fn prepare(&self, session: &Arc<Session>, epoch: u64, expiry_s: u32, opening: &Opening<'_>) {
         let mut inner = session.inner.lock();
         inner.owner_epoch = epoch;
+        inner.expiry_s = expiry_s;
         inner.will = opening.will.as_ref().map(|(delay_s, message)| Will {
             delay_s: *delay_s,
             due_ms: None,
@@ -396,9 +398,8 @@ impl Broker {
 
     /// Ends a durable session that no connection holds; its will, if one waits, is due with it.
     fn end_durable(&self, session: &Arc<Session>, epoch: u64, now_ms: u64, mut keys: Keys<'_>) {
-        self.publish_left_will(session, now_ms);
+        let owes_will = self.try_left_will(session, now_ms).is_some();
         let id = session.id;
-        let owes_will = session.inner.lock().will.is_some();
         if owes_will || self.submit(None, &Record::EndSession { session: id, epoch }).is_err() {
             // The disk takes nothing now: try again later, the session stays until then.
             self.timers.at(now_ms.saturating_add(1000), Job::Expiry(id, epoch));
@@ -434,7 +435,6 @@ fn open_record<'a>(
     replaces: Option<QueueId>,
     now_ms: u64,
 ) -> OpenSession<'a> {
-    session.inner.lock().expiry_s = expiry_s;
     OpenSession {
         session: session.id,
         vhost: &session.key.vhost,
@@ -453,12 +453,12 @@ mod tests {
     use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
-    use super::Closing;
+    use super::{Closing, Opening};
     use crate::auth::principal::Principal;
     use crate::broker::consumer::CloseReason;
     use crate::broker::sessions::session::Successor;
-    use crate::broker::testbed::Bed;
-    use crate::broker::testbed::client::Client;
+    use crate::broker::testbed::client::{Client, NOW_MS, waiter};
+    use crate::broker::testbed::{Bed, Refusing};
 
     fn come(bed: &mut Bed, durable: bool) -> Client {
         let broker = Arc::clone(&bed.broker);
@@ -487,6 +487,30 @@ mod tests {
         bed.broker.say_farewell(&first.handle, closing);
         let second = come(&mut bed, true);
         assert_ne!(second.handle.session.id, first.handle.session.id);
+    }
+
+    /// Above all not how long the session lives.
+    #[test]
+    fn an_opening_that_the_disk_refuses_changes_nothing() {
+        for refusing in [Refusing::AtOnce, Refusing::AfterFilling] {
+            let mut bed = Bed::new();
+            let first = come(&mut bed, true);
+            first.close(&bed.broker);
+            bed.sync();
+            bed.tape.refuse(refusing);
+            let opening = Opening {
+                client_id: "c",
+                clean_start: false,
+                expiry_s: 0,
+                receive_max: 9,
+                will: None,
+            };
+            let who = Principal::anonymous();
+            assert!(bed.broker.open(&who, opening, waiter().0, NOW_MS).is_err());
+            bed.tape.refuse(Refusing::Never);
+            let second = come(&mut bed, true);
+            assert_eq!(second.handle.session.id, first.handle.session.id, "{refusing:?}");
+        }
     }
 
     #[test]

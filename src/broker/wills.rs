@@ -29,21 +29,28 @@ impl Broker {
     /// Publishes the will that waits at `session`, if there is one. A disk that does not take it now is tried again
     /// while the session lasts; a restart finds it, too.
     pub(crate) fn publish_left_will(&self, session: &Arc<Session>, now_ms: u64) {
+        if let Some(epoch) = self.try_left_will(session, now_ms) {
+            self.timers.at(now_ms.saturating_add(RETRY_MS), Job::Will(session.id, epoch));
+        }
+    }
+
+    /// The same for a caller that tries again by itself, or need not. The connection that left the will if the disk does
+    /// not take it now.
+    pub(crate) fn try_left_will(&self, session: &Arc<Session>, now_ms: u64) -> Option<u64> {
         let left = {
             let mut inner = session.inner.lock();
             let epoch = inner.owner_epoch;
             inner.will.take().map(|will| LeftWill { epoch, will })
-        };
-        let Some(left) = left else { return };
+        }?;
         if self.publish_will_of(session, &left, now_ms) || !session.durable {
-            return;
+            return None;
         }
         let mut inner = session.inner.lock();
-        if inner.is_owned_by(left.epoch) && inner.will.is_none() {
-            inner.will = Some(left.will);
-            drop(inner);
-            self.timers.at(now_ms.saturating_add(RETRY_MS), Job::Will(session.id, left.epoch));
+        if !inner.is_owned_by(left.epoch) || inner.will.is_some() {
+            return None;
         }
+        inner.will = Some(left.will);
+        Some(left.epoch)
     }
 
     /// A connection is about to be taken over by one that resumes the session: a will without a delay is
@@ -54,7 +61,8 @@ impl Broker {
             inner.will.as_ref().is_some_and(|will| will.delay_s == 0)
         };
         if immediate {
-            self.publish_left_will(session, now_ms);
+            // Kept if the disk refuses: so it does with the opening, and the session's end comes back to it.
+            self.try_left_will(session, now_ms);
         }
     }
 

@@ -163,9 +163,10 @@ impl Contents {
         }
     }
 
-    /// Whether the topic has or is getting a value.
+    /// Whether the topic has or is getting a value. The end of none takes no place.
     #[must_use]
     pub fn is_taken(&self) -> bool {
-        self.applied.is_some() || self.overlay.is_some()
+        let comes = |overlay: &Overlay| overlay.stored.is_some();
+        self.applied.is_some() || self.overlay.as_deref().is_some_and(comes)
     }
 }

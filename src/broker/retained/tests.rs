@@ -226,6 +226,17 @@ fn a_refused_publish_gives_the_topic_back() {
     assert!(retained.matching("/", &TopicFilter::parse("#").unwrap()).is_empty());
 }
 
+/// Else whoever says that first would need no room for the value after it.
+#[test]
+fn the_end_of_no_value_takes_no_place() {
+    let retained = Retained::new(Arc::new(Rows::default()));
+    let slot = retained.slot("/", "a");
+    slot.hold().put(Lsn(1), None, None);
+    assert!(!slot.hold().is_taken());
+    slot.hold().put(Lsn(2), Some(value(2)), None);
+    assert!(slot.hold().is_taken());
+}
+
 #[test]
 fn a_topic_that_somebody_is_about_to_use_is_not_released() {
     let retained = Retained::new(Arc::new(Rows::default()));

@@ -24,6 +24,9 @@ use super::Client;
 const OUT_OF_TURN: ProtocolError =
     ProtocolError::protocol("acknowledgement of another kind than the message waits for");
 
+/// Replays of retained messages that get a step before other connections have their turn.
+const REPLAYS_A_TURN: usize = 32;
+
 fn granted(qos: QoS) -> ReasonCode {
     match qos {
         QoS::AtMostOnce => ReasonCode::Success,
@@ -188,7 +191,13 @@ impl Client {
         }
         let broker = &self.shared.broker;
         let mut progress = Progress::Done;
+        let mut begun = 0;
         while let Some(replay) = serving.replays.front_mut() {
+            if begun == REPLAYS_A_TURN {
+                progress = Progress::More;
+                break;
+            }
+            begun += 1;
             let counters = &mut serving.publisher.counters;
             let encodings = &mut serving.encodings;
             progress = broker.replay_step(&serving.handle, replay, encodings, counters, now_ms);
