@@ -124,7 +124,7 @@ def test_a_flood_into_an_offline_session(make_broker):
     away.connect()
     away.subscribe(("flood", 1))
     away.disconnect()
-    count, size = 20_000, 4_000
+    count, size = 60_000, 4_000
     with Watch(broker) as watch, Client(broker.mqtt, "flood", timeout=50.0) as publisher:
         publisher.connect()
 
@@ -140,9 +140,10 @@ def test_a_flood_into_an_offline_session(make_broker):
             got = publisher.receive(timeout=50.0)
             assert (got.kind, got.mid) == (PUBACK, number + 1)
         sender.join()
-    # Index entries and ids; bodies in memory up to twice their budget; the journal's.
+    # Index entries and ids; bodies in memory up to twice their budget; the journal's. The allocator keeps the more the
+    # slower the disk is: twice the measure, of half of what went through.
     bound_kb = count * 200 // 1024 + 2 * 2 * 1024 + 2 * 2 * 1024
-    assert watch.grown_kb < bound_kb + SPARE_KB, f"{watch.grown_kb} KB for {count * size >> 10} KB"
+    assert watch.grown_kb < bound_kb + 2 * SPARE_KB, f"{watch.grown_kb} KB for {count * size >> 10} KB"
     with Client(broker.mqtt, "away", clean=False, timeout=50.0) as back:
         back.connect()
         for number in range(count):
