@@ -1,6 +1,10 @@
-"""Other languages' clients under tests/.cache: sources copied, packages fetched once for each state of the sources."""
+"""Other languages' clients under tests/.cache: sources copied, packages fetched once for each state of the sources. And
+those in Rust, which cargo keeps."""
 
 import fcntl
+import functools
+import json
+import os
 import shutil
 import subprocess
 
@@ -24,3 +28,14 @@ def prepared(name, sources, command):
             assert made.returncode == 0, made.stdout + made.stderr
             done.write_text(stamp)
     return folder
+
+
+@functools.cache
+def rust_client(folder):
+    """The program of a package; tests/run builds it before: cargo says where it is, or builds it now."""
+    target = os.environ.get("CARGO_TARGET_DIR", str(ROOT / "target"))
+    built = subprocess.run(["cargo", "build", "--locked", "--message-format=json", "--target-dir", target],
+                           cwd=folder, capture_output=True, text=True, timeout=FIRST_BUILD)
+    assert built.returncode == 0, built.stderr
+    messages = [json.loads(line) for line in built.stdout.splitlines()]
+    return next(message["executable"] for message in messages if message.get("executable"))

@@ -4,16 +4,12 @@ program each for Node's amqplib and for the Java client (issue 4, "Proof").
 The programs are in tests/amqp-clients/. They print the same lines, so the same tests read them.
 """
 
-import functools
-import json
-import os
-import subprocess
 import sys
 
 import pytest
 
 from harness import ROOT
-from prepared import FIRST_BUILD, prepared
+from prepared import prepared, rust_client
 from programs import Program
 
 pytestmark = [pytest.mark.amqp, pytest.mark.timeout(300)]
@@ -25,19 +21,8 @@ def pika(name):
     return [sys.executable, str(CLIENTS / "pika" / f"{name}.py")]
 
 
-@functools.cache
-def lapin_binary():
-    """tests/run builds it before; cargo says where it is, or builds it now."""
-    target = os.environ.get("CARGO_TARGET_DIR", str(ROOT / "target"))
-    built = subprocess.run(["cargo", "build", "--locked", "--message-format=json", "--target-dir", target],
-                           cwd=CLIENTS / "lapin", capture_output=True, text=True, timeout=FIRST_BUILD)
-    assert built.returncode == 0, built.stderr
-    messages = [json.loads(line) for line in built.stdout.splitlines()]
-    return next(message["executable"] for message in messages if message.get("executable"))
-
-
 def lapin(name):
-    return [lapin_binary(), name]
+    return [rust_client(CLIENTS / "lapin"), name]
 
 
 @pytest.fixture(params=[pika, lapin], ids=["pika", "lapin"])

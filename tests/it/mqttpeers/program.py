@@ -4,16 +4,14 @@ Orders: `connect` (the first), `subscribe`, `unsubscribe`, `publish` (with a `nu
 `connected`, `subscribed`, `unsubscribed`, `acked` (with that number), `message`, `closed`. Bytes are hexadecimal.
 """
 
-import functools
 import json
-import os
 import subprocess
 import threading
 from dataclasses import asdict
 
 from harness import DEADLINE, ROOT
 from mqttpeers import Got, Peer, raw_bytes
-from prepared import FIRST_BUILD, prepared
+from prepared import prepared, rust_client
 
 CLIENTS = ROOT / "tests" / "mqtt-clients"
 
@@ -110,22 +108,11 @@ class Program(Peer):
         self._reader.join(DEADLINE)
 
 
-@functools.cache
-def _rumqttc():
-    """tests/run builds it before; cargo says where it is, or builds it now."""
-    target = os.environ.get("CARGO_TARGET_DIR", str(ROOT / "target"))
-    built = subprocess.run(["cargo", "build", "--locked", "--message-format=json", "--target-dir", target],
-                           cwd=CLIENTS / "rumqttc", capture_output=True, text=True, timeout=FIRST_BUILD)
-    assert built.returncode == 0, built.stderr
-    messages = [json.loads(line) for line in built.stdout.splitlines()]
-    return next(message["executable"] for message in messages if message.get("executable"))
-
-
 class Rumqttc(Program):
     """rumqttc: its v4 client for 3.1.1, its v5 client for 5.0."""
 
     def command(self):
-        return [_rumqttc()], None
+        return [rust_client(CLIENTS / "rumqttc")], None
 
 
 class MqttJs(Program):
