@@ -179,7 +179,8 @@ async fn serve(bundle: Arc<Bundle>, begun: Instant) -> Result<(), AppError> {
     metrics.register(logins::Logins::new(Arc::clone(&bundle.checks))?)?;
     let control = Control::open(&config.data_dir, &storage);
     let readers = routes::install(&storage, &routes, &metrics, clock.now_ms())?;
-    let workers = Arc::new(Workers::start(cores())?);
+    let workers = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let workers = Arc::new(Workers::start(workers)?);
     let (stop, shutdown) = watch::channel(false);
     let (mqtt, amqp) = share(&storage, &bundle, &wheel);
     let connections = Connections {
@@ -199,49 +200,28 @@ async fn serve(bundle: Arc<Bundle>, begun: Instant) -> Result<(), AppError> {
     let background = start_background(&storage, &metrics, &readiness, wheel, config, clock);
     let accepting = start_accepting(&mut sockets, &connections, tls);
     let admin = start_admin(sockets.admin.take(), &metrics, &readiness, shutdown)?;
-    say_ready(&readiness, &metrics, begun);
+    readiness.clear(Condition::Start);
+    metrics.ready.set(1);
+    tracing::info!("ready in {} ms", begun.elapsed().as_millis());
     signals.wait().await;
-    say_stopping(&readiness, &metrics);
+    tracing::info!("stopping");
+    readiness.set(Condition::Stop, "stopping");
+    metrics.ready.set(0);
     end(accepting);
     stop.send_replace(true);
     farewell(&storage, &connections).await;
     drop(admin);
     end(background);
-    stop_workers(&workers);
-    close(control, &storage);
-    Ok(())
-}
-
-fn close(control: Control, storage: &Storage) {
+    workers.stop();
+    touched::flush();
     control.close();
     storage.close();
     tracing::info!("stopped");
-}
-
-fn cores() -> usize {
-    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+    Ok(())
 }
 
 fn end(tasks: Tasks) {
     tasks.into_iter().for_each(|task| task.abort());
-}
-
-/// What its last connections wrote goes out as well.
-fn stop_workers(workers: &Workers) {
-    workers.stop();
-    touched::flush();
-}
-
-fn say_ready(readiness: &Readiness, metrics: &Metrics, begun: Instant) {
-    readiness.clear(Condition::Start);
-    metrics.ready.set(1);
-    tracing::info!("ready in {} ms", begun.elapsed().as_millis());
-}
-
-fn say_stopping(readiness: &Readiness, metrics: &Metrics) {
-    tracing::info!("stopping");
-    readiness.set(Condition::Stop, "stopping");
-    metrics.ready.set(0);
 }
 
 /// As many connections as the configuration allows, and as there may be files.
