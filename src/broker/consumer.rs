@@ -40,6 +40,31 @@ pub struct Outgoing<'a> {
     pub forced: bool,
 }
 
+impl<'a> Outgoing<'a> {
+    /// `message` as it is at `now_ms`: for the first time, not retained, within the buffer's limit.
+    #[must_use]
+    pub fn of(
+        message: &Message<'a>,
+        now_ms: u64,
+        qos: QoS,
+        packet_id: Option<u16>,
+        subscription_ids: &'a [u32],
+    ) -> Self {
+        Self {
+            topic: message.topic,
+            payload: message.payload,
+            properties: message.properties,
+            qos,
+            retain: false,
+            dup: false,
+            packet_id,
+            expiry_s: message.remaining_s(now_ms),
+            subscription_ids,
+            forced: false,
+        }
+    }
+}
+
 /// What came of a delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Delivered {

@@ -38,7 +38,7 @@ impl Broker {
     ) -> Settled {
         let done = handle.session.settle(handle.epoch, id, how);
         if done == Settled::Unknown {
-            return self.settle_shared(handle, id, how);
+            return self.answered(handle.session.settle_held(handle.epoch, id, how));
         }
         if let Settled::Position(position) = done
             && handle.session.durable
@@ -49,8 +49,8 @@ impl Broker {
     }
 
     /// The same for a message of a share group; its queue's record follows with the read batch.
-    fn settle_shared(&self, handle: &SessionHandle, id: NonZeroU16, how: Acknowledged) -> Settled {
-        match handle.session.settle_held(handle.epoch, id, how) {
+    fn answered(&self, answered: Answered) -> Settled {
+        match answered {
             Answered::Done(queue, place) => {
                 self.settle_places(&queue, &[place]);
                 Settled::Shared
@@ -63,14 +63,10 @@ impl Broker {
 
     /// PUBREC of a message of a share group that no record keeps for the session.
     fn release_shared(&self, handle: &SessionHandle, id: NonZeroU16) -> Released {
-        match handle.session.release_held(handle.epoch, id) {
-            Answered::Done(queue, place) => {
-                self.settle_places(&queue, &[place]);
-                Released::AtOnce
-            }
-            Answered::Again => Released::AtOnce,
-            Answered::Unknown => Released::Unknown,
-            Answered::OutOfTurn => Released::OutOfTurn,
+        match self.answered(handle.session.release_held(handle.epoch, id)) {
+            Settled::Shared => Released::AtOnce,
+            Settled::OutOfTurn => Released::OutOfTurn,
+            Settled::Position(_) | Settled::Unknown => Released::Unknown,
         }
     }
 

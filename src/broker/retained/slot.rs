@@ -70,7 +70,7 @@ impl Slot {
         self.contents.lock().applied.clone()
     }
 
-    /// Applies a value or its end; returns how the number of values changed. The overlay leaves with the apply
+    /// Applies a value or its end; returns what that changed. The overlay leaves with the apply
     /// of its own LSN only: a newer one stays.
     pub(super) fn apply(&self, lsn: Lsn, stored: Option<Arc<Stored>>) -> Change {
         let mut contents = self.contents.lock();

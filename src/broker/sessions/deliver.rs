@@ -25,16 +25,8 @@ fn outgoing<'m>(
     packet_id: Option<u16>,
 ) -> Outgoing<'m> {
     Outgoing {
-        topic: message.topic,
-        payload: message.payload,
-        properties: message.properties,
-        qos,
         retain: message.retain && to.retain_as_published,
-        dup: false,
-        packet_id,
-        expiry_s: message.remaining_s(now_ms),
-        subscription_ids: &to.subscription_ids,
-        forced: false,
+        ..Outgoing::of(message, now_ms, qos, packet_id, &to.subscription_ids)
     }
 }
 

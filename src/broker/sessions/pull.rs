@@ -195,16 +195,10 @@ impl Session {
         encodings.reset(false);
         let delivered = consumer.deliver(
             &Outgoing {
-                topic: message.topic,
-                payload: message.payload,
-                properties: message.properties,
-                qos: item.qos,
                 retain: item.retain,
                 dup: item.dup,
-                packet_id: id,
-                expiry_s: message.remaining_s(now_ms),
-                subscription_ids: &item.subscription_ids,
                 forced: true,
+                ..Outgoing::of(&message, now_ms, item.qos, id, &item.subscription_ids)
             },
             encodings,
         );

@@ -61,18 +61,11 @@ impl Member {
         packet_id: Option<NonZeroU16>,
         subscription_ids: &'m [u32],
     ) -> Outgoing<'m> {
+        // The first time towards this receiver, whoever had it before.
+        let id = packet_id.map(NonZeroU16::get);
         Outgoing {
-            topic: message.topic,
-            payload: message.payload,
-            properties: message.properties,
-            qos,
             retain: message.retain && self.options.retain_as_published,
-            // The first time towards this receiver, whoever had it before.
-            dup: false,
-            packet_id: packet_id.map(NonZeroU16::get),
-            expiry_s: message.remaining_s(now_ms),
-            subscription_ids,
-            forced: false,
+            ..Outgoing::of(message, now_ms, qos, id, subscription_ids)
         }
     }
 

@@ -162,8 +162,8 @@ impl Client {
         self.replays.retain_mut(|replay| {
             broker.replay_step(handle, replay, &mut encodings, counters, now_ms) != Progress::Done
         });
-        broker.serve_shares(handle, &mut encodings, counters, now_ms).unwrap();
         broker.pull(handle, &mut encodings, counters, &mut self.settled, now_ms).unwrap();
+        broker.serve_shares(handle, &mut encodings, counters, now_ms).unwrap();
         broker.submit_settled(handle, &mut self.settled);
         let came = self.receiver.take();
         self.seen.extend(came.iter().cloned());
