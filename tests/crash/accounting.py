@@ -71,13 +71,16 @@ class Place:
 
     `order` holds among first arrivals ("first"), among those of one connection that do not say they come again
     ("connection"), or nowhere. `repeats`: "never" in logs; "flagged" when a repeat must say that it is one; "instant"
-    when that may miss what was sent in the life that a kill ended.
+    when that may miss what was sent in the life that a kill ended; "silent" when it need not say so, for it may come to
+    somebody else. The place of a member of a group names that of the group: what arrives, and is acknowledged on disk,
+    counts there.
     """
 
     name: str
     sources: dict
     order: str = "first"
     repeats: str = "never"
+    group: str | None = None
     seen: dict = field(default_factory=dict)
     highest: dict = field(default_factory=dict)
     # How often on this connection; acknowledged by the receiver; of those, on disk: once, and how often more.
@@ -200,6 +203,10 @@ class Books:
             self.wrong("unknown", who, f"{number} is acknowledged and was never sent")
         source.acked.add(number)
 
+    def whole(self, place):
+        """Where what arrives at `place` counts: its group, if it is a member's."""
+        return self.places[place.group] if place.group else place
+
     def _opened(self, name):
         """The receiver is on a new connection: what it held may come again, and what it acknowledged on the old one."""
         place = self.places[name]
@@ -226,12 +233,13 @@ class Books:
     def _barrier(self, name):
         """Everything the receiver acknowledged so far is on disk: something later of its connection was answered."""
         place = self.places[name]
+        whole = self.whole(place)
         for who, number in place.settled:
-            if who not in place.final:
-                place.final[who] = Numbers(step=place.sources.get(who, 1))
-            if number in place.final[who]:
-                place.final_again[who, number] += 1
-            place.final[who].add(number)
+            if who not in whole.final:
+                whole.final[who] = Numbers(step=place.sources.get(who, 1))
+            if number in whole.final[who]:
+                whole.final_again[who, number] += 1
+            whole.final[who].add(number)
         place.settled.clear()
 
     def _got(self, name, who, number, flagged=False, exact=False):
@@ -243,30 +251,31 @@ class Books:
         if source is None or step is None or number % step or number >= source.sent:
             self.wrong("unknown", name, f"{who}:{number} does not belong here")
             return
-        seen = place.numbers(who)
+        whole = self.whole(place)
+        seen = whole.numbers(who)
         first = number not in seen
         if first:
             seen.add(number)
         else:
-            place.repeated += 1
+            whole.repeated += 1
             self._repeat(place, source, number, flagged, exact)
         self._order(place, source, number, first, flagged)
         place.here[who, number] += 1
 
     def _repeat(self, place, source, number, flagged, exact):
         """As many copies as were sent are there; each comes anew as long as its acknowledgement is not on disk."""
-        key = (source.name, number)
-        place.copies[key] += 1
+        key, whole = (source.name, number), self.whole(place)
+        whole.copies[key] += 1
         if not flagged and place.repeats == "instant" and key in place.excused:
             place.excused.discard(key)
-        elif not flagged:
+        elif not flagged and place.repeats != "silent":
             place.unflagged[key] += 1
         more = 0 if source.exact else source.again[number]
-        final = (number in place.final.get(source.name, ())) + place.final_again[key]
+        final = (number in whole.final.get(source.name, ())) + whole.final_again[key]
         text = f"{source.name}:{number} comes again"
         if final > more:
             self.wrong("doubled", place.name, text + ", long after its acknowledgement")
-        elif place.copies[key] > more and (exact and source.exact or place.repeats == "never"):
+        elif whole.copies[key] > more and (exact and source.exact or place.repeats == "never"):
             self.wrong("doubled", place.name, text + ", and is there once by promise")
         elif place.here[key] > more:
             self.wrong("doubled", place.name, text + " on one connection")

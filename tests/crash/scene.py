@@ -1,6 +1,7 @@
 """Who sends what to where: the routes and settings of the broker, its clients, and the places they fill.
 
     one-a one-b two-a two-b ── MQTT crash/<name>/data ─┬─ sessions offline (away), online
+                                                       │  share group team, of the sessions team-a and team-b
     am-b ── amq.topic ──── crash.am-b.data ────────────┤  log crash, by a route
                                                        │  queue crash.tree, by amq.topic
                                                        └─ queue crash.mirrored, by a route to an exchange
@@ -20,6 +21,7 @@ from crash.amqp import PERSISTENT, AmqpConsumer, AmqpPublisher, connect, counts
 from crash.declarations import Declarer, Subscriber
 from crash.history import History
 from crash.kafka import LOG, PARTITIONS, IdempotentProducer, Reader, create, exists, read_log
+from crash.members import Member, drain
 from crash.mortals import Mortals, Watcher
 from crash.mqtt import Publisher, Receiver
 from crash.party import WAIT
@@ -101,6 +103,7 @@ class Scene:
         self.away = [Receiver(history, "offline", 4)] * mqtt
         self.away += [Receiver(history, "carried", 5, "fromex/#")] * ("routes" in parts)
         self.follower, self.watcher = Receiver(history, "follower", 5, "fromlog/#"), Watcher(history)
+        self.members = [Member(history, "team-a", 4), Member(history, "team-b", 5)] * ({"mqtt", "strict"} <= self.parts)
         self.mortals, self.subscriber = Mortals(history), Subscriber(history)
         self.confirmed = [AmqpPublisher(history, "am-a", EXCHANGE, key_of, 50),
                           AmqpPublisher(history, "am-b", "amq.topic", lambda number: "crash.am-b.data", 20)] * amqp
@@ -118,6 +121,7 @@ class Scene:
         every, kafka = dict.fromkeys(data, 1), dict.fromkeys(records, 1)
         places = [
             Place("offline", every, repeats="flagged"), Place("online", every, repeats="instant"),
+            Place("team", every), *(Place(name, every, None, "silent", "team") for name in ("team-a", "team-b")),
             Place("crash", every), Place("crash.tree", every, repeats="flagged"),
             Place("crash.mirrored", every, repeats="flagged"),
             Place("crash.all", {"am-a": 1}, repeats="flagged"),
@@ -126,7 +130,7 @@ class Scene:
             Place(LOG, kafka), Place("follower", kafka, repeats="flagged"),
             Place("crash.records", kafka, repeats="flagged"), Place("wills", {}),
         ]
-        pairs = [("offline", other) for other in ("crash", "crash.tree", "crash.mirrored")]
+        pairs = [("offline", other) for other in ("team", "crash", "crash.tree", "crash.mirrored")]
         pairs += [("crash.all", "crash.some"), ("crash.all", "carried"), (LOG, "follower"), (LOG, "crash.records")]
         return Books(sources, places, ("crash", LOG), pairs)
 
@@ -140,7 +144,7 @@ class Scene:
         if "amqp" in self.parts:
             self.declare(broker.amqp)
         if "mqtt" in self.parts:
-            for receiver in [*self.away, self.online, self.follower, self.watcher]:
+            for receiver in [*self.away, self.online, *self.members, self.follower, self.watcher]:
                 receiver.connect(broker.mqtt)
                 receiver.subscribe()
                 receiver.client.disconnect()
@@ -167,7 +171,7 @@ class Scene:
         if "mqtt" in self.parts:
             found += [(party, broker.mqtt) for party in [*self.publishers, *self.keepers, self.online]]
         if "strict" in self.parts and "mqtt" in self.parts:
-            found += [(party, broker.mqtt) for party in [self.subscriber, self.mortals]]
+            found += [(party, broker.mqtt) for party in [*self.members, self.subscriber, self.mortals]]
         if "amqp" in self.parts:
             found += [(party, broker.amqp) for party in [*self.confirmed, self.some]]
         if "amqp" in self.parts and "strict" in self.parts:
@@ -213,6 +217,8 @@ class Scene:
             consumer.drain(broker.amqp, lambda consumer=consumer: consumer.mark == mark)
             read.add(consumer.name)
         if "mqtt" in self.parts and "strict" in self.parts:
+            drain(self.members, broker.mqtt)
+            read.add("team")
             self.watcher.drain(broker.mqtt, lambda: mark in self.watcher.marks)
         if "log" in self.parts:
             # Read again: the mark of this drain may have created the log.

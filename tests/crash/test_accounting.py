@@ -160,6 +160,25 @@ def test_an_ack_that_a_kill_may_have_swallowed_says_nothing():
     assert [found.name for found in audit(built, [("session", "opened"), ("session", "got", "one", 0)])] == ["doubled"]
 
 
+def test_what_one_member_of_a_group_left_may_come_to_the_other_until_its_acknowledgement_is_on_disk():
+    def found(*events):
+        both = {"one": 1, "two": 1}
+        members = [Place(name, both, None, "silent", "group") for name in ("a", "b")]
+        built = Books([Source("one", exact=False), Source("two", exact=True)], [Place("group", both), *members])
+        sent = [(who, "sent", number) for who in both for number in range(3)]
+        return {finding.name for finding in audit(built, sent + list(events), ["group"])}
+
+    left = [("a", "got", "one", 2), ("a", "settled", "one", 2)]
+    assert found(("one", "acked", 0), ("one", "acked", 2), *left, ("b", "got", "one", 0)) == set(), "in any order"
+    assert found(("one", "acked", 0), *left) == {"lost"}
+    assert found(*left, ("b", "got", "one", 2)) == set()
+    assert found(*left, ("b", "barrier"), ("b", "got", "one", 2)) == set(), "what b is told says nothing of a"
+    assert found(*left, ("a", "barrier"), ("b", "got", "one", 2)) == {"doubled"}
+    assert found(*left, ("a", "got", "one", 2)) == {"doubled"}, "on one connection"
+    assert found(*left, ("a", "opened"), ("a", "got", "one", 2)) == set()
+    assert found(("a", "got", "two", 1, False, True), ("b", "got", "two", 1, False, True)) == {"doubled"}
+
+
 def test_order_holds_on_each_connection_of_a_queue_with_several():
     sent = [("one", "sent", number) for number in range(5)]
     came = [("several", "opened"), ("several", "got", "one", 3), ("several", "opened"), ("several", "got", "one", 1)]
