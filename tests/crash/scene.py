@@ -57,13 +57,14 @@ to   = { exchange = "crash.records", routing_key = "{key}" }
 """
 # Small segments, budgets and eager checkpoints, so that kills fall into rolls, trims, checkpoints and whatever is
 # paged. Records are kept, though they say that they are from 1970. A group's first member does not wait for others for
-# longer than a cycle lasts.
+# longer than a cycle lasts. No session is ever full: what it would go without is no loss, and a long run gets there.
 SETTINGS = {
     "journal": {"segment_bytes": "1MiB", "batch_bytes_max": "64KiB"},
     "checkpoint": {"interval_s": 1, "journal_bytes": "1MiB", "memory_bytes": "1MiB", "body_segment_bytes": "1MiB"},
     "memory": {"queue_index_bytes_max": "1MiB"},
     "logs": {"segment_bytes": "1MiB", "retention_ms": -1},
     "groups": {"initial_rebalance_delay_ms": 0},
+    "mqtt": {"queued_messages_max": 100_000_000, "queued_bytes_max": "64GiB"},
 }
 PARTS = frozenset(("mqtt", "log", "amqp", "kafka", "routes", "strict"))
 EXCHANGE, MIRROR, RECORDS = "crash.topic", "crash.mirror", "crash.records"
