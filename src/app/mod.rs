@@ -256,7 +256,8 @@ fn share(storage: &Storage, bundle: &Arc<Bundle>, wheel: &Arc<Wheel>) -> (MqttSh
 
 /// What Kafka connections share.
 fn share_kafka(storage: &Storage, config: &Config, now_ms: NowMs) -> KafkaShared<LogFront> {
-    let broker = Arc::new(LogFront { broker: Arc::clone(&storage.broker), now_ms });
+    let (broker, wall_ms) = (Arc::clone(&storage.broker), Arc::new(Clock::wall_ms));
+    let broker = Arc::new(LogFront { broker, now_ms, wall_ms });
     let kafka = kafka_config(config, storage.cluster_id.clone());
     KafkaShared::new(broker, kafka, Arc::new(Sleeper))
 }

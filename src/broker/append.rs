@@ -220,12 +220,29 @@ impl Broker {
         batch: &[u8],
         now_ms: u64,
     ) -> Result<AppendAck, LogError> {
-        let log = self.find(principal, Action::Publish, log.into())?;
+        self.append_batch_at(principal, log.into(), partition, batch, (now_ms, now_ms))
+    }
+
+    /// The same, at the broker's time and at that of the system's clock, by which producers stamp their records. The
+    /// two part when a machine sleeps or gets its time late: by the first alone, every record would then be one from
+    /// the future.
+    ///
+    /// # Errors
+    /// See [`LogError`].
+    pub fn append_batch_at(
+        &self,
+        principal: &Principal,
+        log: LogRef<'_>,
+        partition: u32,
+        batch: &[u8],
+        (now_ms, wall_ms): (u64, u64),
+    ) -> Result<AppendAck, LogError> {
+        let log = self.find(principal, Action::Publish, log)?;
         let target = log.partition(partition).ok_or(LogError::UnknownPartition)?;
         if let Some(failure) = target.failure() {
             return Err(LogError::Storage(failure));
         }
-        let batch = log.check_batch(batch, now_ms)?.bytes;
+        let batch = log.check_batch(batch, wall_ms)?.bytes;
         let (sender, done) = oneshot::channel();
         let record = Record::Append { log: log.id, partition, time_ms: now_ms, batch: &batch };
         self.admit()?;
@@ -282,6 +299,8 @@ pub struct LogFront {
     pub broker: Arc<Broker>,
     /// Tells the time.
     pub now_ms: NowMs,
+    /// Tells what the system's clock says: producers' timestamps are compared with it.
+    pub wall_ms: NowMs,
 }
 
 impl LogBroker for LogFront {
@@ -310,7 +329,8 @@ impl LogBroker for LogFront {
         partition: u32,
         batch: &[u8],
     ) -> Result<Self::Ack, LogError> {
-        self.broker.append_batch(principal, log, partition, batch, (self.now_ms)())
+        let times = ((self.now_ms)(), (self.wall_ms)());
+        self.broker.append_batch_at(principal, log, partition, batch, times)
     }
 
     async fn new_producer_id(&self, principal: &Principal) -> Result<i64, LogError> {
@@ -333,5 +353,40 @@ impl LogBroker for LogFront {
     async fn room(&self) {
         // A dropped sender means that the broker stops; the caller looks again.
         drop(self.broker.when_room().await);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::{LogBroker, LogError, LogFront, LogRef};
+    use crate::auth::principal::Principal;
+    use crate::broker::logs::batch::build::{BatchBuilder, NewRecord};
+    use crate::broker::testbed::Bed;
+
+    const DAY_MS: u64 = 86_400_000;
+
+    /// After a day's sleep the broker's own time is a day behind that of its producers.
+    #[test]
+    fn records_are_as_young_as_the_systems_clock_says() {
+        let mut bed = Bed::new();
+        bed.resume(0);
+        bed.broker.prepare_log("/", "l", Some(1), 0);
+        bed.sync();
+        let front = LogFront {
+            broker: Arc::clone(&bed.broker),
+            now_ms: Arc::new(|| 0),
+            wall_ms: Arc::new(|| DAY_MS),
+        };
+        let append = |timestamp_ms: u64| {
+            let mut builder = BatchBuilder::default();
+            let (timestamp_ms, value) = (timestamp_ms as i64, Some(&b"v"[..]));
+            builder.push(&NewRecord { timestamp_ms, key: None, value, headers: &[] });
+            let batch = builder.finish().unwrap();
+            front.append(&Principal::anonymous(), LogRef::Name("l"), 0, &batch)
+        };
+        assert!(append(DAY_MS).is_ok());
+        assert!(matches!(append(2 * DAY_MS), Err(LogError::Batch(_))));
     }
 }

@@ -12,11 +12,7 @@ pub struct Clock {
 
 impl Default for Clock {
     fn default() -> Self {
-        let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
-        Self {
-            base_ms: u64::try_from(wall.as_millis()).unwrap_or(u64::MAX),
-            started: Instant::now(),
-        }
+        Self { base_ms: Self::wall_ms(), started: Instant::now() }
     }
 }
 
@@ -26,5 +22,13 @@ impl Clock {
     pub fn now_ms(&self) -> u64 {
         self.base_ms
             .saturating_add(u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX))
+    }
+
+    /// What the system's clock says at the moment, as peers' clocks do: other than [`Self::now_ms`] it jumps when it
+    /// is set, and goes on while the machine sleeps.
+    #[must_use]
+    pub fn wall_ms() -> u64 {
+        let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+        u64::try_from(wall.as_millis()).unwrap_or(u64::MAX)
     }
 }

@@ -84,8 +84,7 @@ impl Broker {
             let record = GroupRecord::Delete { vhost: &live.vhost, group: &live.name };
             inner.submitted(self.submit(waiter, &Record::Group(record))?);
         }
-        inner.group.bury();
-        self.groups.live.remove(live);
+        self.groups.live.bury(live, inner);
         Ok(inner.recorded)
     }
 }

@@ -205,8 +205,14 @@ impl LiveGroups {
         Some(live)
     }
 
-    /// Takes out a group that was buried.
-    pub(super) fn remove(&self, live: &LiveGroup) {
+    /// Buries a group and takes it out. The ids that it gave out are void, and count no more.
+    pub(super) fn bury(&self, live: &LiveGroup, inner: &mut Inner) {
+        inner.group.bury();
+        self.weights.weigh(&inner.group, &mut inner.weight);
+        self.remove(live);
+    }
+
+    fn remove(&self, live: &LiveGroup) {
         let mut table = self.table.lock();
         table.by_id.remove(&live.id);
         if let Some(groups) = table.by_name.get_mut(&live.vhost) {
@@ -334,8 +340,7 @@ impl Broker {
     pub(super) fn drop_if_vacant(&self, live: &LiveGroup, inner: &mut Inner) -> bool {
         let is_nothing = inner.group.is_vacant() && !inner.recorded;
         if is_nothing {
-            inner.group.bury();
-            self.groups.live.remove(live);
+            self.groups.live.bury(live, inner);
         }
         is_nothing
     }

@@ -15,6 +15,7 @@ use crate::auth::acl::tests::EMPTY;
 use crate::auth::acl::{Acl, RuleSpec};
 use crate::auth::principal::Principal;
 use crate::broker::append::LogFront;
+use crate::broker::engine::NowMs;
 use crate::broker::logs::verbs::{CreateLog, LogBroker, LogError};
 use crate::broker::testbed::{Bed, Refusing};
 
@@ -38,8 +39,9 @@ fn poll<T>(pending: &mut Pending<'_, T>) -> Option<Result<T, GroupError>> {
 
 fn front(bed: &Bed, now: &Arc<AtomicU64>) -> Arc<LogFront> {
     let now = Arc::clone(now);
-    let now_ms = Arc::new(move || now.load(Ordering::Relaxed));
-    Arc::new(LogFront { broker: Arc::clone(&bed.broker), now_ms })
+    let now_ms: NowMs = Arc::new(move || now.load(Ordering::Relaxed));
+    let (broker, wall_ms) = (Arc::clone(&bed.broker), Arc::clone(&now_ms));
+    Arc::new(LogFront { broker, now_ms, wall_ms })
 }
 
 fn join(group: &str, id: &str, instance: Option<&str>) -> Join {
@@ -524,4 +526,15 @@ fn groups_take_no_more_memory_than_they_may_and_whoever_is_in_stays() {
     let mut more = desk.join(large("a", 80_000));
     assert_eq!(poll(&mut more), Some(Err(GroupError::Full)));
     assert!((80_000..100_000).contains(&weights.sum()));
+}
+
+#[test]
+fn a_group_that_is_deleted_takes_the_ids_it_gave_out_along() {
+    let mut desk = Desk::new();
+    desk.commit(&who("g", "", -1), vec![commit_of("a", vec![offset(0, 1)])]).unwrap();
+    let mut asked = desk.join(Join { wants_member_id: true, ..join("g", "", None) });
+    assert!(matches!(poll(&mut asked), Some(Err(GroupError::MemberIdRequired(_)))));
+    assert!(desk.bed.broker.groups.live.weights.sum() > 0);
+    assert_eq!(desk.delete("g"), Ok(()));
+    assert_eq!(desk.bed.broker.groups.live.weights.sum(), 0);
 }

@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::broker::logs::batch::header::BatchHeader;
+use crate::broker::logs::batch::records::batches;
 use crate::broker::logs::partition::{FetchError, Partition};
 use crate::broker::logs::verbs::{LogBroker, LogError, LogRef};
 use crate::broker::logs::waiters::{Registrations, Waiter};
@@ -33,6 +35,18 @@ struct Reading {
     bytes: usize,
     /// Whether waiting would bring nothing: a partition failed, or what it has does not fit.
     is_final: bool,
+}
+
+impl Reading {
+    /// Whether of a partition that was read there is more: whole batches seldom fill the room to the last byte, and a
+    /// reading ends with a file. So much is there already, however few bytes it is; waiting would bring nothing.
+    fn leaves_some(&self) -> bool {
+        let mut partitions = self.topics.iter().flat_map(|topic| &topic.partitions);
+        partitions.any(|read| {
+            let last = batches(&read.records).last().and_then(BatchHeader::read);
+            last.is_some_and(|last| last.last_offset().saturating_add(1) < read.high_watermark)
+        })
+    }
 }
 
 pub(in crate::kafka) async fn answer<B: LogBroker>(
@@ -100,7 +114,7 @@ async fn wait_and_read<B: LogBroker>(
         }
         let reading = read(targets, bytes_max);
         memory.set(reading.bytes);
-        if late || reading.is_final || reading.bytes >= wanted {
+        if late || reading.is_final || reading.bytes >= wanted || reading.leaves_some() {
             return reading;
         }
         let waiter = Waiter::new(wanted - reading.bytes);

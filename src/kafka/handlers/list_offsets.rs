@@ -10,27 +10,25 @@ use crate::kafka::codec::primitives::{DecodeError, Reader};
 use crate::kafka::error_code::ErrorCode;
 use crate::kafka::handlers::{Context, Reply, Return};
 
-pub(in crate::kafka) fn answer<B: LogBroker>(
+pub(in crate::kafka) async fn answer<B: LogBroker>(
     context: &Context<B>,
     to: Return,
     reader: Reader<'_>,
 ) -> Result<Reply, DecodeError> {
     let request = ListOffsetsRequest::decode(reader, to.version)?;
-    let topics: Vec<TopicOffsets> = request
-        .topics
-        .iter()
-        .map(|topic| TopicOffsets {
-            name: topic.name.to_owned(),
-            partitions: topic
-                .partitions
-                .iter()
-                .map(|query| {
-                    look_up(context, topic.name, query, to.version)
-                        .unwrap_or_else(|code| nothing(query.index, code))
-                })
-                .collect(),
-        })
-        .collect();
+    let mut topics = Vec::with_capacity(request.topics.len());
+    for topic in &request.topics {
+        let mut partitions = Vec::with_capacity(topic.partitions.len());
+        for query in &topic.partitions {
+            let found = look_up(context, topic.name, query, to.version);
+            partitions.push(found.unwrap_or_else(|code| nothing(query.index, code)));
+            if is_search(query.timestamp) {
+                // Each may have read and unpacked a batch, and there may be thousands: others on this thread go on.
+                tokio::task::yield_now().await;
+            }
+        }
+        topics.push(TopicOffsets { name: topic.name.to_owned(), partitions });
+    }
     Ok(to.answer(|writer, version| encode_response(writer, version, &topics)))
 }
 
@@ -74,6 +72,11 @@ fn question(timestamp: i64, version: i16) -> Result<Option<OffsetQuery>, ErrorCo
         -6 if version >= 11 => Ok(None),
         _ => Err(ErrorCode::UnsupportedVersion),
     }
+}
+
+/// Whether records are looked into for what a timestamp asks.
+fn is_search(timestamp: i64) -> bool {
+    timestamp >= 0 || timestamp == -3
 }
 
 /// Checks the leader epoch that a client believes in (KIP-320); −1 believes nothing.

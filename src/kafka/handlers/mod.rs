@@ -126,7 +126,7 @@ pub(super) fn begin<B: LogBroker>(
             Api::ApiVersions => api_versions::answer(to, reader),
             Api::Metadata => metadata::answer(&context, to, reader).await,
             Api::Fetch => fetch::answer(&context, to, reader).await,
-            Api::ListOffsets => list_offsets::answer(&context, to, reader),
+            Api::ListOffsets => list_offsets::answer(&context, to, reader).await,
             Api::CreateTopics => create_topics::answer(&context, to, reader).await,
             Api::Produce => match produce::submit(&context, to, reader) {
                 Ok(pending) => Ok(pending.await),

@@ -12,6 +12,7 @@ use tokio::sync::watch;
 
 use crate::auth::Principal;
 use crate::broker::append::LogFront;
+use crate::broker::engine::NowMs;
 use crate::broker::testbed::Bed;
 use crate::kafka::service::{Ends, serve};
 use crate::kafka::shared::{KafkaConfig, Shared};
@@ -53,8 +54,9 @@ impl Wire {
         bed.sync();
         let (stream, ours) = tokio::io::duplex(1 << 20);
         let clock = Arc::clone(&now);
-        let now_ms = Arc::new(move || clock.load(Ordering::Relaxed));
-        let front = Arc::new(LogFront { broker: Arc::clone(&bed.broker), now_ms });
+        let now_ms: NowMs = Arc::new(move || clock.load(Ordering::Relaxed));
+        let (broker, wall_ms) = (Arc::clone(&bed.broker), Arc::clone(&now_ms));
+        let front = Arc::new(LogFront { broker, now_ms, wall_ms });
         let (config, timer) = (KafkaConfig::default(), Arc::new(NeverTimer));
         let shared = Arc::new(Shared::new(front, config, timer));
         let (stop, stopped) = watch::channel(false);

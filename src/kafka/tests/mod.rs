@@ -189,6 +189,22 @@ async fn a_fetch_waits_for_an_append_on_another_connection() {
     assert_eq!(response.responses[0].partitions[0].high_watermark, 1);
 }
 
+/// The timer never fires here.
+#[tokio::test]
+async fn a_fetch_does_not_wait_for_what_lies_behind_the_batches_that_fit() {
+    let mut client = connect(MemoryBroker::default());
+    client.metadata("t", true).await;
+    for _ in 0..3 {
+        client.broker.append_now("t", &batch(&[1; 400_000]));
+    }
+    // Two of three fit, and a third of the room stays empty.
+    client.send(ApiKey::Fetch, 11, 2, &fetch("t", 0, 1 << 20)).await;
+    let answered = client.receive::<theirs::FetchResponse>(11);
+    let (_, response) = tokio::time::timeout(Duration::from_secs(10), answered).await.unwrap();
+    let records = response.responses[0].partitions[0].records.as_ref().unwrap();
+    assert_eq!(records.len(), 2 * batch(&[1; 400_000]).len());
+}
+
 #[tokio::test]
 async fn a_fetch_error_is_answered_at_once() {
     let mut client = connect(MemoryBroker::default());

@@ -136,8 +136,7 @@ impl Broker {
         let Ok(lsn) = self.submit(None, &Record::Group(record)) else { return false };
         inner.submitted(lsn);
         if all {
-            inner.group.bury();
-            self.groups.live.remove(live);
+            self.groups.live.bury(live, inner);
         }
         true
     }
@@ -151,8 +150,7 @@ impl Broker {
             }
             self.with_group(&vhost, &name, |live, inner| {
                 if inner.is_at_rest(self.applied_lsn()) && !self.is_applied(&vhost, &name) {
-                    inner.group.bury();
-                    self.groups.live.remove(live);
+                    self.groups.live.bury(live, inner);
                 }
             });
         }

@@ -58,10 +58,9 @@ impl Group {
         step: &mut Step<'_>,
         members: &[Leaving],
     ) -> Vec<Result<(), GroupError>> {
+        let before = self.roster.len();
         let answers: Vec<_> = members.iter().map(|leaving| self.let_go(step, leaving)).collect();
-        if answers.iter().any(Result::is_ok) {
-            self.go_on_without(step);
-        }
+        self.go_on_after(step, before);
         self.tick(step);
         answers
     }
@@ -139,9 +138,19 @@ impl Group {
 
     /// Takes out whoever has that id, and goes on.
     pub(super) fn dismiss(&mut self, step: &mut Step<'_>, id: &str) {
-        let pending = self.pending.remove(id).is_some();
-        if self.take_out(step, id) || pending {
+        let before = self.roster.len();
+        self.pending.remove(id);
+        self.take_out(step, id);
+        self.go_on_after(step, before);
+    }
+
+    /// Goes on after somebody may have gone, `before` of whom there were so many members. Who was only given an id was
+    /// none: a rebalance need not wait for it any more, but none begins for its sake.
+    fn go_on_after(&mut self, step: &mut Step<'_>, before: usize) {
+        if self.roster.len() < before {
             self.go_on_without(step);
+        } else {
+            self.complete_if_all_joined(step);
         }
     }
 

@@ -39,6 +39,19 @@ fn a_rebalance_waits_for_ids_that_were_given_out() {
 }
 
 #[test]
+fn an_id_that_is_given_back_disturbs_nobody() {
+    let mut rig = Rig::stable(&[(plain(""), "a")]);
+    rig.join(&asking(""), "b");
+    assert_eq!(rig.leave(&[leaving("b", None)]), vec![Ok(())]);
+    assert_eq!(rig.state(), GroupState::Stable);
+    rig.join(&asking(""), "c");
+    let leader = rig.join(&plain("a"), "-");
+    assert!(!rig.joined.contains_key(&leader));
+    rig.leave(&[leaving("c", None)]);
+    assert_eq!(rig.joined(leader).members.len(), 1, "nobody else is waited for");
+}
+
+#[test]
 fn an_id_given_out_is_no_static_members() {
     let mut rig = Rig::new();
     rig.join(&asking(""), "a");
