@@ -8,6 +8,10 @@ use crate::metrics::Metrics;
 use crate::store::disk::Disk;
 use crate::store::journal::JournalState;
 
+/// Why publishers are refused though the disk has room.
+const CLOGGED: &str = "no checkpoint can be taken until a restart, and memory holds all that may wait for \
+    one: publishers are refused";
+
 /// Keeps the broker, the readiness and the metrics true to the disk.
 pub(super) struct DiskWatch {
     disk: Arc<dyn Disk>,
@@ -35,6 +39,7 @@ impl DiskWatch {
         }
         let short = self.look_for_room(metrics);
         metrics.disk.short.set(i64::from(short.is_some()));
+        let short = short.or_else(|| broker.is_clogged().then(|| CLOGGED.to_owned()));
         match &short {
             None => readiness.clear(Condition::Room),
             Some(why) => readiness.set(Condition::Room, &**why),

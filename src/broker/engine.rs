@@ -306,6 +306,9 @@ impl Loop {
             self.observer.stuck(&error.to_string());
             self.stuck = true;
         }
+        if self.failed {
+            self.broker.note_clogged(self.is_memory_full());
+        }
         self.show_state();
     }
 
@@ -318,8 +321,11 @@ impl Loop {
 
     /// What is being written and what came since are as much as there may be.
     fn is_full(&self) -> bool {
-        let memory = self.broker.memory.used() as u64;
-        self.bytes >= self.due.journal_bytes || memory >= self.due.memory_bytes.saturating_mul(2)
+        self.bytes >= self.due.journal_bytes || self.is_memory_full()
+    }
+
+    fn is_memory_full(&self) -> bool {
+        self.broker.memory.used() as u64 >= self.due.memory_bytes.saturating_mul(2)
     }
 
     fn count(&self, batch: &Batch<Waiter>) {

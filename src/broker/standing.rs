@@ -19,6 +19,8 @@ use super::consumer::Completer;
 pub struct Standing {
     /// There is too little room for what publishers send.
     short: AtomicBool,
+    /// No checkpoint can be taken until a restart, and memory holds as much as may wait for one.
+    clogged: AtomicBool,
     /// Nothing durable is taken from publishers, whether by the journal or for want of room.
     refusing: AtomicBool,
     why: Mutex<Option<Arc<str>>>,
@@ -43,6 +45,17 @@ impl Broker {
             let waiting = std::mem::take(&mut *standing.waiting.lock());
             waiting.iter().for_each(|connection| connection.wake());
         }
+    }
+
+    /// Notes whether memory holds all that it may while no checkpoint gives any of it back.
+    pub(super) fn note_clogged(&self, clogged: bool) {
+        self.standing.clogged.store(clogged, Ordering::Release);
+    }
+
+    /// Whether publishers are to be refused for that, see [`Self::note_disk`].
+    #[must_use]
+    pub fn is_clogged(&self) -> bool {
+        self.standing.clogged.load(Ordering::Acquire)
     }
 
     /// Why nothing durable is taken from publishers at the moment, if so.

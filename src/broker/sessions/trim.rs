@@ -53,8 +53,8 @@ impl Inner {
         count
     }
 
-    /// Finds the oldest messages that are too many and were not sent, and marks them as done with.
-    fn take_oldest(&mut self, limits: &QueueLimits) -> Oldest {
+    /// Finds the oldest messages that are too many and were not sent.
+    fn find_oldest(&self, limits: &QueueLimits) -> Oldest {
         let (mut live, mut bytes) = (self.queue.live(), self.queue.bytes());
         let sent_below = self.sent_below();
         let mut oldest = Oldest::default();
@@ -69,12 +69,11 @@ impl Inner {
                 None => break,
             };
             from = position + 1;
-            let Some(entry) = self.queue.get_volatile(position) else { continue };
+            let Some(entry) = self.queue.get(position) else { continue };
             let is_going = if entry.is_settled() {
                 // Its record is on the way.
                 true
             } else if position >= sent_below && oldest.positions.len() < RECORD_MESSAGES {
-                entry.settle();
                 oldest.positions.push(position);
                 true
             } else {
@@ -89,6 +88,21 @@ impl Inner {
             }
         }
         oldest
+    }
+
+    /// Marks those of `positions` as done with that were neither sent nor acknowledged since they were found; which
+    /// these are.
+    fn part_with(&mut self, positions: &[u64]) -> Vec<u64> {
+        let sent_below = self.sent_below();
+        let mut going = Vec::with_capacity(positions.len());
+        for position in positions.iter().copied().filter(|position| *position >= sent_below) {
+            let entry = self.queue.get_volatile(position).filter(|entry| !entry.is_settled());
+            if let Some(entry) = entry {
+                entry.settle();
+                going.push(position);
+            }
+        }
+        going
     }
 
     fn untake(&mut self, positions: &[u64]) {
@@ -114,8 +128,8 @@ impl Broker {
             // Until then nobody can tell what is left.
             return self.plan_trim(&session, &mut inner, now_ms + AGAIN_MS);
         }
-        let taken = self.take_oldest(&session, &mut inner, &limits);
-        let Ok(oldest) = taken.inspect_err(|error| {
+        let found = self.find_oldest(&session, &mut inner, &limits);
+        let Ok(oldest) = found.inspect_err(|error| {
             tracing::error!(
                 error,
                 client_id = &*session.key.client_id,
@@ -128,23 +142,28 @@ impl Broker {
         if oldest.positions.is_empty() {
             return;
         }
-        let count = oldest.positions.len() as u64;
-        let record = Record::Settle { queue: id, positions: oldest.positions };
-        let submitted = self.submit(None, &record);
+        // Marked where the record gets its place, not before: a pull goes past what is marked, and would leave behind
+        // what a journal that refuses gives back.
+        let mut going = Vec::new();
+        let submitted = self.journal.submit_with(None, &mut |_, out| {
+            going = session.inner.lock().part_with(&oldest.positions);
+            Record::Settle { queue: id, positions: going.clone() }.encode(out);
+        });
         let mut inner = session.inner.lock();
         match submitted {
             Ok(lsn) => {
                 inner.trimmed = lsn;
-                if oldest.more || oldest.page.is_some() {
+                let is_less = going.len() < oldest.positions.len();
+                if is_less || oldest.more || oldest.page.is_some() {
                     self.plan_trim(&session, &mut inner, now_ms + AGAIN_MS);
                 }
                 drop(inner);
-                self.count_trimmed(&session, count, now_ms);
+                if !going.is_empty() {
+                    self.count_trimmed(&session, going.len() as u64, now_ms);
+                }
             }
             Err(_) => {
-                if let Record::Settle { positions, .. } = &record {
-                    inner.untake(positions);
-                }
+                inner.untake(&going);
                 self.plan_trim(&session, &mut inner, now_ms + RETRY_MS);
             }
         }
@@ -170,14 +189,14 @@ impl Broker {
     }
 
     /// Brings in pages until one of the oldest is found, or there are too many of them.
-    fn take_oldest(
+    fn find_oldest(
         &self,
         session: &Session,
         inner: &mut MutexGuard<'_, Inner>,
         limits: &QueueLimits,
     ) -> Result<Oldest, String> {
         for _ in 0..PASS_PAGES {
-            let oldest = inner.take_oldest(limits);
+            let oldest = inner.find_oldest(limits);
             let Some(page) = oldest.page.filter(|_| oldest.positions.is_empty()) else {
                 return Ok(oldest);
             };
@@ -264,19 +283,34 @@ mod tests {
         if let Some(entry) = queue.queue.get_volatile(0) {
             entry.settle();
         }
-        let oldest = queue.take_oldest(&LIMITS);
+        let oldest = queue.find_oldest(&LIMITS);
         // The one that is acknowledged goes by its own record.
         assert_eq!(oldest.positions, [2, 3, 4, 5]);
         assert!(oldest.page.is_none() && !oldest.more);
-        assert!(queue.take_oldest(&LIMITS).positions.is_empty());
+        assert_eq!(queue.part_with(&oldest.positions), [2, 3, 4, 5]);
+        assert!(queue.find_oldest(&LIMITS).positions.is_empty());
         queue.untake(&[2, 3, 4, 5]);
-        assert_eq!(queue.take_oldest(&LIMITS).positions, [2, 3, 4, 5]);
+        assert_eq!(queue.find_oldest(&LIMITS).positions, [2, 3, 4, 5]);
+    }
+
+    #[test]
+    fn what_was_sent_before_its_record_had_a_place_stays() {
+        let mut queue = inner(9, 1);
+        let oldest = queue.find_oldest(&LIMITS);
+        assert_eq!(oldest.positions, [0, 1, 2, 3, 4]);
+        let marked =
+            |queue: &Inner| queue.queue.iter_here().filter(|(_, entry)| entry.is_settled()).count();
+        assert_eq!(marked(&queue), 0, "a pull goes past none of them");
+        queue.cursor = 2;
+        assert_eq!(queue.part_with(&oldest.positions), [2, 3, 4]);
+        assert_eq!(marked(&queue), 3);
+        assert_eq!(queue.part_with(&oldest.positions), [0_u64; 0]);
     }
 
     #[test]
     fn nothing_is_named_when_all_was_sent() {
         let mut queue = inner(9, 50);
         queue.cursor = 9;
-        assert!(queue.take_oldest(&LIMITS).positions.is_empty());
+        assert!(queue.find_oldest(&LIMITS).positions.is_empty());
     }
 }

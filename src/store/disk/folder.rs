@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustix::fs::{FallocateFlags, fallocate, statvfs};
-use rustix::io::Errno;
+use rustix::io::{Errno, retry_on_intr};
 
 use crate::store::disk::direct::DirectFile;
 use crate::store::disk::{Disk, DiskFile};
@@ -126,7 +126,7 @@ impl DiskFile for RealFile {
     }
 
     fn allocate(&self, len: u64) -> io::Result<()> {
-        match fallocate(&self.file, FallocateFlags::empty(), 0, len) {
+        match retry_on_intr(|| fallocate(&self.file, FallocateFlags::empty(), 0, len)) {
             Ok(()) => Ok(()),
             // Not every file system can reserve; a longer file is the next best thing.
             Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => {

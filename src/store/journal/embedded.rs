@@ -46,6 +46,7 @@ struct Pending {
     next: Position,
     next_generation: u64,
     last: Option<Span>,
+    unsynced: Vec<String>,
     others: Vec<String>,
 }
 
@@ -68,7 +69,7 @@ impl<W: Send + 'static> EmbeddedJournal<W> {
         options: JournalOptions,
         from: Position,
     ) -> Result<Opened<W>, StoreError> {
-        let Recovery { spans, chain, others, next, next_generation, last } =
+        let Recovery { spans, chain, others, next, next_generation, last, unsynced } =
             recover(disk.as_ref(), from)?;
         let spares = Spares::new(disk.clone(), &options);
         let shared = Shared::new(next.lsn, options.submit_bytes_max, options.batch_bytes_max);
@@ -78,14 +79,15 @@ impl<W: Send + 'static> EmbeddedJournal<W> {
             options,
             chain: Arc::new(Chain::new(chain)),
             spares: Arc::new(spares),
-            pending: Mutex::new(Some(Pending { next, next_generation, last, others })),
+            pending: Mutex::new(Some(Pending { next, next_generation, last, unsynced, others })),
             threads: Mutex::default(),
         });
         Ok(Opened { journal, replay: Replay::new(disk, spans), next })
     }
 
     /// Begins to write. First copies the last whole batch into a fresh segment and syncs it: what was read of
-    /// it may have come from the page cache alone. A second call does nothing.
+    /// it may have come from the page cache alone. So may all of what was left to the system, which is synced where it
+    /// is. A second call does nothing.
     ///
     /// # Errors
     /// The folder cannot be written.
@@ -104,6 +106,9 @@ impl<W: Send + 'static> EmbeddedJournal<W> {
             next_generation: pending.next_generation,
             active: None,
         };
+        for name in &pending.unsynced {
+            self.sync_segment(name)?;
+        }
         if let Some(last) = &pending.last {
             self.copy_last(&mut segments, last)?;
         }
@@ -123,6 +128,14 @@ impl<W: Send + 'static> EmbeddedJournal<W> {
         threads.spare =
             self.spares.start().map_err(StoreError::io(&folder, "start the spare thread"))?;
         Ok(())
+    }
+
+    /// Were a segment behind it on disk before all of this one, a power cut could leave a gap between them, which no
+    /// journal has.
+    fn sync_segment(&self, name: &str) -> Result<(), StoreError> {
+        let path = self.disk.path(name);
+        let file = self.disk.open(name).map_err(StoreError::io(&path, "open"))?;
+        file.sync_data().map_err(StoreError::io(&path, "sync"))
     }
 
     fn copy_last(&self, segments: &mut Segments, last: &Span) -> Result<(), StoreError> {

@@ -32,6 +32,8 @@ pub(super) struct Recovery {
     pub(super) next_generation: u64,
     /// The last whole batch.
     pub(super) last: Option<Span>,
+    /// Segments that count and were left to the system to write: what was read may be in its cache alone.
+    pub(super) unsynced: Vec<String>,
 }
 
 /// A segment with the number of the first batch that no longer counts in it.
@@ -100,8 +102,15 @@ pub(super) fn recover(disk: &dyn Disk, from: Position) -> Result<Recovery, Store
     let next_generation = found.last().map_or(1, |last| last.header.generation + 1);
     found.retain(|candidate| candidate.header.first_batch < candidate.limit);
 
-    let mut recovery =
-        Recovery { spans: Vec::new(), chain, others, next: from, next_generation, last: None };
+    let mut recovery = Recovery {
+        spans: Vec::new(),
+        chain,
+        others,
+        next: from,
+        next_generation,
+        last: None,
+        unsynced: Vec::new(),
+    };
     let Some(start) = found.iter().rposition(|c| c.header.first_batch <= from.batch) else {
         return match found.first() {
             None if from == Position::START => Ok(recovery),
@@ -149,6 +158,9 @@ fn check(
         }
         walk.run()?;
         unsynced = candidate.header.unsynced;
+        if unsynced {
+            recovery.unsynced.push(candidate.name.clone());
+        }
         next = Some(walk.next);
         recovery.spans.extend(walk.span);
         recovery.last = walk.last.or(recovery.last.take());

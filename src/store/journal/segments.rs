@@ -120,11 +120,12 @@ impl Segments {
                         "journal segment sealed after a failed write; going on in a new one"
                     ),
                 }
-            } else if self.durability == Durability::Os
+            }
+            if self.durability == Durability::Os
                 && let Err(error) = active.sync()
             {
                 // The next segment is synced when it begins; without this the one before could be older.
-                tracing::warn!(%error, "a full journal segment could not be synced");
+                tracing::warn!(%error, "a journal segment that is left could not be synced");
             }
         }
         self.begin(image)

@@ -353,6 +353,20 @@ fn a_tail_left_to_the_system_may_be_lost() {
     assert_eq!(running.replayed, vec![(Lsn(4), Bytes::from("next"))]);
 }
 
+/// A restart writes behind what it read, and syncs that: what it read must not be missing from before it.
+#[test]
+fn what_was_left_to_the_system_is_synced_before_a_restart_goes_on() {
+    let disk = SimulatedDisk::default();
+    let lazy = || JournalOptions { durability: Durability::Os, ..options() };
+    let running = open_from(&disk, lazy(), Position::START).unwrap();
+    let all: Records = (0..3).flat_map(|index| records(&running.write(&record(index)))).collect();
+    running.journal.close().unwrap();
+    let running = open_from(&disk, lazy(), Position::START).unwrap();
+    running.journal.close().unwrap();
+    let crashed = disk.crash(&mut |_, _| 0);
+    assert_eq!(open_from(&crashed, lazy(), Position::START).unwrap().replayed, all);
+}
+
 #[test]
 fn a_full_journal_says_when_room_returns() {
     let disk = SimulatedDisk::default();

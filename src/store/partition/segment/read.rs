@@ -103,7 +103,12 @@ impl Segment {
             (in_file, state.behind.read(position + in_file as u64, rest))
         };
         if let Some(buffer) = buffer.get_mut(..in_file).filter(|buffer| !buffer.is_empty()) {
-            let count = read_full(file, position, buffer)?;
+            let mut count = read_full(file, position, buffer)?;
+            if count < in_file {
+                // It may have been made since the caller looked for it: what was in memory then is in the file now.
+                let made = self.file().map_err(io::Error::other)?;
+                count = read_full(made.as_ref(), position, buffer)?;
+            }
             if count < in_file {
                 return Ok(count);
             }
@@ -253,5 +258,26 @@ impl<'a> Scan<'a> {
         let position = self.position;
         self.position += batch.bytes;
         Ok(Some((position, batch)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::Segment;
+    use crate::store::disk::simulated::SimulatedDisk;
+    use crate::store::partition::PartitionOptions;
+
+    #[test]
+    fn a_file_that_is_made_while_it_is_looked_for_is_read() {
+        let disk = SimulatedDisk::default();
+        let segment = Segment::create(disk.shared(), 0, Arc::default());
+        segment.append(&PartitionOptions::default(), 0, 0, 0, [&b"abc"[..], b""]).unwrap();
+        let file = segment.file().unwrap();
+        segment.sync(false).unwrap();
+        let mut buffer = [0; 3];
+        assert_eq!(segment.read_at(file.as_ref(), 0, &mut buffer).unwrap(), 3);
+        assert_eq!(&buffer, b"abc");
     }
 }
