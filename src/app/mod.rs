@@ -166,7 +166,7 @@ async fn serve(bundle: Arc<Bundle>, begun: Instant) -> Result<(), AppError> {
     let mut sockets = Sockets::bind(config)?;
     let tls = open_tls(config, clock.now_ms())?;
     let wheel = Arc::new(Wheel::default());
-    let timers = BrokerTimers::new(Arc::clone(&wheel));
+    let timers = BrokerTimers::new(Arc::clone(&wheel), clock);
     let around = Surroundings {
         bundle: &bundle,
         metrics: &metrics,

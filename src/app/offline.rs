@@ -50,7 +50,7 @@ pub fn restore(root: Arc<dyn Disk>, db: Arc<Db>, config: &Config) -> Result<Offl
         bundle: &bundle,
         metrics: &metrics,
         readiness: &Arc::new(Readiness::starting()),
-        timers: &BrokerTimers::new(Arc::new(Wheel::default())),
+        timers: &BrokerTimers::new(Arc::new(Wheel::default()), clock),
         now_ms: Arc::new(move || clock.now_ms()),
     };
     let Restored { broker, applier, db, checkpoint, segments, .. } =

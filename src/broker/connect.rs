@@ -369,6 +369,17 @@ impl Broker {
         }
     }
 
+    /// Whether `job`, whose deadline is still to come, may be due then: who left its session may be back since.
+    #[must_use]
+    pub fn is_wanted(&self, job: Job) -> bool {
+        let (Job::Will(id, epoch) | Job::Expiry(id, epoch)) = job else { return true };
+        let Some(session) = self.sessions.by_id(id) else { return false };
+        // An opening that the journal refuses gives the session back before it lets go of these.
+        let _keys = self.sessions.keys();
+        let inner = session.inner.lock();
+        inner.is_owned_by(epoch)
+    }
+
     /// A deadline has passed.
     pub fn run_job(&self, job: Job, now_ms: u64) {
         let (id, epoch, is_end) = match job {
@@ -455,6 +466,7 @@ mod tests {
 
     use super::{Closing, Opening};
     use crate::auth::principal::Principal;
+    use crate::broker::Job;
     use crate::broker::consumer::CloseReason;
     use crate::broker::sessions::session::Successor;
     use crate::broker::testbed::client::{Client, NOW_MS, waiter};
@@ -511,6 +523,20 @@ mod tests {
             let second = come(&mut bed, true);
             assert_eq!(second.handle.session.id, first.handle.session.id, "{refusing:?}");
         }
+    }
+
+    #[test]
+    fn the_deadlines_of_a_session_are_wanted_until_its_client_is_back() {
+        let mut bed = Bed::new();
+        let first = come(&mut bed, true);
+        let (id, epoch) = (first.handle.session.id, first.handle.epoch);
+        first.close(&bed.broker);
+        let wanted = |bed: &Bed| {
+            [Job::Will(id, epoch), Job::Expiry(id, epoch)].map(|job| bed.broker.is_wanted(job))
+        };
+        assert_eq!(wanted(&bed), [true; 2]);
+        come(&mut bed, true);
+        assert_eq!(wanted(&bed), [false; 2]);
     }
 
     #[test]

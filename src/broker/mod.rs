@@ -19,7 +19,8 @@
 //! - [`engine`] the threads that apply and checkpoint; [`paging`] queue indexes within their budget
 //! - [`audit`] whether rows of a checkpoint are what they must be
 //! - [`census`] sessions and subscriptions, counted
-//! - [`limits`] what apply and delivery are bounded by; [`backlog`] what waits in all queues
+//! - [`limits`] what apply and delivery are bounded by; [`backlog`] what waits in all queues; `room` who waits for the
+//!   journal's
 
 pub mod append;
 pub mod apply;
@@ -51,6 +52,7 @@ pub mod replay;
 pub mod replies;
 pub mod restore;
 pub mod retained;
+mod room;
 pub mod routed;
 pub mod router;
 pub mod sessions;
@@ -93,6 +95,7 @@ use self::queues::meter::Meter;
 use self::record::Record;
 use self::replies::Replies;
 use self::retained::Retained;
+use self::room::{Line, Waiting};
 use self::router::Router;
 use self::sessions::registry::Sessions;
 use self::sessions::session::Session;
@@ -192,7 +195,7 @@ pub struct Broker {
     limits: ArcSwap<Limits>,
     timers: Arc<dyn Timers>,
     applied: AtomicU64,
-    room: Mutex<Vec<Waiting>>,
+    room: Mutex<Line>,
     standing: Standing,
     /// Sessions where a message waits for this LSN to be applied.
     behind: Mutex<Vec<(Lsn, Arc<Session>)>>,
@@ -352,11 +355,11 @@ impl Broker {
 
     /// Has `connection` woken when the journal has room.
     pub fn wake_when_room(&self, connection: Arc<dyn Completer>) {
-        self.wait_for_room(Waiting::Connection(connection));
+        self.wait_for_room(Waiting::Connection(Arc::downgrade(&connection)));
     }
 
     fn wait_for_room(&self, waiting: Waiting) {
-        self.room.lock().push(waiting);
+        self.room.lock().enter(waiting);
         // Room may have come before the registration.
         if !self.is_full() {
             self.announce_room();
@@ -365,18 +368,7 @@ impl Broker {
 
     /// Wakes everyone who waits for room.
     pub fn announce_room(&self) {
-        for waiting in std::mem::take(&mut *self.room.lock()) {
-            match waiting {
-                Waiting::Connection(connection) => connection.wake(),
-                // Whoever gave up waiting needs no news.
-                Waiting::Call(sender) => drop(sender.send(())),
-            }
-        }
+        let line = std::mem::take(&mut *self.room.lock());
+        line.tell();
     }
-}
-
-/// Who waits for room in the journal.
-enum Waiting {
-    Connection(Arc<dyn Completer>),
-    Call(oneshot::Sender<()>),
 }

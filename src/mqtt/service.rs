@@ -108,11 +108,11 @@ impl Service {
 
     /// Follows the client's stage with the engine: a CONNECT that was accepted opens the way for more.
     fn verdict(&mut self, now_ms: u64) -> Verdict {
+        if self.client.is_welcomed() {
+            // Also if something ended it in the same turn: a second CONNACK may not tell it so.
+            self.engine.accept();
+        }
         match self.client.stage() {
-            Stage::Connected if !self.engine.is_accepted() => {
-                self.engine.accept();
-                self.client.pause_or_continue(now_ms)
-            }
             Stage::Connected => self.client.pause_or_continue(now_ms),
             Stage::Idle | Stage::Exchanging => Verdict::Continue,
             Stage::Authenticating | Stage::Opening => Verdict::Pause,
@@ -149,7 +149,9 @@ impl Protocol for Service {
             let opened = before != self.client.stage();
             if !opened || verdict != Verdict::Continue {
                 self.client.end_batch(now_ms);
-                return (used, verdict);
+                // What it was to be sent may have turned out not to be readable.
+                let is_over = verdict != Verdict::Close && self.client.stage() == Stage::Ended;
+                return (used, if is_over { self.verdict(now_ms) } else { verdict });
             }
         }
     }

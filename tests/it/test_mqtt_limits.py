@@ -521,6 +521,14 @@ def test_a_client_that_is_too_fast_can_be_sent_away(limited, key):
     told(broker, "fast", f"mqtt.{reason}_max")
 
 
+def test_a_connect_that_is_too_much_by_itself_is_answered_once(limited):
+    """After its CONNACK the client is told by DISCONNECT."""
+    broker = limited("[mqtt]\nbyte_rate_max = 200\nrate_overflow = 'disconnect'\n")
+    with connected(broker, "large", properties={"user": [("a", "x" * 1000)]}) as client:
+        last = client.expect_closed()
+        assert (last.kind, last.reason) == (DISCONNECT, 0x96)
+
+
 def test_a_slowed_client_is_not_taken_for_dead(limited):
     """Its silence is ours: what it says is not read."""
     broker = limited("[mqtt]\nmessage_rate_max = 10\n")

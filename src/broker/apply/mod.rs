@@ -314,7 +314,7 @@ impl Applier {
             Record::Subscribe { session, epoch, subscriptions } => {
                 self.change_session(session, Some(epoch), |inner| {
                     for (filter, subscription) in subscriptions {
-                        inner.state.subscriptions.insert(filter.into(), subscription);
+                        inner.subscribe(filter, subscription);
                     }
                 })
             }

@@ -4,8 +4,10 @@ use crate::model::ids::QueueId;
 
 use super::super::consumer::Outcome;
 use super::super::queues::ended::EndedQueue;
+use super::super::queues::entry::Entry;
 use super::super::record::OpenSession;
 use super::super::sessions::session::{Inner, SessionKey, Will};
+use super::super::sessions::subscription::Subscription;
 use super::Applier;
 
 impl Inner {
@@ -25,6 +27,28 @@ impl Inner {
             (Some(due_ms), Some(will)) => will.due_ms = Some(due_ms),
             _ => state.will = None,
         }
+    }
+
+    pub(super) fn subscribe(&mut self, filter: &str, mut subscription: Subscription) {
+        let subscriptions = &mut self.state.subscriptions;
+        let before = subscriptions.get(filter);
+        if let Some(before) = before.filter(|before| before.since == subscription.since) {
+            // Other options, not another beginning: a replay that is not complete goes on.
+            subscription.replay_after.clone_from(&before.replay_after);
+        }
+        subscriptions.insert(filter.into(), subscription);
+    }
+
+    /// `entry` was acknowledged on an earlier connection. If the one that is linked was sent it again before the record
+    /// of that, its own acknowledgement finds nothing: the place in the window is given back here. Says whether it was.
+    fn give_place_back(&mut self, position: u64, entry: &Entry) -> bool {
+        let is_release = entry.is_released() && position < self.released_to;
+        let is_sent = is_release || position < self.cursor;
+        let holds_place = is_sent && !entry.is_settled() && self.link.is_some();
+        if holds_place {
+            self.in_flight = self.in_flight.saturating_sub(1);
+        }
+        holds_place
     }
 }
 
@@ -120,15 +144,17 @@ impl Applier {
             return Outcome::Stale;
         }
         let mut taken = Vec::new();
+        let mut is_freed = false;
         for position in positions {
             self.bring_in(id, &mut inner.queue, *position, position.saturating_add(1));
             taken.extend(inner.state.taken.remove(position));
             if let Some(entry) = inner.queue.remove(*position) {
                 self.broker.backlog.leave(1, entry.body.len());
+                is_freed |= inner.give_place_back(*position, &entry);
             }
         }
         self.mark(&session, &mut inner);
-        let waits = std::mem::take(&mut inner.waits_for_head);
+        let waits = std::mem::take(&mut inner.waits_for_head) || is_freed;
         drop(inner);
         if waits {
             self.wake_later(&session);

@@ -1,6 +1,7 @@
 //! A session against a model of its receiver: window, order, redelivery, what is dropped. Part of `broker::sessions`.
 
 use std::collections::BTreeSet;
+use std::num::NonZeroU16;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -145,7 +146,7 @@ impl Model {
         );
         for flight in &mut self.flights {
             flight.here = false;
-            let stale = std::num::NonZeroU16::new(flight.id).unwrap();
+            let stale = NonZeroU16::new(flight.id).unwrap();
             assert!(!settle(&self.broker, &old.handle, stale, &mut Vec::new()), "of the old one");
         }
         self.window = window;
@@ -421,6 +422,31 @@ fn a_taken_over_connection_is_told_and_gets_nothing_more() {
         assert_eq!((old.turn(&broker, NOW_MS), new.turn(&broker, NOW_MS).len()), (vec![], 2));
         assert_eq!(new.values(), [1, 2], "durable {durable}");
     }
+}
+
+/// The message was sent again before the record of its acknowledgement was applied.
+#[test]
+fn an_acknowledgement_recorded_after_a_takeover_leaves_the_window_whole() {
+    let mut bed = Bed::new();
+    let broker = Arc::clone(&bed.broker);
+    let mut old = Client::open(&broker, "slow", true, 1, || bed.sync());
+    old.subscribe(&broker, "t", QoS::AtLeastOnce, || bed.sync());
+    let mut publisher = publisher(&broker);
+    for value in 1..3 {
+        Numbered::new("t", value, QoS::AtLeastOnce).publish(&broker, &mut publisher);
+    }
+    bed.sync();
+    let id = NonZeroU16::new(old.turn(&broker, NOW_MS)[0].packet_id).unwrap();
+    let mut settled = Vec::new();
+    assert!(settle(&broker, &old.handle, id, &mut settled));
+    let mut new = Client::open(&broker, "slow", true, 1, || bed.sync());
+    assert_eq!(new.turn(&broker, NOW_MS)[0].value(), 1);
+    new.receiver.ready.store(0, Ordering::SeqCst);
+    broker.submit_settled(&old.handle, &mut settled);
+    bed.sync();
+    assert!(!new.settle(&broker, id.get()), "it is done with");
+    assert!(new.receiver.ready.load(Ordering::SeqCst) > 0, "it is called to go on");
+    assert_eq!(new.turn(&broker, NOW_MS)[0].value(), 2);
 }
 
 /// A fast receiver is ahead of the journal: identifiers run out although nothing is in flight any more.

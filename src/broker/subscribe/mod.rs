@@ -114,6 +114,9 @@ impl Broker {
                 subscription.since = before.as_ref().map_or(NOT_NOTED, |before| before.since);
                 let journaled = session.durable && subscription.qos > QoS::AtMostOnce;
                 subscription.replay_after = journaled.then(String::new);
+            } else if let Some(before) = &before {
+                // What an earlier SUBSCRIBE has replayed goes on; apply knows how far that has come.
+                subscription.since = before.since;
             }
             let put = self.put_subscription(handle, &wish.filter, &subscription);
             if put.is_ok() {
@@ -199,7 +202,10 @@ impl Broker {
         let session = &handle.session;
         let router = self.router.vhost(&session.key.vhost);
         let note = |entries: &mut [Entry<'_>], place: Lsn| {
-            for Entry { wish, subscription, .. } in entries.iter_mut().filter(|e| e.replays) {
+            // One filter may stand there twice, the second time without a replay.
+            for Entry { wish, subscription, .. } in
+                entries.iter_mut().filter(|e| e.replays || e.subscription.since == NOT_NOTED)
+            {
                 subscription.since = place;
                 router.set_since(&wish.filter, session.id, place);
                 let live = &mut session.inner.lock().subscriptions;

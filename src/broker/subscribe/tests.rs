@@ -216,3 +216,31 @@ fn retained_messages_come_when_they_are_wanted() {
     let subscribed = broker.subscribe(&who, &client.handle, &wishes, waiter().0).unwrap();
     assert_eq!(subscribed.replays.len(), 1);
 }
+
+/// Other options, or what clients ask for when they come back, are no reason to miss what was not replayed yet.
+#[test]
+fn a_replay_goes_on_after_the_filter_was_subscribed_to_again_without_one() {
+    let mut bed = Bed::roomy();
+    let broker = Arc::clone(&bed.broker);
+    let mut publisher = publisher(&broker);
+    publish(&broker, &mut publisher, "t/x", 1, QoS::AtLeastOnce);
+    bed.sync();
+    let mut client = Client::open(&broker, "c", true, 9, || bed.sync());
+    client.subscribe(&broker, "t/+", QoS::AtLeastOnce, || bed.sync());
+    for retained in [RetainedWanted::IfNew, RetainedWanted::Never] {
+        client.close(&broker);
+        client = Client::open(&broker, "c", true, 9, || bed.sync());
+        let again = wish("t/+", QoS::AtLeastOnce, retained);
+        let who = Principal::anonymous();
+        let subscribed = broker.subscribe(&who, &client.handle, &[again], waiter().0).unwrap();
+        assert!(subscribed.replays.is_empty());
+        bed.sync();
+    }
+    client.close(&broker);
+    let mut client = Client::open(&broker, "c", true, 9, || bed.sync());
+    client.replays = broker.unfinished_replays(&client.handle);
+    client.turn(&broker, NOW_MS);
+    bed.sync();
+    client.turn(&broker, NOW_MS);
+    assert_eq!(client.values(), [1]);
+}

@@ -84,6 +84,8 @@ enum Inbound {
 const OWED_MAX: usize = 64 * 1024;
 /// Replays of retained messages that may wait for their turn; a client that subscribes on without taking any ends.
 const REPLAYS_MAX: usize = 64 * 1024;
+/// How often the wheel has a longer silence looked at, ms: of a client that is gone it keeps nothing for longer.
+const WATCH_MS: u64 = 600_000;
 
 /// A session and what serves it.
 struct Serving {
@@ -112,6 +114,8 @@ pub struct Client {
     stage: Stage,
     version: Version,
     connect: Option<Box<Connect>>,
+    /// CONNACK with success was sent.
+    welcomed: bool,
     principal: Option<Principal>,
     /// Enhanced authentication under way.
     exchange: Option<Box<Exchange>>,
@@ -167,6 +171,7 @@ impl Client {
             stage: Stage::Idle,
             version: Version::V5,
             connect: None,
+            welcomed: false,
             principal: None,
             exchange: None,
             summons: Summons::None,
@@ -194,6 +199,12 @@ impl Client {
     #[must_use]
     pub fn stage(&self) -> Stage {
         self.stage
+    }
+
+    /// Whether CONNACK with success was sent.
+    #[must_use]
+    pub fn is_welcomed(&self) -> bool {
+        self.welcomed
     }
 
     /// Its link.
@@ -423,9 +434,10 @@ impl Client {
 
     /// Has [`Self::is_overdue`] asked by `deadline_ms`, unless it is before anyway: then that schedules the next.
     fn watch(&mut self, deadline_ms: u64, now_ms: u64) {
-        if self.watched_ms <= now_ms || self.watched_ms > deadline_ms {
-            self.watched_ms = deadline_ms;
-            self.schedule(deadline_ms);
+        let look_ms = deadline_ms.min(now_ms.saturating_add(WATCH_MS));
+        if self.watched_ms <= now_ms || self.watched_ms > look_ms {
+            self.watched_ms = look_ms;
+            self.schedule(look_ms);
         }
     }
 

@@ -207,6 +207,7 @@ impl Client {
             self.end(CloseReason::ProtocolError);
             return;
         }
+        self.welcomed = true;
         if !self.shared.broker.attach(&handle, consumer, window) {
             self.end(CloseReason::TakenOver);
             return;
