@@ -1,5 +1,5 @@
 //! Runs the seeds and findings of `tests/fuzz` through its targets, and changes of them, without a fuzzer: what was
-//! found once stays found with stable Rust.
+//! found once stays found with stable Rust. `mqtt_connection` is replayed by the tests of `mqtt::play`.
 //!
 //! With `RIALTO_LONG` set in the environment, a hundred times as many changes.
 

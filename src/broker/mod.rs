@@ -63,7 +63,18 @@ pub mod shares;
 mod simulation;
 pub mod standing;
 pub mod subscribe;
-#[cfg(test)]
+#[cfg(any(test, feature = "fuzzing"))]
+#[cfg_attr(
+    not(test),
+    allow(
+        dead_code,
+        unused_imports,
+        unreachable_pub,
+        clippy::unwrap_used,
+        clippy::expect_used,
+        reason = "the rest is for tests"
+    )
+)]
 pub(crate) mod testbed;
 pub mod via;
 pub mod wills;

@@ -1,7 +1,7 @@
 """Makes the seeds that are made of other files: packets of tests/vectors, topics, AMQP frames, configuration.
 
-Seeds of `kafka_requests`, `kafka_batches` and `store_records` were written by the encoders of the unit tests and are
-kept as they are.
+Seeds of `kafka_requests`, `kafka_batches` and `store_records` were written by the encoders of the unit tests, those
+of `mqtt_connection` by the fuzzer; all of them are kept as they are.
 """
 
 from pathlib import Path

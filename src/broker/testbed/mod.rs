@@ -1,10 +1,15 @@
 //! A whole broker without threads or clocks, for tests: a journal in memory that is cut into batches on command,
 //! a disk that forgets what was not synced, checkpoints one step at a time. Part of `broker`.
 
+#[cfg(test)]
 pub(in crate::broker) mod client;
+#[cfg(test)]
 pub(in crate::broker) mod produced;
+#[cfg(test)]
 pub(in crate::broker) mod snapshot;
+#[cfg(test)]
 pub(in crate::broker) mod stored;
+#[cfg(test)]
 pub(in crate::broker) mod tampered;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -47,6 +52,7 @@ use crate::store::tables::queue_pages::QueuePages;
 pub(in crate::broker) type Violation = String;
 
 /// Says what was promised and is not so.
+#[cfg(test)]
 macro_rules! ensure {
     ($holds:expr, $($what:tt)+) => {
         if !$holds {
@@ -54,6 +60,7 @@ macro_rules! ensure {
         }
     };
 }
+#[cfg(test)]
 pub(in crate::broker) use ensure;
 
 /// When the journal says no.
@@ -282,12 +289,29 @@ impl Bed {
     /// An empty broker whose limits nothing reaches.
     pub(crate) fn roomy() -> Self {
         let bed = Self::new();
+        bed.give_room();
+        bed
+    }
+
+    fn give_room(&self) {
         let mut limits = limits();
         limits.queue.messages_max = 100_000;
         limits.queue.volatile_max = 100_000;
         limits.queue.volatile_bytes_max = 1 << 30;
-        bed.broker.limits.store(Arc::new(limits));
+        limits.retained = RetainedLimits { messages_max: 100_000, bytes_max: 1 << 30 };
+        self.broker.limits.store(Arc::new(limits));
+    }
+
+    /// The next start of a broker without limits, after [`Self::cut`].
+    pub(crate) fn restarted(self, seed: u64) -> Self {
+        let bed = self.cut(seed);
+        bed.give_room();
         bed
+    }
+
+    /// For who is no part of the broker: see [`Self::checkpoint_step`].
+    pub(crate) fn step_checkpoint(&mut self, now_ms: u64) {
+        self.checkpoint_step(now_ms);
     }
 
     /// A broker that replays all of `tape`.
@@ -431,6 +455,7 @@ impl Bed {
     }
 
     /// Leaves the database as an earlier build would.
+    #[cfg(test)]
     pub(in crate::broker) fn forget_page_sums(&self) {
         self.db.forget_page_sums();
     }

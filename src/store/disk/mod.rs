@@ -11,7 +11,18 @@ pub mod faulty;
 pub mod folder;
 pub(in crate::store) mod listed;
 pub mod overlay;
-#[cfg(test)]
+#[cfg(any(test, feature = "fuzzing"))]
+#[cfg_attr(
+    not(test),
+    allow(
+        dead_code,
+        unused_imports,
+        unreachable_pub,
+        clippy::unwrap_used,
+        clippy::expect_used,
+        reason = "the rest is for tests"
+    )
+)]
 pub(crate) mod simulated;
 pub mod watched;
 
