@@ -4,8 +4,10 @@ Nothing here sleeps for a fixed time: `wait_until` polls a condition against a d
 a thread that wakes whoever waits for a line.
 """
 
+import itertools
 import json
 import os
+import random
 import re
 import signal
 import socket
@@ -20,6 +22,8 @@ ROOT = Path(__file__).resolve().parents[2]
 LISTENING = re.compile(r"listening (\w+) (\S+):(\d+)")
 READY = re.compile(r"ready in (\d+(?:\.\d+)?) ?ms")
 OFF = ("--mqtt", "--mqtts", "--amqp", "--amqps", "--kafka", "--admin")
+# Where `free_port` begins to look, and goes on.
+_PORTS = itertools.count(random.randrange(1000))
 DEADLINE = float(os.environ.get("RIALTO_TEST_DEADLINE", "20"))
 
 
@@ -52,10 +56,19 @@ def binary():
 
 
 def free_port():
-    """A port nobody listens on now; for programs that cannot report one that the kernel chose."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """A port nobody listens on now; for programs that cannot report one that the kernel chose, or need it again after a
+    restart. Below those that the kernel gives out, so that no other program gets it in between; each test process looks
+    among a thousand of its own, one after the other."""
+    worker = int(re.sub(r"\D", "", os.environ.get("PYTEST_XDIST_WORKER", "")) or 0)
+    for number in itertools.islice(_PORTS, 1000):
+        port = 12_000 + worker % 8 * 1000 + number % 1000
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+                return port
+            except OSError:
+                continue
+    raise AssertionError("no port is free")
 
 
 class Broker:

@@ -264,8 +264,8 @@ def test_expiry_is_what_remains(shared, connect, open_amqp, unique):
     client.publish(unique, "x", qos=1, properties={"message_expiry": 100})
     assert 90_000 < int(channel.next("basic.deliver").properties["expiration"]) <= 100_000
     client.message()
-    channel.publish("amq.topic", unique, "x", {"expiration": "1500"})
-    assert client.message().properties["message_expiry"] in (1, 2)
+    channel.publish("amq.topic", unique, "x", {"expiration": "60500"})
+    assert client.message().properties["message_expiry"] in range(40, 62)
 
 
 def test_what_amqp_publishes_is_not_retained(shared, connect, open_amqp, unique):
@@ -335,8 +335,10 @@ def test_routes_carry_wildcards_into_exchanges_and_back(make_broker, connect, op
     assert (first.topic, first.payload, first.qos) == ("factory/7/set/valve/left", b"open", 1)
     assert second.topic.rstrip("/") == "factory/8/set" and second.qos == 0
     client.nothing_comes()
-    assert broker.metric("rialto_route_messages_total", route="alarms") == 3
-    assert broker.metric("rialto_route_messages_total", route="commands") == 2
+    wait_until(lambda: broker.metric("rialto_route_messages_total", route="alarms") == 3,
+               "route_messages_total is counted")
+    wait_until(lambda: broker.metric("rialto_route_messages_total", route="commands") == 2,
+               "route_messages_total is counted")
 
 
 def test_a_routes_exchange_is_there_from_the_start_and_durable(make_broker, open_amqp):

@@ -94,6 +94,7 @@ def test_work_queues_give_a_killed_workers_task_to_another(start):
 def test_publish_subscribe(start):
     receivers = [start.waiting("receive_logs") for _ in range(3)]
     start("emit_log", "first", "line").finish()
+    receivers[0].line("^received first line$")
     receivers[0].kill()
     start("emit_log").finish()
     for receiver in receivers[1:]:

@@ -3,6 +3,7 @@
 import pytest
 
 import kafkaschema
+from kafkaclients import create
 from rawkafka import CODECS, Peer, batch, batches
 
 pytestmark = [pytest.mark.rialto, pytest.mark.timeout(300)]
@@ -15,9 +16,7 @@ def test_the_definitions_are_read_whole():
 
 def test_apache_kafka_takes_and_gives_records(kafka, unique):
     with Peer(kafka.ports["kafka"]) as peer:
-        topic = {"name": unique, "numPartitions": 1, "replicationFactor": 1}
-        made = peer.call("CreateTopics", 5, topics=[topic], timeoutMs=5000)
-        assert [topic["errorCode"] for topic in made["topics"]] == [0], made
+        create(kafka, unique)
         for number, codec in enumerate(CODECS):
             data = batch([(b"k", b"v%d" % number)], codec=codec)
             put = peer.call("Produce", 9, acks=-1, timeoutMs=5000, topicData=[

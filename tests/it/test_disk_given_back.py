@@ -7,6 +7,7 @@ import pytest
 
 from harness import wait_until
 from rawamqp import Connection
+from rawmqtt import PUBACK
 
 pytestmark = pytest.mark.rialto
 
@@ -65,10 +66,14 @@ def test_stuck_messages_pin_no_disk(make_broker, connect, long):
             publisher.publish("stuck", text, qos=1)
             channel.publish("", "held", text, PERSISTENT)
             live += 2 * len(text)
+            mids = []
             for _ in range(COUNT):
-                publisher.publish("flow", b"f" * LENGTH, qos=1)
+                # Together: a slow disk would take minutes to sync one after the other.
+                mids.append(publisher.publish("flow", b"f" * LENGTH, qos=1, wait=False))
                 channel.publish("", "passing", b"q" * (LENGTH // 4), PERSISTENT)
                 passed += LENGTH + LENGTH // 4
+            for mid in mids:
+                publisher.expect_ack(PUBACK, mid)
             channel.confirms()
             # What waits is written down, and only then taken.
             checkpoints(broker)

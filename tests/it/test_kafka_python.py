@@ -58,7 +58,7 @@ def test_records_come_back_as_they_went(shared, unique, producer):
     assert sorted(ends(shared, unique).values()) == sorted(
         [sum(row.partition == part for row in sent) for part in range(2)])
     consumer = KafkaConsumer(unique, bootstrap_servers=address(shared), auto_offset_reset="earliest",
-                             consumer_timeout_ms=3000)
+                             consumer_timeout_ms=30_000)
     rows = []
     for row in consumer:
         rows.append(row)

@@ -184,7 +184,7 @@ def test_message_expiry_counts_down_and_ends(broker, connect):
     def retained_is_gone():
         witness.subscribe("r")
         try:
-            witness.expect(PUBLISH, timeout=0.2)
+            witness.expect(PUBLISH, timeout=1.0)
             return False
         except Timeout:
             return True

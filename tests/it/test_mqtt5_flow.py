@@ -259,12 +259,15 @@ def test_small_messages_are_not_held_back(shared, connect, unique):
     import time
     sub, pub = five(connect, shared, unique + "s"), five(connect, shared, unique + "p")
     sub.subscribe((unique, 0))
-    began = time.monotonic()
+    turns = []
     for _ in range(50):
+        began = time.monotonic()
         pub.publish(unique, "1")
         pub.publish(unique, "2")
         sub.messages(2)
-    assert time.monotonic() - began < 1.5
+        turns.append(time.monotonic() - began)
+    # The quicker half of them: a busy machine delays some, Nagle all but the first few.
+    assert sorted(turns)[24] < 0.03, turns
 
 
 @pytest.mark.rialto

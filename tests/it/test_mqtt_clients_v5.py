@@ -158,7 +158,7 @@ def test_a_will_waits_and_is_called_off(shared, connect, peer, unique, client):
     """MQTT5-3.1.3-9"""
     watcher = five(connect, shared, unique + "w")
     watcher.subscribe((f"{unique}/will", 1))
-    will = {"topic": f"{unique}/will", "payload": "gone", "delay": 1, "properties": {"user": [("a", "b")]}}
+    will = {"topic": f"{unique}/will", "payload": "gone", "delay": 3, "properties": {"user": [("a", "b")]}}
     options = {"will": will, "clean": False, "expiry": 60}
     peer(client, shared, unique, **options).cut()
     back = peer(client, shared, unique, **options)

@@ -107,11 +107,11 @@ def test_a_delayed_will_waits(shared, connect, unique, watcher):
 def test_coming_back_cancels_a_delayed_will(shared, connect, unique, watcher):
     """MQTT5-3.1.3-9"""
     options = {"clean": False, "properties": {"session_expiry": 60}}
-    with_will(connect, shared, unique, version=5, will={"properties": {"will_delay": 1}}, **options).cut()
+    with_will(connect, shared, unique, version=5, will={"properties": {"will_delay": 3}}, **options).cut()
     back = connect(shared, unique + "w", version=5, **options)
     assert back.connack.session_present
     late = with_will(connect, shared, unique, name="late", version=5, clean=False,
-                     properties={"session_expiry": 60}, will={"payload": "late", "properties": {"will_delay": 2}})
+                     properties={"session_expiry": 60}, will={"payload": "late", "properties": {"will_delay": 4}})
     late.cut()
     assert watcher.message(timeout=15).payload == b"late"
 

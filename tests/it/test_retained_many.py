@@ -115,7 +115,7 @@ def test_a_lookup_is_fast_and_holds_nobody_up(filled, count, filter_, count_):
             got = client.messages(count_)
             assert all(message.retain for message in got)
         if count_ == 1:
-            assert time.monotonic() - began < 0.5
+            assert time.monotonic() - began < 2
         client.cut()
     assert neighbour.p95() < 250
 

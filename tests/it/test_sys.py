@@ -138,7 +138,7 @@ def test_a_session_that_nobody_came_back_to_is_counted_as_expired(make_broker, c
     broker = make_broker(config=EVERY_SECOND).start()
     connect(broker, "short", version=5, properties={"session_expiry": 1}).disconnect()
     values(connect(broker, "watcher"), lambda found: found.get("$SYS/broker/clients/expired") == "1")
-    assert broker.metric("rialto_sessions_expired_total") == 1
+    wait_until(lambda: broker.metric("rialto_sessions_expired_total") == 1, "sessions_expired_total is counted")
 
 
 def test_only_the_broker_speaks_there(talkative, connect, version):

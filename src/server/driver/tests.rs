@@ -318,7 +318,8 @@ async fn subscribers_that_stop_reading_stop_their_publisher_about_a_second() {
     };
     within("the live subscriber", async { tokio::join!(reading, writing) }).await;
     let took = begun.elapsed();
-    assert!(took < Duration::from_millis(2500), "{took:?}");
+    // One after the other they would take minutes.
+    assert!(took < Duration::from_secs(8), "{took:?}");
     let over = STUCK_ONES * (FRAMES as usize - TAKEN);
     assert_eq!(refused.load(Ordering::SeqCst), over, "every drop is known");
 }

@@ -13,7 +13,7 @@ SERVED = ["Produce", "Fetch", "ListOffsets", "Metadata", "OffsetCommit", "Offset
           "CreatePartitions", "DeleteGroups", "IncrementalAlterConfigs", "OffsetDelete", "DescribeCluster"]
 
 
-def raw(stage, frame, timeout=0.7):
+def raw(stage, frame, timeout=2.0):
     """What a frame on a new connection is answered with: bytes, "closed" or "silence"."""
     peer = stage.connect()
     peer.send(frame)
