@@ -7,7 +7,6 @@ mod by_id;
 mod double;
 mod groups;
 mod hostile;
-mod kcat;
 
 use std::sync::Arc;
 use std::time::Duration;
