@@ -6,6 +6,9 @@ use super::mind::Kept;
 use super::peer::{Peer, Stage};
 use super::world::{KEEPER, World};
 
+/// Identifiers from here on are those of share groups' messages, as long as there are few others.
+const SHARED_IDS: u16 = 32_769;
+
 /// Who ended a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum How {
@@ -163,6 +166,10 @@ impl World {
         if is_owner {
             return Fate::Due(0);
         }
+        if peer.successors > 1 {
+            // Whose coming ended it is between them.
+            return Fate::Unclear;
+        }
         let ends = peer.expiry_s() == 0;
         match (self.minds[peer.who].starts_clean, ends) {
             (true, _) => Fate::Published,
@@ -203,8 +210,10 @@ impl World {
         if peer.is_raw {
             mind.is_confused = true;
         }
+        mind.sure = 0;
         for (id, payload) in &peer.under_way {
-            if !mind.held.contains(id) {
+            // A share group's goes back to the group, and comes from there as if for the first time.
+            if !mind.held.contains(id) && *id < SHARED_IDS {
                 mind.earlier.insert(*id, payload.clone());
             }
         }

@@ -67,9 +67,15 @@ impl Hearing<'_> {
         }
         let granted = properties.iter().find(|(id, _)| *id == 0x11);
         assert!(granted.is_none_or(|(_, value)| *value == peer.hello.expiry_s.to_be_bytes()));
+        if mind.owner != Some(peer.serial) {
+            // The client goes by what its newest connection was told.
+            return;
+        }
+        mind.is_confused |= present && mind.has_forgotten;
         if !present {
             mind.forget();
         }
+        (mind.has_forgotten, mind.is_asking) = (false, false);
         mind.kept = Kept::Connected;
         // [MQTT-4.4.0-1]: what is not acknowledged, in the order in which it was sent.
         let is_v5 = peer.hello.is_v5;
@@ -121,7 +127,8 @@ impl Hearing<'_> {
             let count = peer.under_way.len();
             assert!(count <= usize::from(most), "{count} under way [MQTT-3.3.4-9]");
             let again = mind.earlier.remove(&id).is_some_and(|sent| sent == heard.payload);
-            assert!(heard.dup || !(again || is_held), "no DUP on {heard:?} [MQTT-3.3.1-1]");
+            let is_due = mind.expects_dup(id) && (again || is_held);
+            assert!(heard.dup || !is_due, "no DUP on {heard:?} [MQTT-3.3.1-1]");
         }
         // The broker knows that it was completed.
         mind.released.remove(&id);
@@ -161,6 +168,8 @@ impl Hearing<'_> {
                 }
             }
             (6, _) => {
+                // It has a place in the window as well.
+                self.mind.sure = self.mind.sure.saturating_sub(1);
                 self.mind.held.remove(&id);
                 self.mind.released.insert(id);
                 self.peer.owed.push(Owed::PubComp(id));

@@ -26,11 +26,21 @@ mod steps;
 mod tests;
 mod world;
 
+use std::sync::LazyLock;
+
 use self::script::Script;
 use self::world::World;
 
 /// Steps of a play; what follows them is not read.
 const STEPS_MAX: usize = 150;
+
+/// Says what happens, to whoever looks at one play: with `RIALTO_PLAY` set in the environment.
+fn tell(what: impl FnOnce() -> String) {
+    static IS_WANTED: LazyLock<bool> = LazyLock::new(|| std::env::var_os("RIALTO_PLAY").is_some());
+    if *IS_WANTED {
+        println!("{}", what());
+    }
+}
 
 /// Runs the play that `data` tells.
 ///

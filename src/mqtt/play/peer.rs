@@ -48,6 +48,8 @@ pub(super) struct Peer {
     pub(super) expects_present: Option<bool>,
     /// Whether CONNACK did.
     pub(super) resumed: bool,
+    /// How many connections of the same client came after it.
+    pub(super) successors: u32,
     /// When it last sent something, ms.
     pub(super) said_ms: u64,
     /// Its DISCONNECT: reason, expiry.
@@ -87,6 +89,7 @@ impl Peer {
             is_deaf: false,
             expects_present: None,
             resumed: false,
+            successors: 0,
             said_ms: 0,
             farewell: None,
             is_raw: false,

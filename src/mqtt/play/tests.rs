@@ -1,6 +1,7 @@
 //! Plays: those that were found and kept, and random ones.
 //!
-//! With `RIALTO_LONG` set in the environment, many more.
+//! With `RIALTO_LONG` set in the environment, many more; with the name of a file in `RIALTO_PLAY` that play alone, told
+//! step by step (`-- --nocapture`).
 
 use std::fs;
 use std::path::Path;
@@ -13,6 +14,9 @@ use super::run;
 
 #[test]
 fn plays_that_were_kept_go_well() {
+    if let Some(file) = std::env::var_os("RIALTO_PLAY") {
+        return run(&fs::read(file).unwrap());
+    }
     let mut count = 0;
     for folder in ["seeds", "findings"] {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fuzz").join(folder);

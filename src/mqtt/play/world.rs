@@ -8,9 +8,10 @@ use super::ending::How;
 use super::hear;
 use super::hearing::Hearing;
 use super::ledger::Ledger;
-use super::mind::{Kept, Mind};
+use super::mind::{Kept, Mind, WINDOW_MAX};
 use super::peer::{Owed, Peer, Stage};
 use super::say::{self, Hello};
+use super::tell;
 use crate::broker::testbed::Bed;
 use crate::config::Config;
 use crate::config::live::Bundle;
@@ -57,7 +58,7 @@ fn bundle() -> Arc<Bundle> {
         config.mqtt.receive_max = RECEIVE_MAX;
         config.mqtt.topic_alias_max = ALIAS_MAX;
         config.mqtt.packet_bytes_max = PACKET_BYTES_MAX;
-        config.mqtt.inflight_max = 4;
+        config.mqtt.inflight_max = WINDOW_MAX;
         Arc::new(Bundle::new(config).unwrap())
     });
     Arc::clone(made)
@@ -127,6 +128,7 @@ impl World {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 1883));
         let service = Service::new(&self.shared, Arc::clone(&outbound), address, self.now_ms);
         let packet = hello.packet();
+        tell(|| format!("{slot} comes, {hello:?}"));
         let mut peer = Peer::new(service, outbound, hello, who);
         peer.serial = self.serials;
         peer.expects_present = self.expects_present(who, peer.hello.clean);
@@ -134,8 +136,19 @@ impl World {
             // Who asks for a clean start has forgotten, whatever becomes of the asking [MQTT-3.1.2-6].
             self.forget(who);
         }
+        for other in self.peers.iter_mut().flatten().filter(|other| other.who == who) {
+            other.successors += 1;
+        }
+        if self.minds[who].is_asking && who != KEEPER {
+            // What the one before has become nobody can tell it.
+            self.confuse(who);
+        }
         let mind = &mut self.minds[who];
+        mind.is_asking = true;
         (mind.owner, mind.starts_clean) = (Some(peer.serial), peer.hello.clean);
+        if let Some(most) = peer.hello.receive_max.filter(|_| peer.hello.is_v5) {
+            mind.window = mind.window.min(most.into());
+        }
         self.arm(&peer);
         self.peers[slot] = Some(peer);
         self.say(slot, &packet, 0);
@@ -143,6 +156,7 @@ impl World {
 
     /// Sends `bytes`, in pieces of `piece` bytes unless that is 0.
     pub(super) fn say(&mut self, slot: usize, bytes: &[u8], piece: usize) {
+        tell(|| format!("{slot} says {bytes:02x?}"));
         let piece = if piece == 0 { bytes.len().max(1) } else { piece };
         for part in bytes.chunks(piece) {
             let now_ms = self.now_ms;
@@ -248,6 +262,7 @@ impl World {
                 continue;
             }
             let keeps = peer.who == KEEPER;
+            tell(|| format!("  {slot} hears {heard:?}"));
             Hearing { peer, mind, ledger: &mut self.ledger, keeps, now_ms }.hear(heard);
         }
         peer.heard.drain(..at);
@@ -264,6 +279,7 @@ impl World {
 
     pub(super) fn end(&mut self, slot: usize, how: How) {
         let Some(mut peer) = self.peers[slot].take() else { return };
+        tell(|| format!("{slot} ends {how:?}"));
         peer.outbound.close();
         let why = if how == How::ByServer { Ended::ByProtocol } else { Ended::ByPeer };
         peer.service.ended(why, self.now_ms);
@@ -274,7 +290,9 @@ impl World {
 
     /// What was submitted is synced, applied and answered.
     pub(super) fn sync(&mut self) {
+        tell(|| "sync".to_owned());
         self.ledger.harden();
+        self.minds.iter_mut().for_each(Mind::harden);
         self.bed().sync();
         self.pump();
     }
@@ -282,6 +300,7 @@ impl World {
     pub(super) fn checkpoint_step(&mut self) {
         let now_ms = self.now_ms;
         self.ledger.harden();
+        self.minds.iter_mut().for_each(Mind::harden);
         self.bed().sync();
         self.bed().step_checkpoint(now_ms);
         self.pump();
@@ -289,6 +308,7 @@ impl World {
 
     pub(super) fn pass(&mut self, ms: u64) {
         self.now_ms += ms;
+        tell(|| format!("{ms} ms pass"));
         let now_ms = self.now_ms;
         for peer in self.peers.iter().flatten() {
             peer.outbound.signal(TIMER);
@@ -301,6 +321,7 @@ impl World {
 
     /// The power goes: every connection, and what was not synced.
     pub(super) fn crash(&mut self, seed: u64) {
+        tell(|| "the power goes".to_owned());
         touched::flush();
         touched::forgive_congested();
         for slot in 0..self.peers.len() {
@@ -309,11 +330,8 @@ impl World {
             }
         }
         self.ledger.soften();
-        for mind in self.minds.iter_mut().skip(1) {
-            if mind.kept != Kept::Nothing {
-                mind.kept = Kept::Unclear;
-            }
-        }
+        self.minds.iter_mut().for_each(Mind::doubt);
+        self.minds[KEEPER].kept = Kept::Until(u64::MAX);
         let bed = self.bed.take().unwrap().restarted(seed);
         bed.resume(self.now_ms);
         self.shared = shared(&bed);
