@@ -1,6 +1,8 @@
 //! A whole broker without threads or clocks, for tests: a journal in memory that is cut into batches on command,
 //! a disk that forgets what was not synced, checkpoints one step at a time. Part of `broker`.
 
+#![allow(clippy::unwrap_used, reason = "who uses it is a test: what fails panics")]
+
 #[cfg(test)]
 pub(in crate::broker) mod client;
 #[cfg(test)]

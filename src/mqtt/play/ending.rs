@@ -12,9 +12,9 @@ const SHARED_IDS: u16 = 32_769;
 /// Who ended a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum How {
-    ByServer,
-    ByNetwork,
-    ByCrash,
+    Server,
+    Network,
+    Crash,
 }
 
 impl World {
@@ -109,7 +109,7 @@ impl World {
     /// A connection is over.
     pub(super) fn ended(&mut self, peer: &Peer, how: How) {
         let is_owner = self.minds[peer.who].owner == Some(peer.serial);
-        if how == How::ByServer {
+        if how == How::Server {
             self.check_reason(peer, is_owner);
         }
         let fate = self.fate_of_will(peer, how, is_owner);
@@ -128,7 +128,8 @@ impl World {
             entry.fate = due;
         }
         let was_in = peer.stage != Stage::Asked && self.minds[peer.who].kept == Kept::Connected;
-        if was_in && peer.expiry_s() == 0 {
+        // Where the newest connection was answered before, it knows.
+        if was_in && peer.expiry_s() == 0 && (is_owner || self.minds[peer.who].is_asking) {
             self.forget(peer.who);
         }
         if is_owner {
@@ -155,12 +156,12 @@ impl World {
 
     fn fate_of_will(&self, peer: &Peer, how: How, is_owner: bool) -> Fate {
         let said_goodbye = matches!(peer.farewell, Some((0, _)));
-        if how == How::ByCrash || peer.is_raw || peer.stage == Stage::Asked {
+        if how == How::Crash || peer.is_raw || peer.stage == Stage::Asked {
             return Fate::Unclear;
         }
         if said_goodbye {
             // It may not have been read, nor taken for one.
-            let was_read = how == How::ByServer && peer.tail.is_empty() && !peer.is_tainted;
+            let was_read = how == How::Server && peer.tail.is_empty() && !peer.is_tainted;
             return if was_read && is_owner { Fate::Void } else { Fate::Unclear };
         }
         if is_owner {
@@ -193,12 +194,12 @@ impl World {
             _ if mind.kept != Kept::Connected || peer.is_raw => Kept::Unclear,
             // Changed by a packet that may not have been read.
             _ if peer.farewell.is_some_and(|(_, expiry)| expiry.is_some())
-                && (how != How::ByServer || !peer.tail.is_empty() || peer.is_tainted) =>
+                && (how != How::Server || !peer.tail.is_empty() || peer.is_tainted) =>
             {
                 Kept::Unclear
             }
             _ => match expiry_s {
-                0 if how == How::ByCrash && peer.resumed => Kept::Unclear,
+                0 if how == How::Crash && peer.resumed => Kept::Unclear,
                 0 => Kept::Nothing,
                 u32::MAX => Kept::Until(u64::MAX),
                 _ => Kept::Until(now_ms + u64::from(expiry_s) * 1000),

@@ -76,7 +76,7 @@ impl Hearing<'_> {
             mind.forget();
         }
         (mind.has_forgotten, mind.is_asking) = (false, false);
-        mind.kept = Kept::Connected;
+        (mind.kept, mind.is_firm) = (Kept::Connected, false);
         // [MQTT-4.4.0-1]: what is not acknowledged, in the order in which it was sent.
         let is_v5 = peer.hello.is_v5;
         for (message, is_received) in mind.out.values_mut() {
@@ -132,7 +132,7 @@ impl Hearing<'_> {
         }
         // The broker knows that it was completed.
         mind.released.remove(&id);
-        peer.owed.push(if heard.qos == 1 { Owed::PubAck(id) } else { Owed::PubRec(id) });
+        peer.owed.push(if heard.qos == 1 { Owed::Ack(id) } else { Owed::Rec(id) });
         if heard.qos == 2 {
             mind.held.insert(id);
         }
@@ -164,7 +164,7 @@ impl Hearing<'_> {
                     self.mind.out.remove(&number);
                 } else {
                     self.mind.out.entry(number).and_modify(|(_, is_received)| *is_received = true);
-                    self.peer.owed.push(Owed::PubRel(id));
+                    self.peer.owed.push(Owed::Rel(id));
                 }
             }
             (6, _) => {
@@ -172,7 +172,7 @@ impl Hearing<'_> {
                 self.mind.sure = self.mind.sure.saturating_sub(1);
                 self.mind.held.remove(&id);
                 self.mind.released.insert(id);
-                self.peer.owed.push(Owed::PubComp(id));
+                self.peer.owed.push(Owed::Comp(id));
             }
             (7, Some((number, 2))) => drop(self.mind.out.remove(&number)),
             _ => {}

@@ -35,6 +35,7 @@ use self::world::World;
 const STEPS_MAX: usize = 150;
 
 /// Says what happens, to whoever looks at one play: with `RIALTO_PLAY` set in the environment.
+#[allow(clippy::print_stdout, reason = "asked for")]
 fn tell(what: impl FnOnce() -> String) {
     static IS_WANTED: LazyLock<bool> = LazyLock::new(|| std::env::var_os("RIALTO_PLAY").is_some());
     if *IS_WANTED {

@@ -22,10 +22,10 @@ pub(super) enum Stage {
 /// What the client owes to the broker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Owed {
-    PubAck(u16),
-    PubRec(u16),
-    PubRel(u16),
-    PubComp(u16),
+    Ack(u16),
+    Rec(u16),
+    Rel(u16),
+    Comp(u16),
 }
 
 /// A connection.

@@ -221,7 +221,7 @@ impl World {
         if peer.verdict == Verdict::Close {
             peer.outbound.seal();
             self.listen(slot);
-            self.end(slot, How::ByServer);
+            self.end(slot, How::Server);
             return true;
         }
         let to_say = std::mem::take(&mut peer.to_say);
@@ -272,7 +272,7 @@ impl World {
     /// The network is gone, and both sides notice.
     pub(super) fn lose(&mut self, slot: usize) {
         if self.peers[slot].is_some() {
-            self.end(slot, How::ByNetwork);
+            self.end(slot, How::Network);
             self.pump();
         }
     }
@@ -281,7 +281,7 @@ impl World {
         let Some(mut peer) = self.peers[slot].take() else { return };
         tell(|| format!("{slot} ends {how:?}"));
         peer.outbound.close();
-        let why = if how == How::ByServer { Ended::ByProtocol } else { Ended::ByPeer };
+        let why = if how == How::Server { Ended::ByProtocol } else { Ended::ByPeer };
         peer.service.ended(why, self.now_ms);
         touched::flush();
         touched::forgive_congested();
@@ -326,7 +326,7 @@ impl World {
         touched::forgive_congested();
         for slot in 0..self.peers.len() {
             if let Some(peer) = self.peers[slot].take() {
-                self.ended(&peer, How::ByCrash);
+                self.ended(&peer, How::Crash);
             }
         }
         self.ledger.soften();
@@ -350,19 +350,19 @@ impl World {
         let owed = peer.owed.remove(rank % peer.owed.len());
         let is_v5 = peer.hello.is_v5;
         let packet = match owed {
-            Owed::PubAck(id) => {
+            Owed::Ack(id) => {
                 peer.under_way.remove(&id);
                 say::ack(4, id, 0, is_v5)
             }
-            Owed::PubRec(id) => {
+            Owed::Rec(id) => {
                 peer.allow(6, id);
                 say::ack(5, id, 0, is_v5)
             }
-            Owed::PubRel(id) => {
+            Owed::Rel(id) => {
                 peer.allow(7, id);
                 say::ack(6, id, 0, is_v5)
             }
-            Owed::PubComp(id) => {
+            Owed::Comp(id) => {
                 peer.under_way.remove(&id);
                 say::ack(7, id, 0, is_v5)
             }

@@ -14,14 +14,7 @@ pub mod overlay;
 #[cfg(any(test, feature = "fuzzing"))]
 #[cfg_attr(
     not(test),
-    allow(
-        dead_code,
-        unused_imports,
-        unreachable_pub,
-        clippy::unwrap_used,
-        clippy::expect_used,
-        reason = "the rest is for tests"
-    )
+    allow(dead_code, unused_imports, unreachable_pub, reason = "the rest is for tests")
 )]
 pub(crate) mod simulated;
 pub mod watched;
