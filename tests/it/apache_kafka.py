@@ -6,8 +6,6 @@ private folder on ports outside the range that the kernel gives to clients; it i
 
 import json
 import os
-import random
-import socket
 import subprocess
 import threading
 import time
@@ -15,7 +13,7 @@ import uuid
 from base64 import urlsafe_b64encode
 
 from clients import run
-from harness import ROOT, wait_until
+from harness import ROOT, free_port, wait_until
 from prepared import prepared
 from sharing import Foreign, end
 
@@ -37,18 +35,6 @@ def java_command(*arguments, options=SHORT):
     return ["java", *options, "-cp", f"{folder}/target/classes:{folder}/target/dependency/*",
             "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-Dorg.slf4j.simpleLogger.showShortLogName=true",
             *arguments]
-
-
-def fixed_port():
-    """A port that a server can have again after a restart: outside the range of clients' own ports."""
-    while True:
-        port = random.randrange(20_000, 32_000)
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-                return port
-            except OSError:
-                continue
 
 
 class ApacheKafka(Foreign):
@@ -94,7 +80,7 @@ class ApacheKafka(Foreign):
 
     def _start(self, timeout):
         if not self.ports:
-            self.ports = {"kafka": fixed_port(), "controller": fixed_port()}
+            self.ports = {"kafka": free_port(), "controller": free_port()}
         client, controller = (f"127.0.0.1:{self.ports[name]}" for name in ("kafka", "controller"))
         own = {"listeners": f"PLAINTEXT://{client},CONTROLLER://{controller}",
                "advertised.listeners": f"PLAINTEXT://{client}", "controller.quorum.voters": f"0@{controller}",

@@ -14,9 +14,6 @@ pytestmark = pytest.mark.rialto
 
 DIFFERENCES = Differences(Path(__file__).with_name("amqp_differences.toml"), "rabbitmq")
 
-# How often the peer may play a scenario until it and Rialto agree.
-PEER_ROUNDS = 3
-
 
 def test_there_are_scenarios_and_each_listed_difference_has_one_and_a_reason():
     assert len(SCENARIOS) >= 40
@@ -25,11 +22,4 @@ def test_there_are_scenarios_and_each_listed_difference_has_one_and_a_reason():
 
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_rialto_answers_as_rabbitmq_does(rabbit, shared, name):
-    """Ours are played once. RabbitMQ's again if they differ: what its processes tell each other takes as long as it
-    takes on a busy machine, and a note may come before."""
-    ours = play(name, shared.amqp)
-    for _ in range(PEER_ROUNDS):
-        faults = DIFFERENCES.compare(name, play(name, rabbit.ports["amqp"]), ours)
-        if not faults:
-            break
-    assert not faults, f"{name}:\n  " + "\n  ".join(faults)
+    DIFFERENCES.hold(name, lambda: play(name, rabbit.ports["amqp"]), play(name, shared.amqp))

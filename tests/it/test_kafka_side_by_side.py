@@ -14,9 +14,6 @@ pytestmark = [pytest.mark.rialto, pytest.mark.timeout(180)]
 
 DIFFERENCES = Differences(Path(__file__).with_name("kafka_differences.toml"), "kafka")
 
-# How often the peer may play a scenario until it and Rialto agree.
-PEER_ROUNDS = 3
-
 
 @pytest.fixture(scope="module")
 def twin(tmp_path_factory):
@@ -35,10 +32,4 @@ def test_there_are_scenarios_and_each_listed_difference_has_one_and_a_reason():
 
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_rialto_answers_as_apache_kafka_does(kafka, twin, name):
-    """Ours are played once, Apache Kafka's again if they differ, as RabbitMQ's are (test_amqp_side_by_side.py)."""
-    ours = play(name, twin.kafka)
-    for _ in range(PEER_ROUNDS):
-        faults = DIFFERENCES.compare(name, play(name, kafka.ports["kafka"]), ours)
-        if not faults:
-            break
-    assert not faults, f"{name}:\n  " + "\n  ".join(faults)
+    DIFFERENCES.hold(name, lambda: play(name, kafka.ports["kafka"]), play(name, twin.kafka))
