@@ -208,7 +208,9 @@ impl Broker {
         self.describe(principal, LogRef::Name(&spec.name))
     }
 
-    /// Submits a checked batch; see `LogBroker::append`.
+    /// Submits a checked batch, see `LogBroker::append`, at the broker's time and at that of the system's clock, by which
+    /// producers stamp their records. The two part when a machine sleeps or gets its time late: by the first alone, every
+    /// record would then be one from the future.
     ///
     /// # Errors
     /// See [`LogError`].
@@ -218,26 +220,9 @@ impl Broker {
         log: impl Into<LogRef<'a>>,
         partition: u32,
         batch: &[u8],
-        now_ms: u64,
-    ) -> Result<AppendAck, LogError> {
-        self.append_batch_at(principal, log.into(), partition, batch, (now_ms, now_ms))
-    }
-
-    /// The same, at the broker's time and at that of the system's clock, by which producers stamp their records. The
-    /// two part when a machine sleeps or gets its time late: by the first alone, every record would then be one from
-    /// the future.
-    ///
-    /// # Errors
-    /// See [`LogError`].
-    pub fn append_batch_at(
-        &self,
-        principal: &Principal,
-        log: LogRef<'_>,
-        partition: u32,
-        batch: &[u8],
         (now_ms, wall_ms): (u64, u64),
     ) -> Result<AppendAck, LogError> {
-        let log = self.find(principal, Action::Publish, log)?;
+        let log = self.find(principal, Action::Publish, log.into())?;
         let target = log.partition(partition).ok_or(LogError::UnknownPartition)?;
         if let Some(failure) = target.failure() {
             return Err(LogError::Storage(failure));
@@ -330,7 +315,7 @@ impl LogBroker for LogFront {
         batch: &[u8],
     ) -> Result<Self::Ack, LogError> {
         let times = ((self.now_ms)(), (self.wall_ms)());
-        self.broker.append_batch_at(principal, log, partition, batch, times)
+        self.broker.append_batch(principal, log, partition, batch, times)
     }
 
     async fn new_producer_id(&self, principal: &Principal) -> Result<i64, LogError> {

@@ -159,7 +159,7 @@ fn carry_out(
             let timestamp_ms = i64::try_from(NOW_MS).unwrap();
             builder.push(&NewRecord { timestamp_ms, key: None, value: Some(value), headers: &[] });
             let batch = builder.finish().unwrap();
-            match broker.append_batch(&who, NAMES[*log], 0, &batch, NOW_MS) {
+            match broker.append_batch(&who, NAMES[*log], 0, &batch, (NOW_MS, NOW_MS)) {
                 Ok(ack) => wait(disk, ack).map(|done| done.map(drop)),
                 Err(error) => Some(Err(error)),
             }

@@ -192,7 +192,8 @@ impl World {
                     (id, if next == 0 { 0 } else { next + delta })
                 });
                 let batch = batch(number, producer);
-                let answer = match broker.append_batch(&who, LOGS[log], 0, &batch, now_ms) {
+                let answer = match broker.append_batch(&who, LOGS[log], 0, &batch, (now_ms, now_ms))
+                {
                     Ok(ack) => self.wait(ack),
                     Err(error) => Err(error),
                 };

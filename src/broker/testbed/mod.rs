@@ -311,11 +311,6 @@ impl Bed {
         bed
     }
 
-    /// For who is no part of the broker: see [`Self::checkpoint_step`].
-    pub(crate) fn step_checkpoint(&mut self, now_ms: u64) {
-        self.checkpoint_step(now_ms);
-    }
-
     /// A broker that replays all of `tape`.
     pub(in crate::broker) fn over(tape: Arc<Tape>) -> Self {
         Self::open(SimulatedDisk::default(), SimulatedDisk::default(), tape)
@@ -397,7 +392,7 @@ impl Bed {
     }
 
     /// The next step of a checkpoint: freeze, write, give memory back.
-    pub(in crate::broker) fn checkpoint_step(&mut self, now_ms: u64) {
+    pub(crate) fn checkpoint_step(&mut self, now_ms: u64) {
         self.phase = match std::mem::replace(&mut self.phase, Phase::Idle) {
             Phase::Idle => {
                 Phase::Frozen(Box::new(Frozen::take(&self.broker, &mut self.applier).unwrap()))

@@ -290,19 +290,21 @@ impl World {
 
     /// What was submitted is synced, applied and answered.
     pub(super) fn sync(&mut self) {
+        self.harden();
+        self.pump();
+    }
+
+    fn harden(&mut self) {
         tell(|| "sync".to_owned());
         self.ledger.harden();
         self.minds.iter_mut().for_each(Mind::harden);
         self.bed().sync();
-        self.pump();
     }
 
     pub(super) fn checkpoint_step(&mut self) {
         let now_ms = self.now_ms;
-        self.ledger.harden();
-        self.minds.iter_mut().for_each(Mind::harden);
-        self.bed().sync();
-        self.bed().step_checkpoint(now_ms);
+        self.harden();
+        self.bed().checkpoint_step(now_ms);
         self.pump();
     }
 

@@ -45,7 +45,7 @@ fn append(bed: &mut Bed, name: &str, time: u64, bytes: usize) -> Result<i64, Log
     builder.push(&NewRecord { timestamp_ms, key: None, value: Some(&value), headers: &[] });
     let batch = builder.finish().unwrap();
     let broker = Arc::clone(&bed.broker);
-    let ack = broker.append_batch(&Principal::anonymous(), name, 0, &batch, time)?;
+    let ack = broker.append_batch(&Principal::anonymous(), name, 0, &batch, (time, time))?;
     carried_out(bed, ack).map(|appended| appended.base_offset)
 }
 

@@ -290,7 +290,10 @@ impl World {
                 let batch = batch(*records, *producer, self.now_ms);
                 let (who, log) = (Principal::anonymous(), LOGS[*name]);
                 // There may be no such log or partition: that is an answer too.
-                self.bed.broker.append_batch(&who, log, *partition, &batch, self.now_ms).ok();
+                self.bed
+                    .broker
+                    .append_batch(&who, log, *partition, &batch, (self.now_ms, self.now_ms))
+                    .ok();
             }
             Step::Queue(step) => queues::run(&self.bed, step, self.now_ms),
             Step::Group(step) => groups::run(&self.bed, step, self.now_ms),

@@ -21,7 +21,7 @@ fn batch(producer: i64, epoch: i16, sequence: i32) -> Vec<u8> {
 
 fn append(bed: &mut Bed, batch: &[u8], now_ms: u64) -> Result<i64, LogError> {
     let who = Principal::anonymous();
-    let ack = bed.broker.append_batch(&who, LogRef::Name("l"), 0, batch, now_ms)?;
+    let ack = bed.broker.append_batch(&who, LogRef::Name("l"), 0, batch, (now_ms, now_ms))?;
     bed.sync();
     let mut ack = pin!(ack);
     match ack.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
@@ -78,7 +78,7 @@ fn a_batch_that_was_not_synced_is_appended_when_it_comes_again() {
     let who = Principal::anonymous();
     for sequence in 1..4 {
         let sent = batch(4, 0, sequence);
-        drop(bed.broker.append_batch(&who, LogRef::Name("l"), 0, &sent, 1).unwrap());
+        drop(bed.broker.append_batch(&who, LogRef::Name("l"), 0, &sent, (1, 1)).unwrap());
     }
     let mut bed = bed.restart(&mut |_, unsynced| unsynced);
     for sequence in 1..4 {
